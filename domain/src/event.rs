@@ -1,0 +1,145 @@
+//! The closed list of events, and how each stands in a record's value.
+//!
+//! Value of every event: `{"occurred_at": <RFC 3339>, "reason": <text, optional>, "data": {…}}`. `occurred_at` is the world's time,
+//! `ce_time` the decision's. A released type never changes: a new optional field in `data`, or a `.v2` beside it.
+//!
+//! To add one: a variant here, its name in [`EVENT_TYPES`], its data in the aggregate's module with decide and evolve, a fixture in
+//! `tests/golden/`; the compiler then lists every read model that has to know it.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::id::CommandId;
+use crate::lot::LotRegistered;
+use crate::pipeline::{PipelineArchived, PipelineDrafted, PipelinePublished, PipelineRevised};
+use crate::qc::QcDecisionRecorded;
+use crate::refusal::{CommandRefused, RefusalsSuppressed};
+use crate::signal::SignalDeclared;
+use crate::timestamp::Timestamp;
+
+/// Something that happened, for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A lot came into being.
+    LotRegistered(LotRegistered),
+    /// Somebody judged a lot at a gate.
+    QcDecisionRecorded(QcDecisionRecorded),
+    /// A pipeline was begun.
+    PipelineDrafted(PipelineDrafted),
+    /// A pipeline's draft was changed.
+    PipelineRevised(PipelineRevised),
+    /// A pipeline's draft became a version.
+    PipelinePublished(PipelinePublished),
+    /// A pipeline was retired.
+    PipelineArchived(PipelineArchived),
+    /// A signal got its number, unit and address.
+    SignalDeclared(SignalDeclared),
+    /// A command was refused.
+    CommandRefused(CommandRefused),
+    /// Refusals beyond an actor's limit, counted.
+    RefusalsSuppressed(RefusalsSuppressed),
+}
+
+macro_rules! event_types {
+    ($($variant:ident => $name:literal,)*) => {
+        /// Every event type that Lotline writes, in `ce_type` form.
+        pub const EVENT_TYPES: &[&str] = &[$($name,)*];
+
+        impl Event {
+            /// The `ce_type`.
+            pub fn event_type(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)* }
+            }
+
+            /// The JSON value of the record.
+            pub fn encode(&self, occurred_at: Timestamp, reason: Option<&str>) -> Bytes {
+                match self { $(Self::$variant(data) => encode(&Body { occurred_at, reason: reason.map(str::to_owned), data }),)* }
+            }
+
+            /// Reads the value of a record of the given type.
+            ///
+            /// # Errors
+            /// [`DecodeError`] for a type of another version or product, or a value that does not fit its type.
+            pub fn decode(event_type: &str, value: &[u8]) -> Result<Fact, DecodeError> {
+                match event_type {
+                    $($name => {
+                        let body: Body<_> = serde_json::from_slice(value)
+                            .map_err(|source| DecodeError::Value { event_type: $name, source })?;
+                        Ok(Fact { occurred_at: body.occurred_at, reason: body.reason, event: Self::$variant(body.data) })
+                    })*
+                    other => Err(DecodeError::UnknownType(other.chars().take(128).collect())),
+                }
+            }
+        }
+    };
+}
+
+event_types! {
+    LotRegistered => "lotline.lot.registered.v1",
+    QcDecisionRecorded => "lotline.qc_decision.recorded.v1",
+    PipelineDrafted => "lotline.pipeline.drafted.v1",
+    PipelineRevised => "lotline.pipeline.revised.v1",
+    PipelinePublished => "lotline.pipeline.published.v1",
+    PipelineArchived => "lotline.pipeline.archived.v1",
+    SignalDeclared => "lotline.signal.declared.v1",
+    CommandRefused => "lotline.command.refused.v1",
+    RefusalsSuppressed => "lotline.refusals.suppressed.v1",
+}
+
+/// A decoded record value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fact {
+    /// When it happened in the world.
+    pub occurred_at: Timestamp,
+    /// Why, in the actor's words.
+    pub reason: Option<String>,
+    /// What happened.
+    pub event: Event,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Body<T> {
+    occurred_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    data: T,
+}
+
+/// Why a record value is not an event.
+#[derive(Debug, Error)]
+pub enum DecodeError {
+    /// A type that this version of Lotline does not know.
+    #[error("event type '{0}' is unknown to this version")]
+    UnknownType(String),
+    /// The JSON does not fit the type.
+    #[error("the value is no {event_type}")]
+    Value {
+        /// The type as declared by the record.
+        event_type: &'static str,
+        /// What does not fit.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl Event {
+    /// The `ce_subject`: what the event is about, as `kind/id`.
+    pub fn subject(&self, command: CommandId) -> String {
+        match self {
+            Self::LotRegistered(data) => format!("lot/{}", data.lot_id),
+            Self::QcDecisionRecorded(data) => format!("lot/{}", data.lot_id),
+            Self::PipelineDrafted(data) => format!("pipeline/{}", data.pipeline_id),
+            Self::PipelineRevised(data) => format!("pipeline/{}", data.pipeline_id),
+            Self::PipelinePublished(data) => format!("pipeline/{}", data.pipeline_id),
+            Self::PipelineArchived(data) => format!("pipeline/{}", data.pipeline_id),
+            Self::SignalDeclared(data) => format!("signal/{}", data.name),
+            Self::CommandRefused(_) => format!("command/{command}"),
+            Self::RefusalsSuppressed(data) => format!("actor/{}", data.actor),
+        }
+    }
+}
+
+fn encode<T: Serialize>(body: &T) -> Bytes {
+    Bytes::from(serde_json::to_vec(body).expect("invariant: event data has string keys and finite numbers"))
+}

@@ -1,0 +1,28 @@
+//! Facts and rules of a plant, and nothing else.
+//!
+//! Everything here is a pure function of its arguments: no I/O, no clock, no randomness, no async runtime.
+//! What the rules need from outside (a log, a clock, fresh ids) is described as a port in [`port`] and
+//! handed in by the callers.
+//!
+//! The way of a decision: a [`command::Command`] meets a [`state::StreamState`] in [`state::StreamState::decide`], which gives
+//! [`event::Event`]s or a [`refusal::Refusal`]; [`envelope::Envelope`] seals each event into the stream's hash chain.
+
+pub mod chain;
+pub mod command;
+pub mod envelope;
+pub mod event;
+pub mod id;
+pub mod lot;
+pub mod partition;
+pub mod personal;
+pub mod pipeline;
+pub mod port;
+pub mod position;
+pub mod qc;
+pub mod quantity;
+pub mod record;
+pub mod refusal;
+pub mod sample;
+pub mod signal;
+pub mod state;
+pub mod timestamp;

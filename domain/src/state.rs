@@ -1,0 +1,164 @@
+//! The state of one stream, and the two functions that everything hangs on: decide and evolve.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::command::{Command, CommandRequest, optional_text};
+use crate::event::Event;
+use crate::id::{LotId, PipelineId, QcDecisionId};
+use crate::lot::Lots;
+use crate::pipeline::Pipelines;
+use crate::qc;
+use crate::refusal::Refusal;
+use crate::signal::Signals;
+use crate::timestamp::Timestamp;
+
+/// All that the rules of a stream depend on. A site's stream uses lots and signals, the tenant's own pipelines.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StreamState {
+    /// Lots of the site.
+    pub lots: Lots,
+    /// Pipelines of the tenant.
+    pub pipelines: Pipelines,
+    /// Signals of the site.
+    pub signals: Signals,
+}
+
+/// What deciding gave: one or more events, and the facts they share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What happened; at least one.
+    pub events: Vec<Event>,
+    /// When it happened in the world.
+    pub occurred_at: Timestamp,
+    /// Why, trimmed.
+    pub reason: Option<String>,
+    /// Id of the thing that was created or changed.
+    pub subject_id: Subject,
+}
+
+/// The thing that a command created or changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Subject {
+    /// A lot.
+    Lot(LotId),
+    /// A quality decision.
+    QcDecision(QcDecisionId),
+    /// A pipeline.
+    Pipeline(PipelineId),
+    /// A signal, by name.
+    Signal(String),
+}
+
+const EARLIEST_OCCURRENCE_MICROS: i64 = 946_684_800_000_000; // 2000-01-01
+const AHEAD_MICROS: i64 = 5 * 60 * 1_000_000;
+
+impl StreamState {
+    /// Decides a command at a time.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn decide(&self, request: &CommandRequest, now: Timestamp) -> Result<Decision, Refusal> {
+        let command = &request.command;
+        if !command.belongs_to(&request.stream) {
+            return Err(Refusal::WrongStream { command: command.name(), stream: request.stream.to_string() });
+        }
+        let occurred_at = request.occurred_at.unwrap_or(now);
+        if occurred_at.micros() < EARLIEST_OCCURRENCE_MICROS || occurred_at > now.plus_micros(AHEAD_MICROS) {
+            return Err(Refusal::OccurredAtOutOfRange { given: occurred_at, now });
+        }
+        let reason = optional_text("reason", request.reason.as_deref(), 500)?;
+        self.check_version(request)?;
+        let fresh = request.command_id.derive(&request.tenant, &request.stream, &request.actor);
+        let (event, subject_id) = self.decide_event(command, fresh)?;
+        Ok(Decision { events: vec![event], occurred_at, reason, subject_id })
+    }
+
+    fn decide_event(&self, command: &Command, fresh: Uuid) -> Result<(Event, Subject), Refusal> {
+        Ok(match command {
+            Command::RegisterLot(command) => {
+                let event = self.lots.decide_register(LotId(fresh), command)?;
+                (Event::LotRegistered(event), Subject::Lot(LotId(fresh)))
+            }
+            Command::RecordQcDecision(command) => {
+                let event = qc::decide(&self.lots, QcDecisionId(fresh), command)?;
+                (Event::QcDecisionRecorded(event), Subject::QcDecision(QcDecisionId(fresh)))
+            }
+            Command::DraftPipeline { name, definition } => {
+                let event = self.pipelines.decide_draft(PipelineId(fresh), name, definition)?;
+                (Event::PipelineDrafted(event), Subject::Pipeline(PipelineId(fresh)))
+            }
+            Command::RevisePipeline { pipeline_id, name, definition } => {
+                let event = self.pipelines.decide_revise(*pipeline_id, name, definition)?;
+                (Event::PipelineRevised(event), Subject::Pipeline(*pipeline_id))
+            }
+            Command::PublishPipeline { pipeline_id } => {
+                let event = self.pipelines.decide_publish(*pipeline_id)?;
+                (Event::PipelinePublished(event), Subject::Pipeline(*pipeline_id))
+            }
+            Command::ArchivePipeline { pipeline_id } => {
+                let event = self.pipelines.decide_archive(*pipeline_id)?;
+                (Event::PipelineArchived(event), Subject::Pipeline(*pipeline_id))
+            }
+            Command::DeclareSignal(command) => {
+                let event = self.signals.decide_declare(command)?;
+                let subject = Subject::Signal(event.name.clone());
+                (Event::SignalDeclared(event), subject)
+            }
+        })
+    }
+
+    /// Applies an event that stands at `sequence` in the stream.
+    pub fn evolve(&mut self, event: &Event, sequence: u64) {
+        match event {
+            Event::LotRegistered(event) => self.lots.evolve_registered(event, sequence),
+            Event::QcDecisionRecorded(event) => self.lots.evolve_decided(event.lot_id, event.outcome, sequence),
+            Event::PipelineDrafted(event) => self.pipelines.evolve_drafted(event, sequence),
+            Event::PipelineRevised(event) => self.pipelines.evolve_revised(event, sequence),
+            Event::PipelinePublished(event) => self.pipelines.evolve_published(event, sequence),
+            Event::PipelineArchived(event) => self.pipelines.evolve_archived(event, sequence),
+            Event::SignalDeclared(event) => self.signals.evolve_declared(event, sequence),
+            Event::CommandRefused(_) | Event::RefusalsSuppressed(_) => {}
+        }
+    }
+
+    /// Sequence of the last event that touched the thing a command is about; 0 when it does not exist yet.
+    fn current_version(&self, command: &Command) -> u64 {
+        let version = match command {
+            Command::RecordQcDecision(command) => self.lots.find("lot", &command.lot).ok().map(|(_, lot)| lot.version),
+            Command::RevisePipeline { pipeline_id, .. }
+            | Command::PublishPipeline { pipeline_id }
+            | Command::ArchivePipeline { pipeline_id } => {
+                self.pipelines.get(*pipeline_id).map(|pipeline| pipeline.version)
+            }
+            Command::DeclareSignal(command) => self.signals.version(command.name.trim()),
+            Command::RegisterLot(_) | Command::DraftPipeline { .. } => None,
+        };
+        version.unwrap_or(0)
+    }
+
+    fn check_version(&self, request: &CommandRequest) -> Result<(), Refusal> {
+        let Some(expected) = request.expected_version else { return Ok(()) };
+        let current = self.current_version(&request.command);
+        if expected == current { Ok(()) } else { Err(Refusal::VersionConflict { expected, current }) }
+    }
+}
+
+impl Subject {
+    /// The subject of a decision, read back from its event; nothing for refusals.
+    pub fn of(event: &Event) -> Option<Self> {
+        match event {
+            Event::LotRegistered(event) => Some(Self::Lot(event.lot_id)),
+            Event::QcDecisionRecorded(event) => Some(Self::QcDecision(event.decision_id)),
+            Event::PipelineDrafted(event) => Some(Self::Pipeline(event.pipeline_id)),
+            Event::PipelineRevised(event) => Some(Self::Pipeline(event.pipeline_id)),
+            Event::PipelinePublished(event) => Some(Self::Pipeline(event.pipeline_id)),
+            Event::PipelineArchived(event) => Some(Self::Pipeline(event.pipeline_id)),
+            Event::SignalDeclared(event) => Some(Self::Signal(event.name.clone())),
+            Event::CommandRefused(_) | Event::RefusalsSuppressed(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

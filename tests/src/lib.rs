@@ -1,0 +1,3 @@
+//! The stack under test, shared by the end-to-end tests and the benches.
+
+pub mod stack;

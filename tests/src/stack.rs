@@ -1,0 +1,58 @@
+//! Where the real PostgreSQL and Kafka of this run are, and a database and names of its own for each test.
+//!
+//! `make test` starts both and sets the variables. A test without them fails and says so; it never skips.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgConnection, PgPool};
+
+/// A fresh, empty PostgreSQL database.
+pub struct Database {
+    /// Connected as its owner.
+    pub pool: PgPool,
+    /// `postgres://…` of this database.
+    pub url: String,
+}
+
+/// Creates a database that belongs to the calling test alone. The whole cluster is wiped before the next run.
+pub async fn database(name: &str) -> Database {
+    let base = setting("STACK_POSTGRES_URL");
+    let name = unique(name).replace('-', "_");
+    let mut admin = PgConnection::connect(&base).await.expect("PostgreSQL of the test stack answers");
+    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .execute(&mut admin)
+        .await
+        .expect("the test role may create databases");
+    admin.close().await.expect("the admin connection closes");
+    let options: PgConnectOptions = base.parse().expect("STACK_POSTGRES_URL is a PostgreSQL URL");
+    let pool = PgPoolOptions::new()
+        .max_connections(8)
+        .connect_with(options.database(&name))
+        .await
+        .expect("the new database answers");
+    let (server, _) = base.rsplit_once('/').expect("a PostgreSQL URL names a database");
+    Database { pool, url: format!("{server}/{name}") }
+}
+
+/// `host:port` of the real Kafka.
+pub fn kafka_brokers() -> String {
+    setting("STACK_KAFKA_BROKERS")
+}
+
+/// The Python interpreter with the peers installed.
+pub fn python() -> String {
+    setting("STACK_PYTHON")
+}
+
+/// A name that no other test, thread or run uses.
+pub fn unique(name: &str) -> String {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let id = uuid::Uuid::now_v7().simple().to_string();
+    format!("{name}-{}-{count}", &id[4..20])
+}
+
+fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests by `make test`"))
+}
