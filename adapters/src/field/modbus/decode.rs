@@ -116,7 +116,9 @@ mod tests {
             words.reverse();
         }
         if matches!(order, WordOrder::Badc | WordOrder::Dcba) {
-            words.iter_mut().for_each(|word| word.reverse());
+            for word in &mut words {
+                word.reverse();
+            }
         }
         words.into_iter().map(u16::from_be_bytes).collect()
     }
@@ -160,7 +162,10 @@ mod tests {
     fn what_is_no_number_is_never_good() {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let words = encode(&value.to_be_bytes(), WordOrder::Cdab);
-            assert_eq!(plain(DataType::F32, WordOrder::Cdab).registers_to_value(&words), (0.0, Quality::BAD_OUT_OF_RANGE));
+            assert_eq!(
+                plain(DataType::F32, WordOrder::Cdab).registers_to_value(&words),
+                (0.0, Quality::BAD_OUT_OF_RANGE)
+            );
         }
         let thousandfold = Decoder::new(DataType::F64, WordOrder::Abcd, decimal("1000"), Decimal::ZERO);
         let words = encode(&f64::MAX.to_be_bytes(), WordOrder::Abcd);

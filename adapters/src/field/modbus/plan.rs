@@ -33,7 +33,7 @@ pub struct Span {
 
 impl Span {
     /// The address after the last one; wider than an address, because that may be 65,536.
-    pub fn end(&self) -> u32 {
+    pub fn end(self) -> u32 {
         u32::from(self.start) + u32::from(self.len)
     }
 }
@@ -74,7 +74,7 @@ pub struct Learned {
 }
 
 /// Plans the reading of `spans`, which must be sorted.
-pub fn plan(spans: &[Span], limits: &Limits, learned: &Learned) -> Vec<Block> {
+pub fn plan(spans: &[Span], limits: Limits, learned: &Learned) -> Vec<Block> {
     debug_assert!(spans.is_sorted(), "invariant: spans are sorted");
     let mut blocks: Vec<Block> = Vec::new();
     let mut fenced = true;
@@ -85,12 +85,12 @@ pub fn plan(spans: &[Span], limits: &Limits, learned: &Learned) -> Vec<Block> {
         }
         fenced |= learned.fences.contains(&place);
         let last = blocks.last_mut().filter(|_| !fenced);
-        match last.and_then(|block| joined(block, span, limits).map(|count| (block, count))) {
+        match last.and_then(|block| joined(block, *span, limits).map(|count| (block, count))) {
             Some((block, count)) => {
                 block.request.count = count;
                 block.spans.end = place + 1;
             }
-            None => blocks.push(Block { request: request_of(span), spans: place..place + 1 }),
+            None => blocks.push(Block { request: request_of(*span), spans: place..place + 1 }),
         }
         fenced = false;
     }
@@ -99,18 +99,18 @@ pub fn plan(spans: &[Span], limits: &Limits, learned: &Learned) -> Vec<Block> {
 
 /// The smallest request that covers all of `spans`, which must share unit and table and not be empty.
 pub fn cover(spans: &[Span]) -> Request {
-    let mut request = request_of(&spans[0]);
-    let end = spans.iter().map(Span::end).max().expect("invariant: a block serves at least one span");
+    let mut request = request_of(spans[0]);
+    let end = spans.iter().copied().map(Span::end).max().expect("invariant: a block serves at least one span");
     request.count = (end - u32::from(request.start)) as u16;
     request
 }
 
-fn request_of(span: &Span) -> Request {
+fn request_of(span: Span) -> Request {
     Request { unit: span.unit, table: span.table, start: span.start, count: span.len }
 }
 
 /// The length of the block once it serves the span too, if it may.
-fn joined(block: &Block, span: &Span, limits: &Limits) -> Option<u16> {
+fn joined(block: &Block, span: Span, limits: Limits) -> Option<u16> {
     let request = &block.request;
     if (request.unit, request.table) != (span.unit, span.table) {
         return None;
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn neighbours_share_a_request_and_strangers_do_not() {
         let spans = [registers(0, 2), registers(2, 2), registers(20, 1), registers(38, 4)];
-        let blocks = plan(&spans, &Limits::default(), &Learned::default());
+        let blocks = plan(&spans, Limits::default(), &Learned::default());
         // 4..20 is a gap of 16, just allowed; 21..38 is one of 17, just not.
         let requests: Vec<_> = blocks.iter().map(|block| (block.request.start, block.request.count)).collect();
         assert_eq!(requests, [(0, 21), (38, 4)]);
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn the_last_address_and_the_largest_request_fit_exactly() {
         let spans: Vec<Span> = (0..126).map(|at| registers(65_410 + at, 1)).collect();
-        let blocks = plan(&spans, &Limits::default(), &Learned::default());
+        let blocks = plan(&spans, Limits::default(), &Learned::default());
         let requests: Vec<_> = blocks.iter().map(|block| (block.request.start, block.request.count)).collect();
         assert_eq!(requests, [(65_410, 125), (65_535, 1)]);
     }
@@ -169,7 +169,7 @@ mod tests {
             let limits = Limits { max_registers: max, max_bits: max, max_gap };
             let learned = Learned { bad, fences };
             let mut served = vec![0; spans.len()];
-            for block in plan(&spans, &limits, &learned) {
+            for block in plan(&spans, limits, &learned) {
                 prop_assert!(block.request.count <= max);
                 prop_assert_eq!(block.request, cover(&spans[block.spans.clone()]));
                 for place in block.spans.clone() {
@@ -190,9 +190,9 @@ mod tests {
         fn no_two_neighbouring_blocks_could_have_been_one(mut spans in prop::collection::vec(any_span(), 1..100)) {
             spans.sort_unstable();
             let limits = Limits::default();
-            let blocks = plan(&spans, &limits, &Learned::default());
+            let blocks = plan(&spans, limits, &Learned::default());
             for pair in blocks.windows(2) {
-                prop_assert_eq!(joined(&pair[0], &spans[pair[1].spans.start], &limits), None);
+                prop_assert_eq!(joined(&pair[0], spans[pair[1].spans.start], limits), None);
             }
         }
     }
