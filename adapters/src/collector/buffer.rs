@@ -63,6 +63,7 @@ enum Task {
     Append(SignalBatch, Option<Reply<u64>>),
     Read { max_entries: usize, max_bytes: usize, reply: Reply<Vec<Entry>> },
     Acknowledge { next: u64, reply: Reply<()> },
+    Flush(Reply<()>),
     Close(Reply<()>),
 }
 
@@ -137,6 +138,14 @@ impl Buffer {
         self.ask(|reply| Task::Acknowledge { next, reply }).await
     }
 
+    /// Writes what is queued without waiting for the window to end.
+    ///
+    /// # Errors
+    /// What is queued could not be written and is tried again later, or [`BufferError::Closed`].
+    pub async fn flush(&self) -> Result<(), BufferError> {
+        self.ask(Task::Flush).await
+    }
+
     /// Writes what is queued and ends the thread.
     ///
     /// # Errors
@@ -203,8 +212,14 @@ impl Writer {
                     let _ = reply.send(moved);
                     self.report();
                 }
-                Ok(Task::Close(reply)) => {
+                Ok(Task::Flush(reply)) => {
                     let _ = reply.send(self.commit(&mut group).map_err(BufferError::io("write entries")));
+                }
+                Ok(Task::Close(reply)) => {
+                    let written = self.commit(&mut group).map_err(BufferError::io("write entries"));
+                    // Closed means that the directory can be opened again.
+                    drop(self.store);
+                    let _ = reply.send(written);
                     return;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -222,6 +237,9 @@ impl Writer {
 
     /// Writes the group; after a failure the group stays, to be tried again later.
     fn commit(&mut self, group: &mut Group) -> std::io::Result<()> {
+        if group.batches.is_empty() {
+            return Ok(());
+        }
         let (base, epoch) = (self.store.next_sequence(), self.store.epoch());
         let mut payloads = Vec::with_capacity(group.batches.len());
         for (sequence, batch) in (base..).zip(&mut group.batches) {
@@ -255,9 +273,12 @@ impl Writer {
 
     fn report(&self) {
         let now = progress_of(&self.store);
-        let before = self.progress.send_replace(now);
-        if now.lost > before.lost {
-            let lost = now.lost - before.lost;
+        let mut lost = 0;
+        self.progress.send_if_modified(|before| {
+            lost = now.lost - before.lost;
+            std::mem::replace(before, now) != now
+        });
+        if lost > 0 {
             metrics::counter!("lotline_collector_dropped_batches_total", "reason" => "cap").increment(lost);
             tracing::error!(batches = lost, "the buffer lost batches that were not yet published");
         }

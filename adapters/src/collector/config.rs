@@ -277,14 +277,16 @@ mod tests {
             r#"{"id": "line-1", "site": "north", "buffer": {"dir": "/tmp/x"}, "devices": [{"id": "press", "host": "plc"}]}"#,
         );
         assert_eq!(config.unwrap().devices, [DeviceConfig::new(DeviceId::new("press").unwrap(), "plc", 502)]);
-        let error = read(r#"{"id": "line-1", "site": "north", "buffer": {"dir": "/tmp/x", "max_byte": 1}}"#).unwrap_err();
+        let error =
+            read(r#"{"id": "line-1", "site": "north", "buffer": {"dir": "/tmp/x", "max_byte": 1}}"#).unwrap_err();
         assert!(error.contains("max_byte"), "{error}");
     }
 
     #[test]
     fn settings_outside_their_range_are_named() {
         let with = |devices: &str| {
-            read(&format!(r#"{{"id": "l", "site": "n", "buffer": {{"dir": "/tmp/x"}}, "devices": [{devices}]}}"#)).unwrap_err()
+            read(&format!(r#"{{"id": "l", "site": "n", "buffer": {{"dir": "/tmp/x"}}, "devices": [{devices}]}}"#))
+                .unwrap_err()
         };
         let fast = with(r#"{"id": "press", "host": "plc", "poll_interval_ms": 1}"#);
         assert_eq!(fast, "poll_interval_ms of device press must be 10 to 3600000");

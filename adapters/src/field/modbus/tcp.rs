@@ -32,6 +32,9 @@ pub enum ConnectionError {
     /// Not Modbus, or an answer to another request.
     #[error("the device does not keep to the protocol")]
     Protocol(#[source] tokio_modbus::ProtocolError),
+    /// An answer of another length than was asked for.
+    #[error("the device's answers do not fit the requests")]
+    OutOfStep,
 }
 
 impl Connection {
