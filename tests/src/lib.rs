@@ -1,4 +1,5 @@
 //! The stack under test, shared by the end-to-end tests and the benches.
 
+pub mod contract;
 pub mod oracle;
 pub mod stack;

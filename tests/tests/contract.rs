@@ -1,0 +1,9 @@
+//! Every event log against the one contract, and each against what only it can be asked.
+
+use lotline_tests::contract::subject::Memory;
+use lotline_tests::log_contract;
+
+#[path = "contract/memory.rs"]
+mod memory_faults;
+
+log_contract!(memory, Memory::new());
