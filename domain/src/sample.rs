@@ -3,6 +3,8 @@
 //! A batch is known by (collector, epoch, sequence). The epoch is made with the collector's disk buffer, the sequence when the batch
 //! enters it; consumers keep the set of sequences they have seen, so that a batch sent twice counts once.
 
+pub mod codec;
+
 use uuid::Uuid;
 
 use crate::id::{CollectorId, DeviceId, SiteId};
