@@ -16,6 +16,7 @@ use lotline_domain::record::{Offset, Record};
 
 mod copy;
 pub mod memory;
+pub mod postgres;
 
 pub use copy::{CopyError, CopyOptions, Progress, Report, copy};
 
