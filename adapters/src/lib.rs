@@ -1,4 +1,5 @@
-//! Outside systems behind the domain's ports: field protocols and the collector that polls them.
+//! Outside systems: event logs, snapshots, keys, the clock, field protocols and the collector that polls them.
 
 pub mod collector;
 pub mod field;
+pub mod log;

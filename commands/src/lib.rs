@@ -1,6 +1,14 @@
 //! From a command to its event.
 //!
-//! One [`writer`] task owns one partition of the ledger: it decides commands in order against in-memory state, appends all events of a
-//! batch in one transaction, and then answers. [`bus::CommandBus`] finds the writer of a stream.
+//! One [`writer::PartitionWriter`] owns one partition of the ledger: it decides commands in order against in-memory state, appends all
+//! events of a batch in one transaction, and then answers. [`bus::CommandBus`] finds the writer of a stream. [`snapshotter::Snapshotter`]
+//! folds the same log a second time and keeps snapshots, so that a writer never has to.
+//!
+//! Invariant: a command is answered only after its events are committed to the log.
 
+pub mod answers;
 pub mod bus;
+pub mod fold;
+pub mod refusals;
+pub mod snapshotter;
+pub mod writer;

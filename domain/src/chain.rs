@@ -91,6 +91,16 @@ impl Chain {
         self.heads.get(key).copied().unwrap_or_default()
     }
 
+    /// Moves the head of a stream to an event that this process has just sealed itself.
+    pub fn advance(&mut self, key: &str, head: ChainHead) {
+        match self.heads.get_mut(key) {
+            Some(current) => *current = head,
+            None => {
+                self.heads.insert(key.to_owned(), head);
+            }
+        }
+    }
+
     /// Checks a record against its stream and moves the head.
     ///
     /// # Errors
@@ -112,12 +122,7 @@ impl Chain {
             return Err(broken(BreakCause::Time { previous: head.time, found: envelope.attributes.time }));
         }
         let next = ChainHead { sequence: found, hash: envelope.hash, time: envelope.attributes.time };
-        match self.heads.get_mut(&stored.record.key) {
-            Some(head) => *head = next,
-            None => {
-                self.heads.insert(stored.record.key.clone(), next);
-            }
-        }
+        self.advance(&stored.record.key, next);
         Ok(envelope)
     }
 }

@@ -1,0 +1,124 @@
+//! The state of a partition as a fold over its records: what a writer decides against and what snapshots hold.
+//!
+//! Invariant: the fold up to an offset is a function of the records before it and of nothing else, so that a successor
+//! decides exactly as its predecessor would have.
+
+use std::collections::BTreeMap;
+
+use lotline_domain::chain::{Chain, ChainBreak, ChainHead};
+use lotline_domain::event::{DecodeError, Event};
+use lotline_domain::id::{StreamKey, TenantId};
+use lotline_domain::port::Snapshot;
+use lotline_domain::record::{Offset, StoredRecord};
+use lotline_domain::state::StreamState;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::answers::Answers;
+
+/// Version of the snapshot encoding: postcard of [`Image`]. A change of any type in it needs a new number.
+pub const SNAPSHOT_FORMAT: u32 = 1;
+
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// State and answers of one stream.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StreamFold {
+    /// What the rules depend on.
+    pub state: StreamState,
+    /// What was answered.
+    pub answers: Answers,
+}
+
+/// All streams of one partition.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PartitionFold {
+    /// Heads of the hash chains.
+    pub chain: Chain,
+    /// Streams by record key.
+    pub streams: BTreeMap<String, StreamFold>,
+    /// Offset of the next record.
+    pub next: Offset,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Image {
+    heads: BTreeMap<String, ChainHead>,
+    streams: BTreeMap<String, StreamFold>,
+}
+
+/// Why a partition can't be folded.
+#[derive(Debug, Error)]
+pub enum FoldError {
+    /// The hash chain is broken: records were lost, doubled, changed or forged.
+    #[error("the partition can't be trusted")]
+    Chain(#[from] ChainBreak),
+    /// An event that this version can't read. Deciding without it could break a rule.
+    #[error("event {sequence} of stream '{stream}' can't be read; was it written by a newer version?")]
+    Event {
+        /// Key of the record.
+        stream: String,
+        /// Its sequence.
+        sequence: u64,
+        /// What does not fit.
+        #[source]
+        source: DecodeError,
+    },
+    /// A snapshot that does not decode. It is ignored and the log replayed.
+    #[error("the snapshot can't be read")]
+    Snapshot(#[from] postcard::Error),
+}
+
+impl PartitionFold {
+    /// Checks and applies one record.
+    ///
+    /// # Errors
+    /// [`FoldError`]; the fold is then of no further use.
+    pub fn apply(&mut self, tenant: &TenantId, stored: &StoredRecord) -> Result<(), FoldError> {
+        let envelope = self.chain.admit(tenant, stored)?;
+        let attributes = &envelope.attributes;
+        let fact = Event::decode(&attributes.event_type, &envelope.value).map_err(|source| FoldError::Event {
+            stream: stored.record.key.clone(),
+            sequence: attributes.sequence,
+            source,
+        })?;
+        let stream = self.stream_mut(&stored.record.key);
+        stream.state.evolve(&fact.event, attributes.sequence);
+        stream.answers.record(attributes, &fact.event);
+        self.next = stored.offset + 1;
+        Ok(())
+    }
+
+    /// A stream's fold, empty when it has no event yet.
+    pub fn stream_mut(&mut self, key: &str) -> &mut StreamFold {
+        if !self.streams.contains_key(key) {
+            self.streams.insert(key.to_owned(), StreamFold::default());
+        }
+        self.streams.get_mut(key).expect("invariant: the stream was just inserted")
+    }
+
+    /// Sequence of the tenant stream's last event, when it lives in this partition.
+    pub fn tenant_sequence(&self) -> u64 {
+        self.chain.head(StreamKey::Tenant.as_str()).sequence
+    }
+
+    /// Encodes the fold in chunks.
+    ///
+    /// # Errors
+    /// [`FoldError::Snapshot`].
+    pub fn to_snapshot(&self) -> Result<Snapshot, FoldError> {
+        let image = (self.chain.heads(), &self.streams);
+        let bytes = postcard::to_stdvec(&image)?;
+        let chunks = bytes.chunks(CHUNK_BYTES).map(<[u8]>::to_vec).collect();
+        Ok(Snapshot { position: self.next, format: SNAPSHOT_FORMAT, chunks })
+    }
+
+    /// Reads a snapshot back.
+    ///
+    /// # Errors
+    /// [`FoldError::Snapshot`].
+    pub fn from_snapshot(snapshot: &Snapshot) -> Result<Self, FoldError> {
+        let image: Image = postcard::from_bytes(&snapshot.chunks.concat())?;
+        Ok(Self { chain: Chain::resume(image.heads), streams: image.streams, next: snapshot.position })
+    }
+}

@@ -1,0 +1,253 @@
+//! The writer of one partition.
+//!
+//! Takeover, in this order: fence every earlier writer → ask for the end of the log → replay from the snapshot up to that end → serve.
+//! Serving: drain the queue, decide each command against the state as it evolves, append all events in one transaction (group commit), answer.
+//!
+//! When the outcome of an append is not known, the state in memory is worth nothing: the writer takes over again, and the commands
+//! that wait are answered from what the log says, or decided anew when it says nothing.
+
+mod batch;
+mod recovery;
+
+pub(crate) use recovery::load_snapshot;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lotline_domain::command::CommandRequest;
+use lotline_domain::id::{StreamKey, TenantId};
+use lotline_domain::partition::partition_of;
+use lotline_domain::port::{AppendError, LogError, LogWriter};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::{Ports, Receipt, SubmitError};
+use crate::fold::{FoldError, PartitionFold};
+use crate::refusals::RefusalLimiter;
+use batch::Batch;
+
+/// Limits of a writer.
+#[derive(Debug, Clone)]
+pub struct WriterOptions {
+    /// Commands that may wait; one more is answered Busy.
+    pub queue: usize,
+    /// Commands decided in one transaction.
+    pub max_batch: usize,
+    /// What a Busy answer advises.
+    pub busy_retry_after: Duration,
+    /// How long a caller waits for an answer.
+    pub answer_deadline: Duration,
+    /// Refusals of one actor that are recorded in full per window.
+    pub refusals_per_window: u64,
+    /// Length of that window.
+    pub refusal_window: Duration,
+    /// Longest pause between two tries to take over.
+    pub max_backoff: Duration,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        Self {
+            queue: 8_192,
+            max_batch: 1_024,
+            busy_retry_after: Duration::from_millis(50),
+            answer_deadline: Duration::from_secs(30),
+            refusals_per_window: 600,
+            refusal_window: Duration::from_mins(1),
+            max_backoff: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What a writer is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriterStatus {
+    /// Fencing its predecessor, or replaying.
+    Recovering,
+    /// Deciding.
+    Serving,
+    /// Ended, for good or ill.
+    Stopped,
+}
+
+/// Why a writer gave up. Each needs a human or a restart.
+#[derive(Debug, Error)]
+pub enum WriterError {
+    /// Another process has become the writer.
+    #[error("another process has taken over partition {partition}")]
+    Fenced {
+        /// The partition.
+        partition: u32,
+    },
+    /// What is in the log can't be folded.
+    #[error("partition {partition} can't be replayed")]
+    Fold {
+        /// The partition.
+        partition: u32,
+        /// Why.
+        #[source]
+        source: FoldError,
+    },
+    /// The log is not what was configured.
+    #[error("partition {partition} can't be opened")]
+    Log {
+        /// The partition.
+        partition: u32,
+        /// Why.
+        #[source]
+        source: LogError,
+    },
+}
+
+/// A command on its way through the writer.
+#[derive(Debug)]
+pub struct Job {
+    /// What is asked.
+    pub(crate) request: CommandRequest,
+    /// Where the answer goes.
+    pub(crate) reply: oneshot::Sender<Result<Receipt, SubmitError>>,
+    /// Whether an earlier append with it had an unknown outcome; finding its answer in the log is then no replay.
+    pub(crate) retried: bool,
+}
+
+/// How a writer is connected to the rest of the process.
+pub(crate) struct Wires {
+    pub(crate) jobs: mpsc::Receiver<Job>,
+    pub(crate) status: watch::Sender<WriterStatus>,
+    /// Sequence of the `_tenant` stream, once its partition has been recovered.
+    pub(crate) tenant_sequence: Arc<watch::Sender<Option<u64>>>,
+}
+
+/// Owns one partition of the ledger.
+pub struct PartitionWriter {
+    tenant: TenantId,
+    partition: u32,
+    ports: Ports,
+    options: WriterOptions,
+    wires: Wires,
+    limiter: RefusalLimiter,
+}
+
+/// Why serving ended.
+enum Ended {
+    Cancelled,
+    /// These commands wait for the log to say what became of them.
+    Unknown(Vec<Job>),
+}
+
+impl PartitionWriter {
+    pub(crate) fn new(tenant: TenantId, partition: u32, ports: Ports, options: WriterOptions, wires: Wires) -> Self {
+        let window_micros = i64::try_from(options.refusal_window.as_micros()).unwrap_or(i64::MAX);
+        let limiter = RefusalLimiter::new(options.refusals_per_window, window_micros);
+        Self { tenant, partition, ports, options, wires, limiter }
+    }
+
+    /// The partition it owns.
+    pub fn partition(&self) -> u32 {
+        self.partition
+    }
+
+    /// Runs until cancelled.
+    ///
+    /// # Errors
+    /// [`WriterError`]; commands in the queue are then answered Unavailable.
+    pub async fn run(mut self, cancel: CancellationToken) -> Result<(), WriterError> {
+        let result = self.work(&cancel).await;
+        self.wires.status.send_replace(WriterStatus::Stopped);
+        result
+    }
+
+    async fn work(&mut self, cancel: &CancellationToken) -> Result<(), WriterError> {
+        let mut carried = Vec::new();
+        loop {
+            self.wires.status.send_replace(WriterStatus::Recovering);
+            let taken = tokio::select! {
+                () = cancel.cancelled() => return Ok(()),
+                taken = self.take_over() => taken?,
+            };
+            self.publish_tenant_sequence(&taken.fold);
+            if !self.owns_tenant_stream() {
+                let mut known = self.wires.tenant_sequence.subscribe();
+                tokio::select! {
+                    () = cancel.cancelled() => return Ok(()),
+                    known = known.wait_for(Option::is_some) => {
+                        known.expect("invariant: this writer holds the sender");
+                    }
+                }
+            }
+            self.wires.status.send_replace(WriterStatus::Serving);
+            match self.serve(taken.writer, taken.fold, carried, cancel).await? {
+                Ended::Cancelled => return Ok(()),
+                Ended::Unknown(jobs) => carried = jobs,
+            }
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        mut writer: Box<dyn LogWriter>,
+        mut fold: PartitionFold,
+        carried: Vec<Job>,
+        cancel: &CancellationToken,
+    ) -> Result<Ended, WriterError> {
+        let mut jobs = carried;
+        let mut window = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            if jobs.is_empty() {
+                tokio::select! {
+                    () = cancel.cancelled() => return Ok(Ended::Cancelled),
+                    received = self.wires.jobs.recv_many(&mut jobs, self.options.max_batch) => {
+                        if received == 0 {
+                            return Ok(Ended::Cancelled);
+                        }
+                    }
+                    _ = window.tick() => {}
+                }
+            }
+            let mut batch = Batch::new(self, &mut fold);
+            for job in jobs.drain(..) {
+                batch.decide(job);
+            }
+            batch.report_suppressed();
+            let (records, pending) = batch.finish();
+            if records.is_empty() {
+                pending.answer(fold.next);
+                continue;
+            }
+            let started = tokio::time::Instant::now();
+            metrics::histogram!("lotline_writer_batch_events").record(records.len() as f64);
+            match writer.append(records).await {
+                Ok(last) => {
+                    metrics::histogram!("lotline_writer_append_seconds").record(started.elapsed().as_secs_f64());
+                    fold.next = last + 1;
+                    self.publish_tenant_sequence(&fold);
+                    pending.answer(fold.next);
+                }
+                Err(AppendError::Fenced) => {
+                    pending.unavailable();
+                    return Err(WriterError::Fenced { partition: self.partition });
+                }
+                Err(error @ (AppendError::Unknown(_) | AppendError::TooLarge { .. })) => {
+                    tracing::warn!(
+                        partition = self.partition,
+                        error = &error as &dyn std::error::Error,
+                        "an append had no certain outcome; recovering from the log"
+                    );
+                    metrics::counter!("lotline_writer_unknown_outcomes_total").increment(1);
+                    return Ok(Ended::Unknown(pending.into_jobs()));
+                }
+            }
+        }
+    }
+
+    fn owns_tenant_stream(&self) -> bool {
+        partition_of(StreamKey::Tenant.as_str(), self.ports.log.partitions()) == self.partition
+    }
+
+    fn publish_tenant_sequence(&self, fold: &PartitionFold) {
+        if self.owns_tenant_stream() {
+            self.wires.tenant_sequence.send_replace(Some(fold.tenant_sequence()));
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! One batch of commands: decided in order, each against the state that the ones before it left.
+
+use std::borrow::Cow;
+
+use lotline_domain::chain::ChainHead;
+use lotline_domain::command::CommandRequest;
+use lotline_domain::envelope::{Attributes, CommandHash, Envelope};
+use lotline_domain::event::Event;
+use lotline_domain::id::{ActorId, CommandId, CorrelationId, EventId, StreamKey};
+use lotline_domain::partition::partition_of;
+use lotline_domain::position::{Position, TopicKind};
+use lotline_domain::record::{Offset, Record};
+use lotline_domain::refusal::Refusal;
+use lotline_domain::state::{Decision, Subject};
+use lotline_domain::timestamp::Timestamp;
+
+use super::{Job, PartitionWriter};
+use crate::answers::{Outcome, check_age};
+use crate::bus::{Receipt, SubmitError};
+use crate::fold::PartitionFold;
+
+/// The actor of what Lotline itself records.
+const SYSTEM_ACTOR: &str = "lotline";
+
+pub(super) struct Batch<'a> {
+    writer: &'a mut PartitionWriter,
+    fold: &'a mut PartitionFold,
+    records: Vec<Record>,
+    pending: Pending,
+}
+
+/// Commands whose answers wait for the append.
+pub(super) struct Pending {
+    partition: u32,
+    entries: Vec<(Job, Outcome, bool)>,
+}
+
+/// What the events of one decision share.
+struct Source<'a> {
+    stream: &'a StreamKey,
+    actor: &'a ActorId,
+    correlation_id: CorrelationId,
+    command_id: CommandId,
+    command_hash: CommandHash,
+    traceparent: Option<&'a str>,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(writer: &'a mut PartitionWriter, fold: &'a mut PartitionFold) -> Self {
+        let pending = Pending { partition: writer.partition, entries: Vec::new() };
+        Self { writer, fold, records: Vec::new(), pending }
+    }
+
+    /// Decides a command: its events join the batch, its answer waits for the append.
+    pub(super) fn decide(&mut self, job: Job) {
+        let request = &job.request;
+        let key = request.stream.as_str();
+        let hash = request.hash();
+        let now = self.writer.ports.clock.now().max(self.fold.chain.head(key).time);
+        let stream = self.fold.stream_mut(key);
+        let verdict = match check_age(request.command_id, now) {
+            Err(refusal) => Err(refusal),
+            Ok(()) => match stream.answers.get(&request.actor, request.command_id) {
+                Some(answer) if answer.hash == hash => {
+                    let replayed = !job.retried;
+                    let outcome = answer.outcome.clone();
+                    self.pending.entries.push((job, outcome, replayed));
+                    return;
+                }
+                Some(_) => Err(Refusal::CommandIdReused),
+                None => stream.state.decide(request, now),
+            },
+        };
+        let outcome = match verdict.and_then(|decision| self.accept(request, hash, now, decision)) {
+            Ok(outcome) => outcome,
+            Err(refusal) => self.refuse(request, hash, now, &refusal),
+        };
+        self.pending.entries.push((job, outcome, false));
+    }
+
+    /// Seals a decision's events; refuses them all when one is too large for the log.
+    fn accept(
+        &mut self,
+        request: &CommandRequest,
+        hash: CommandHash,
+        now: Timestamp,
+        decision: Decision,
+    ) -> Result<Outcome, Refusal> {
+        let source = Source::of(request, hash);
+        let before = self.fold.chain.head(request.stream.as_str());
+        let mut head = before;
+        let mut sealed = Vec::with_capacity(decision.events.len());
+        for event in decision.events {
+            let value = event.encode(decision.occurred_at, decision.reason.as_deref());
+            let attributes = self.attributes(&source, &event, head.sequence + 1, now);
+            let (hash, record) = Envelope::seal_record(&attributes, head.hash, value);
+            let (size, max) = (record.size(), self.writer.ports.log.max_record_bytes());
+            if size > max {
+                return Err(Refusal::TooLarge { size, max });
+            }
+            head = ChainHead { sequence: attributes.sequence, hash, time: now };
+            sealed.push((attributes, event, record));
+        }
+        self.fold.chain.advance(request.stream.as_str(), head);
+        let stream = self.fold.stream_mut(request.stream.as_str());
+        for (attributes, event, record) in sealed {
+            stream.state.evolve(&event, attributes.sequence);
+            stream.answers.record(&attributes, &event);
+            self.records.push(record);
+        }
+        count(request, "accepted");
+        Ok(Outcome::Accepted { subject: decision.subject_id, version: head.sequence })
+    }
+
+    fn refuse(&mut self, request: &CommandRequest, hash: CommandHash, now: Timestamp, refusal: &Refusal) -> Outcome {
+        let refused = refusal.recorded(request.command.name());
+        if self.writer.limiter.admit(&request.stream, &request.actor, now) {
+            self.record(&Source::of(request, hash), &Event::CommandRefused(refused.clone()), now);
+            count(request, "refused");
+        } else {
+            count(request, "suppressed");
+        }
+        Outcome::Refused(refused)
+    }
+
+    /// Adds one event for each window in which refusals were only counted.
+    pub(super) fn report_suppressed(&mut self) {
+        let now = self.writer.ports.clock.now();
+        for (stream, suppressed) in self.writer.limiter.ended(now) {
+            let command_id = CommandId(self.writer.ports.ids.uuid_v7(now));
+            let actor = ActorId::new(SYSTEM_ACTOR).expect("invariant: the name follows the rule");
+            let source = Source {
+                stream: &stream,
+                actor: &actor,
+                correlation_id: CorrelationId(command_id.0),
+                command_id,
+                command_hash: CommandHash::default(),
+                traceparent: None,
+            };
+            let now = now.max(self.fold.chain.head(stream.as_str()).time);
+            self.record(&source, &Event::RefusalsSuppressed(suppressed), now);
+        }
+    }
+
+    pub(super) fn finish(self) -> (Vec<Record>, Pending) {
+        (self.records, self.pending)
+    }
+
+    /// Seals one event that concerns no rule.
+    fn record(&mut self, source: &Source<'_>, event: &Event, now: Timestamp) {
+        let head = self.fold.chain.head(source.stream.as_str());
+        let attributes = self.attributes(source, event, head.sequence + 1, now);
+        let (hash, record) = Envelope::seal_record(&attributes, head.hash, event.encode(now, None));
+        let next = ChainHead { sequence: attributes.sequence, hash, time: now };
+        self.fold.chain.advance(source.stream.as_str(), next);
+        self.fold.stream_mut(source.stream.as_str()).answers.record(&attributes, event);
+        self.records.push(record);
+    }
+
+    fn attributes(&self, source: &Source<'_>, event: &Event, sequence: u64, now: Timestamp) -> Attributes {
+        let tenant_sequence = match source.stream {
+            StreamKey::Tenant => None,
+            StreamKey::Site(_) => Some(self.tenant_sequence()),
+        };
+        Attributes {
+            tenant: self.writer.tenant.clone(),
+            stream: source.stream.clone(),
+            id: EventId(self.writer.ports.ids.uuid_v7(now)),
+            event_type: Cow::Borrowed(event.event_type()),
+            subject: event.subject(source.command_id),
+            time: now,
+            sequence,
+            actor: source.actor.clone(),
+            correlation_id: source.correlation_id,
+            causation_id: source.command_id,
+            command_hash: source.command_hash,
+            tenant_sequence,
+            traceparent: source.traceparent.map(str::to_owned),
+        }
+    }
+
+    /// Known to the decision: what this very batch may have moved, else what is committed.
+    fn tenant_sequence(&self) -> u64 {
+        let partitions = self.writer.ports.log.partitions();
+        if partition_of(StreamKey::Tenant.as_str(), partitions) == self.writer.partition {
+            self.fold.tenant_sequence()
+        } else {
+            self.writer.wires.tenant_sequence.borrow().unwrap_or(0)
+        }
+    }
+}
+
+impl<'a> Source<'a> {
+    fn of(request: &'a CommandRequest, command_hash: CommandHash) -> Self {
+        Self {
+            stream: &request.stream,
+            actor: &request.actor,
+            correlation_id: request.correlation_id,
+            command_id: request.command_id,
+            command_hash,
+            traceparent: request.traceparent.as_deref(),
+        }
+    }
+}
+
+impl Pending {
+    /// Answers every command; `next` covers all of them. A caller that has gone away needs no answer.
+    pub(super) fn answer(self, next: Offset) {
+        let position = Position::at(TopicKind::Ledger, self.partition, next);
+        for (job, outcome, replayed) in self.entries {
+            let position = position.clone();
+            let answer = match outcome {
+                Outcome::Accepted { subject, version } => Ok(receipt(subject, version, position, replayed)),
+                Outcome::Refused(refused) => Err(SubmitError::Refused {
+                    code: refused.code,
+                    message: refused.message,
+                    field: refused.field,
+                    position,
+                }),
+            };
+            drop(job.reply.send(answer));
+        }
+    }
+
+    pub(super) fn unavailable(self) {
+        for (job, _, _) in self.entries {
+            drop(job.reply.send(Err(SubmitError::Unavailable)));
+        }
+    }
+
+    pub(super) fn into_jobs(self) -> Vec<Job> {
+        self.entries.into_iter().map(|(job, _, _)| Job { retried: true, ..job }).collect()
+    }
+}
+
+fn receipt(subject: Subject, version: u64, position: Position, replayed: bool) -> Receipt {
+    Receipt { subject, version, position, replayed }
+}
+
+fn count(request: &CommandRequest, outcome: &'static str) {
+    metrics::counter!("lotline_commands_total", "outcome" => outcome, "command" => request.command.name()).increment(1);
+}

@@ -1,0 +1,163 @@
+# One Apache Kafka node per profile, broker and controller in one (KRaft), formatted and run from the cached jars.
+# shellcheck shell=bash
+
+# To run several brokers later: loop over this id; every path below and the settings follow it.
+KAFKA_NODE=1
+
+kafka_dir() { echo "$PROFILE_DIR/kafka-$KAFKA_NODE"; }
+kafka_data() { echo "$(kafka_dir)/data"; }
+kafka_log() { echo "$(kafka_dir)/server.log"; }
+kafka_port() { recorded_port "$(kafka_dir)/port"; }
+kafka_mark() { echo "-Dlotline.stack=$(kafka_dir)"; }
+kafka_pid() { find_daemon "$(kafka_dir)/pid" java "$(kafka_mark)"; }
+
+# To change the tuning of a profile: here and in kafka_jvm_options. Written at each start.
+# Arguments: data folder, broker port, controller port.
+kafka_settings() {
+  cat <<CONF
+process.roles=broker,controller
+node.id=$KAFKA_NODE
+controller.quorum.voters=$KAFKA_NODE@127.0.0.1:$3
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:$2,CONTROLLER://127.0.0.1:$3
+advertised.listeners=PLAINTEXT://127.0.0.1:$2
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+log.dirs=$1
+
+# A topic is made on purpose, with its partitions and retention, or not at all.
+auto.create.topics.enable=false
+unclean.leader.election.enable=false
+
+# One node: everything internal has one copy, and few partitions, so that a first start is quick.
+default.replication.factor=1
+min.insync.replicas=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+log.cleaner.dedupe.buffer.size=16777216
+CONF
+  case $PROFILE_NAME in
+    # After a kill the node waits for its former self's session to end; with Kafka's 9 s each crash test would cost 12.
+    test | test-*) printf '%s\n' broker.session.timeout.ms=4000 broker.heartbeat.interval.ms=1000 ;;
+  esac
+}
+
+kafka_jvm_options() {
+  case $PROFILE_NAME in
+    # A short life: the quick compiler only, and a collector without helper threads.
+    test | test-*) echo -Xms256m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 ;;
+    bench) echo -Xms1g -Xmx1g -XX:+UseG1GC -XX:MaxGCPauseMillis=20 ;;
+    *) echo -Xms256m -Xmx512m -XX:+UseG1GC ;;
+  esac
+}
+
+# Formats beside its place and moves it in when complete: an interrupted format is never mistaken for a whole one.
+kafka_create() {
+  local java=$1 jars=$2 log fresh cluster
+  fresh=$(kafka_data).new log=$(kafka_dir)/create.log
+  rm -rf -- "$fresh"
+  kafka_settings "$fresh" "$3" "$4" >"$(kafka_dir)/create.properties"
+  # 16 random bytes in base64url; the first letter is fixed, for one that began with '-' would read as an option.
+  cluster=L$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 2-22)
+  "$java" -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$jars/*" -Dlotline.kafka.log="$log" \
+    -Dlog4j2.configurationFile="$STACK_DIR/kafka/log4j2.properties" kafka.tools.StorageTool format \
+    --cluster-id "$cluster" --config "$(kafka_dir)/create.properties" >"$(kafka_dir)/create.out" 2>&1 </dev/null ||
+    fail "formatting Kafka's storage failed: $(tail -n 1 "$(kafka_dir)/create.out" | cut -c 1-160); see $(kafka_dir)/create.out"
+  mv "$fresh" "$(kafka_data)"
+}
+
+# Sends ApiVersions (key 18, version 0, correlation id 7, no client id) and wants that id back: a broker, not just a port.
+kafka_answers() {
+  local reply
+  # shellcheck disable=SC2016 # $0 is for the inner shell
+  reply=$(timeout 3 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0" || exit 1
+    printf "\0\0\0\x0a\0\x12\0\0\0\0\0\x07\xff\xff" >&3; head -c 8 <&3 | od -An -tx1' "$1" 2>/dev/null) || return 1
+  reply=${reply//[[:space:]]/}
+  [ "${reply:8}" = 00000007 ]
+}
+
+kafka_started() { grep -qs 'Kafka Server started' "$(kafka_log)" && kafka_answers "$1"; }
+
+kafka_started_or_dead() { kafka_started "$1" || gone "$2"; }
+
+kafka_launch() {
+  local java=$1 jars=$2 port=$3 pid options
+  read -ra options <<<"$(kafka_jvm_options)"
+  rm -f -- "$(kafka_log)"
+  start_daemon "$(kafka_dir)/pid" "$(kafka_dir)/console.log" "$java" "$(kafka_mark)" "${options[@]}" \
+    -XX:+ExitOnOutOfMemoryError -Djava.awt.headless=true -Dlotline.kafka.log="$(kafka_log)" \
+    -Dlog4j2.configurationFile="$STACK_DIR/kafka/log4j2.properties" \
+    -cp "$jars/*" kafka.Kafka "$(kafka_dir)/server.properties"
+  read -r pid <"$(kafka_dir)/pid"
+  wait_until "$START_DEADLINE_S" kafka_started_or_dead "$port" "$pid" || return 1
+  ! gone "$pid"
+}
+
+# Why a start failed, in a few words: what Kafka or the JVM itself said last.
+kafka_failure() {
+  local why log
+  for log in "$(kafka_log)" "$(kafka_dir)/console.log"; do
+    why=$(last_error "$log")
+    if [ -n "$why" ]; then
+      echo "$why; see $log"
+      return 0
+    fi
+  done
+  echo "not ready within $START_DEADLINE_S s; see $(kafka_log)"
+}
+
+kafka_up() {
+  local pid port controller java jars
+  if pid=$(kafka_pid) && port=$(kafka_port); then
+    wait_until "$START_DEADLINE_S" kafka_answers "$port" ||
+      fail "kafka (process $pid) does not answer on 127.0.0.1:$port; see $(kafka_log)"
+    say "kafka    ready on 127.0.0.1:$port (already running, profile $PROFILE_NAME)"
+    return 0
+  fi
+  java=$(java_command) || fail "no Java $JAVA_OLDEST or newer found; run: stack install kafka"
+  jars=$(kafka_jars) || fail "Kafka's jars are not in the cache; run: stack install kafka"
+  mkdir -p "$(kafka_dir)"
+  port=$(free_port kafka "$(kafka_dir)/port") || exit 1
+  controller=$(free_port kafka-controller "$(kafka_dir)/controller-port") || exit 1
+  echo "$port" >"$(kafka_dir)/port"
+  echo "$controller" >"$(kafka_dir)/controller-port"
+  if [ ! -d "$(kafka_data)" ]; then kafka_create "$java" "$jars" "$port" "$controller"; fi
+  kafka_settings "$(kafka_data)" "$port" "$controller" >"$(kafka_dir)/server.properties"
+  if ! kafka_launch "$java" "$jars" "$port"; then
+    if pid=$(kafka_pid); then kill -s KILL "$pid"; fi
+    fail "kafka did not start on 127.0.0.1:$port (profile $PROFILE_NAME): $(kafka_failure)"
+  fi
+  say "kafka    ready on 127.0.0.1:$port (profile $PROFILE_NAME)"
+}
+
+kafka_down() {
+  local pid
+  if ! pid=$(kafka_pid); then
+    rm -f -- "$(kafka_dir)/pid"
+    return 0
+  fi
+  if [ "$1" = yes ]; then stop_daemon kafka "$pid" KILL; else stop_daemon kafka "$pid" TERM; fi
+  rm -f -- "$(kafka_dir)/pid"
+}
+
+kafka_status() {
+  local pid port
+  if pid=$(kafka_pid) && port=$(kafka_port); then
+    if kafka_answers "$port"; then
+      status_line kafka ready "profile $PROFILE_NAME, 127.0.0.1:$port, process $pid, log $(kafka_log)"
+      return 0
+    fi
+    status_line kafka starting "profile $PROFILE_NAME, 127.0.0.1:$port, process $pid, log $(kafka_log)"
+    return 1
+  fi
+  status_line kafka stopped "profile $PROFILE_NAME"
+  return 1
+}
