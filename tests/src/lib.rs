@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod contract;
+pub mod modbus;
 pub mod oracle;
 pub mod server;
 pub mod stack;
