@@ -1,3 +1,5 @@
-//! Outside systems behind the domain's ports: event logs, snapshots, keys, the clock.
+//! Outside systems: event logs, snapshots, keys, the clock, field protocols and the collector that polls them.
 
+pub mod collector;
+pub mod field;
 pub mod log;
