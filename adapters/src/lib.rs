@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Outside systems behind the domain's ports: event logs, snapshots, keys, the clock.
+
+pub mod log;
