@@ -9,7 +9,8 @@ use anyhow::Context;
 use lotline_domain::chain::Chain;
 use lotline_domain::envelope::Envelope;
 use lotline_domain::id::TenantId;
-use lotline_domain::port::LogRead;
+use lotline_adapters::log::CopyOptions;
+use lotline_domain::port::{EventLog, LogRead};
 use tokio_util::sync::CancellationToken;
 
 const AT_ONCE: usize = 4_096;
@@ -108,4 +109,34 @@ pub async fn stats(log: Arc<dyn LogRead>, tenant: &TenantId) -> anyhow::Result<(
         writeln!(out, "  {count:>10} {event_type}")?;
     }
     Ok(())
+}
+
+/// Copies a ledger into another log, with progress, and verifies both.
+///
+/// # Errors
+/// A target that holds anything but the beginning of the source, a broken chain, or a log that fails; starting again goes on where it stopped.
+pub async fn copy(from: Arc<dyn LogRead>, to: Arc<dyn EventLog>, tenant: &TenantId) -> anyhow::Result<()> {
+    let options = CopyOptions { verify: Some(tenant.clone()), ..CopyOptions::default() };
+    let mut shown = tokio::time::Instant::now();
+    let report = lotline_adapters::log::copy(from.as_ref(), to.as_ref(), &options, &mut |progress| {
+        if shown.elapsed() > Duration::from_secs(2) {
+            shown = tokio::time::Instant::now();
+            tracing::info!(
+                partition = progress.partition,
+                copied = progress.copied,
+                next = progress.next,
+                end = progress.end,
+                "copying"
+            );
+        }
+    })
+    .await?;
+    writeln!(
+        std::io::stdout(),
+        "copied {} events to {}; {} were there already; every hash verified on both sides",
+        report.copied,
+        to.topic(),
+        report.found
+    )
+    .context("standard output is closed")
 }
