@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod client;
 pub mod contract;
+pub mod modbus;
 pub mod oracle;
 pub mod server;
 pub mod stack;
