@@ -71,7 +71,10 @@ impl Follower {
                 }
                 Err(error) => {
                     let error = format!("{error:#}");
-                    tracing::warn!(error, "the declared signals can't be read; the collector goes on with those it has");
+                    tracing::warn!(
+                        error,
+                        "the declared signals can't be read; the collector goes on with those it has"
+                    );
                 }
             }
             tokio::select! {

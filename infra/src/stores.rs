@@ -36,8 +36,11 @@ pub struct Databases {
 /// # Errors
 /// When PostgreSQL can't be reached or a migration fails; the message says which.
 pub async fn databases(config: &Config) -> anyhow::Result<Databases> {
-    let options: PgConnectOptions =
-        config.postgres.url.parse().context("postgres.url is no PostgreSQL URL (postgres://user@host:port/database)")?;
+    let options: PgConnectOptions = config
+        .postgres
+        .url
+        .parse()
+        .context("postgres.url is no PostgreSQL URL (postgres://user@host:port/database)")?;
     let owner = PgPoolOptions::new()
         .max_connections(config.postgres.max_connections)
         .acquire_timeout(Duration::from_secs(10))
@@ -45,7 +48,9 @@ pub async fn databases(config: &Config) -> anyhow::Result<Databases> {
         .await
         .with_context(|| format!("PostgreSQL at {} can't be reached", place(&options)))?;
     postgres::migrate(&owner).await.context("the schema of the embedded log can't be brought to this version")?;
-    lotline_projections::migrate(&owner).await.context("the schema of the read models can't be brought to this version")?;
+    lotline_projections::migrate(&owner)
+        .await
+        .context("the schema of the read models can't be brought to this version")?;
     let app = postgres::connect(options, config.postgres.max_connections).await?;
     Ok(Databases { owner, app })
 }

@@ -73,7 +73,10 @@ impl Client {
     /// When it is accepted.
     pub async fn refused(&self, name: &str, input: &Value) -> String {
         let payload = self.try_mutate(name, "", input).await.expect("the server answers");
-        payload["userErrors"][0]["code"].as_str().unwrap_or_else(|| panic!("{name} was not refused: {payload}")).to_owned()
+        payload["userErrors"][0]["code"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{name} was not refused: {payload}"))
+            .to_owned()
     }
 
     /// Sends a mutation again and again with the same key until the server says what became of it.
@@ -122,4 +125,53 @@ pub fn lot(site: &str, code: &str, kilograms: &str, parents: &[(&str, &str)]) ->
 /// Input of `recordQcDecision`.
 pub fn decision(site: &str, code: &str, outcome: &str) -> Value {
     json!({ "idempotencyKey": key(), "site": site, "lot": { "code": code }, "gate": "intake", "outcome": outcome })
+}
+
+/// A subscription over server-sent events.
+pub struct Subscription {
+    answer: reqwest::Response,
+    buffer: String,
+}
+
+impl Client {
+    /// Opens a subscription.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub async fn subscribe(&self, query: &str, variables: &Value) -> Subscription {
+        let body = json!({ "query": query, "variables": variables });
+        let request = self.http.post(format!("{}/graphql", self.url)).header("x-lotline-actor", &self.actor);
+        let answer =
+            request.header("accept", "text/event-stream").json(&body).send().await.expect("the server answers");
+        assert!(answer.status().is_success(), "the subscription was refused with {}", answer.status());
+        Subscription { answer, buffer: String::new() }
+    }
+}
+
+impl Subscription {
+    /// The `data` of the next item, or nothing when none comes within the time.
+    ///
+    /// # Panics
+    /// When the stream ends or carries errors.
+    pub async fn next(&mut self, within: Duration) -> Option<Value> {
+        tokio::time::timeout(within, self.read()).await.ok()
+    }
+
+    async fn read(&mut self) -> Value {
+        loop {
+            while let Some((event, rest)) = self.buffer.split_once("\n\n") {
+                let (event, rest) = (event.to_owned(), rest.to_owned());
+                self.buffer = rest;
+                assert!(!event.contains("event: complete"), "the subscription ended");
+                let data: String = event.lines().filter_map(|line| line.strip_prefix("data:")).collect();
+                if !data.trim().is_empty() {
+                    let item: Value = serde_json::from_str(&data).expect("items are JSON");
+                    assert!(item.get("errors").is_none(), "the subscription failed: {item}");
+                    return item["data"].clone();
+                }
+            }
+            let chunk = self.answer.chunk().await.expect("the stream can be read").expect("the stream goes on");
+            self.buffer.push_str(&String::from_utf8_lossy(&chunk).replace('\r', ""));
+        }
+    }
 }

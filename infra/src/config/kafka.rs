@@ -20,11 +20,6 @@ pub struct KafkaSection {
 
 impl Default for KafkaSection {
     fn default() -> Self {
-        Self {
-            brokers: "127.0.0.1:9092".into(),
-            replication: 1,
-            flush_each_batch: false,
-            client: BTreeMap::new(),
-        }
+        Self { brokers: "127.0.0.1:9092".into(), replication: 1, flush_each_batch: false, client: BTreeMap::new() }
     }
 }

@@ -61,7 +61,10 @@ async fn survives(log: Log) {
     let oracle = plant.assert_tables_equal_the_log(&client).await;
     for Told { actor, command, accepted } in &told {
         let decisions = oracle.commands.get(&format!("{actor}/{command}")).copied().unwrap_or(0);
-        assert_eq!(decisions, 1, "command {command} of {actor} (accepted: {accepted}) stands {decisions} times in the log");
+        assert_eq!(
+            decisions, 1,
+            "command {command} of {actor} (accepted: {accepted}) stands {decisions} times in the log"
+        );
     }
     assert!(oracle.commands.values().all(|count| *count == 1), "a command was decided twice");
 }
@@ -96,7 +99,11 @@ async fn insist(actor: &str, url: &RwLock<String>, name: &str, input: &Value) ->
             && payload.get("errors").is_none()
         {
             let accepted = payload["userErrors"] == json!([]);
-            return Told { actor: actor.to_owned(), command: input["idempotencyKey"].as_str().unwrap().to_owned(), accepted };
+            return Told {
+                actor: actor.to_owned(),
+                command: input["idempotencyKey"].as_str().unwrap().to_owned(),
+                accepted,
+            };
         }
         assert!(std::time::Instant::now() < until, "{actor} got no answer to {name} within {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(30)).await;
@@ -114,7 +121,10 @@ async fn a_retry_after_a_crash_gets_the_first_answer() {
     let server = plant.serve().await;
     let ann = Client::new(&server.url, "ann");
     let second = ann.mutate("registerLot", "lotId", &input).await;
-    assert_eq!((&second["lotId"], &second["version"], &second["replayed"]), (&first["lotId"], &first["version"], &json!(true)));
+    assert_eq!(
+        (&second["lotId"], &second["version"], &second["replayed"]),
+        (&first["lotId"], &first["version"], &json!(true))
+    );
     let mut other = input.clone();
     other["code"] = json!("L-2");
     assert_eq!(ann.refused("registerLot", &other).await, "IDEMPOTENCY_KEY_REUSED");

@@ -73,7 +73,8 @@ async fn pipelines(ann: &Client) {
     ann.mutate("publishPipeline", "", &json!({ "idempotencyKey": key(), "pipelineId": id })).await;
     let unchanged = json!({ "idempotencyKey": key(), "pipelineId": id });
     assert_eq!(ann.refused("publishPipeline", &unchanged).await, "NOTHING_TO_PUBLISH");
-    let looped = json!({ "tasks": [task("a"), task("b")], "edges": [{ "from": "a", "to": "b" }, { "from": "b", "to": "a" }] });
+    let looped =
+        json!({ "tasks": [task("a"), task("b")], "edges": [{ "from": "a", "to": "b" }, { "from": "b", "to": "a" }] });
     let revised = json!({ "idempotencyKey": key(), "pipelineId": id, "name": "intake", "definition": looped });
     assert_eq!(ann.refused("revisePipeline", &revised).await, "TASK_CYCLE");
     let revised = json!({ "idempotencyKey": key(), "pipelineId": id, "name": "intake 2", "definition": { "tasks": [task("a")], "edges": [] } });

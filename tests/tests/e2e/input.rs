@@ -27,14 +27,23 @@ async fn bad_input_is_refused_precisely() {
         ("QUANTITY_OUT_OF_RANGE", lot(SITE, "L-2", "9999999999999", &[])),
         ("QUANTITY_NOT_DECIMAL", lot(SITE, "L-2", "NaN", &[])),
         ("UNKNOWN_UNIT", with(&|input| input["quantity"] = quantity("1", "bushel"))),
-        ("UNIT_MISMATCH", with(&|input| {
-            input["parents"] = json!([{ "lot": { "code": "L-1" }, "quantity": quantity("1", "LTR") }]);
-        })),
+        (
+            "UNIT_MISMATCH",
+            with(&|input| {
+                input["parents"] = json!([{ "lot": { "code": "L-1" }, "quantity": quantity("1", "LTR") }]);
+            }),
+        ),
         ("OCCURRED_AT_OUT_OF_RANGE", with(&|input| input["occurredAt"] = json!("1970-01-01T00:00:00Z"))),
         ("OCCURRED_AT_OUT_OF_RANGE", with(&|input| input["occurredAt"] = json!("2999-01-01T00:00:00Z"))),
         ("INVALID_TEXT", with(&|input| input["code"] = json!("a\u{0}b"))),
-        ("IDEMPOTENCY_KEY_TOO_OLD", with(&|input| input["idempotencyKey"] = json!("018f2a6e-7c00-7abc-8def-0123456789ab"))),
-        ("INVALID_IDEMPOTENCY_KEY", with(&|input| input["idempotencyKey"] = json!("9f3c1c8e-3f0f-4a3c-8a51-1d1f3f6f9a11"))),
+        (
+            "IDEMPOTENCY_KEY_TOO_OLD",
+            with(&|input| input["idempotencyKey"] = json!("018f2a6e-7c00-7abc-8def-0123456789ab")),
+        ),
+        (
+            "INVALID_IDEMPOTENCY_KEY",
+            with(&|input| input["idempotencyKey"] = json!("9f3c1c8e-3f0f-4a3c-8a51-1d1f3f6f9a11")),
+        ),
     ];
     for (code, input) in &cases {
         assert_eq!(&ann.refused("registerLot", input).await, code, "{input}");
@@ -58,7 +67,8 @@ async fn hostile_requests_leave_the_server_unharmed() {
     let post = |body: Vec<u8>| {
         http.post(format!("{}/graphql", server.url)).header("content-type", "application/json").body(body).send()
     };
-    let large = json!({ "query": format!("{{ lots(site: \"{}\", first: 1) {{ __typename }} }}", "x".repeat(10 << 20)) });
+    let large =
+        json!({ "query": format!("{{ lots(site: \"{}\", first: 1) {{ __typename }} }}", "x".repeat(10 << 20)) });
     // The server may close the connection before all ten megabytes are sent; either way it says 413 or hangs up.
     if let Ok(answer) = post(large.to_string().into_bytes()).await {
         assert_eq!(answer.status(), 413);

@@ -15,17 +15,17 @@ use lotline_tests::stack::{self, Database};
 use serde_json::json;
 
 /// The site that every test works in.
-pub const SITE: &str = "north";
+pub(crate) const SITE: &str = "north";
 /// Partitions that a server makes by default.
 const PARTITIONS: u32 = 4;
 
-pub struct Plant {
-    pub settings: Settings,
-    pub database: Database,
+pub(crate) struct Plant {
+    pub(crate) settings: Settings,
+    pub(crate) database: Database,
 }
 
 impl Plant {
-    pub async fn new(name: &str, log: Log) -> Self {
+    pub(crate) async fn new(name: &str, log: Log) -> Self {
         let database = stack::database(name).await;
         let tenant = stack::unique(name);
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(&tenant);
@@ -36,12 +36,12 @@ impl Plant {
         Self { settings, database }
     }
 
-    pub async fn serve(&self) -> Server {
+    pub(crate) async fn serve(&self) -> Server {
         Server::start(&self.settings, &["serve"]).await
     }
 
     /// The ledger, opened beside the server.
-    pub async fn ledger(&self) -> Arc<dyn LogRead> {
+    pub(crate) async fn ledger(&self) -> Arc<dyn LogRead> {
         let topic = format!("lotline.{}.ledger.v1", self.settings.tenant);
         match self.settings.log {
             Log::Postgres => {
@@ -56,7 +56,7 @@ impl Plant {
     }
 
     /// Waits until the read models have all of the ledger, then compares them with a fold that shares no code with them.
-    pub async fn assert_tables_equal_the_log(&self, client: &Client) -> Oracle {
+    pub(crate) async fn assert_tables_equal_the_log(&self, client: &Client) -> Oracle {
         let ledger = self.ledger().await;
         let mut position = Vec::new();
         for partition in 0..ledger.partitions() {
@@ -100,7 +100,7 @@ impl Plant {
 }
 
 /// `lot(site, code)` as the API shows it, once the position is visible.
-pub async fn lot(client: &Client, code: &str, position: &serde_json::Value) -> serde_json::Value {
+pub(crate) async fn lot(client: &Client, code: &str, position: &serde_json::Value) -> serde_json::Value {
     let query = "query($site: String!, $code: String!, $at: PositionToken) { lot(site: $site, code: $code, consistentWith: $at) {
         code version qcStatus remaining { value unit } parents { quantity { value } parent { code } } children(first: 10) { edges { node { child { code } } } } } }";
     let data = client.query(query, &json!({ "site": SITE, "code": code, "at": position })).await;
