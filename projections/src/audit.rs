@@ -1,13 +1,20 @@
 //! The audit trail: every event, refusals too, with who, what, when, why, and what changed from what to what.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use lotline_domain::id::TenantId;
 use lotline_domain::record::Offset;
 use serde_json::Value;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use self::changes::{State, States, needed};
+use crate::batch::Slice;
+use crate::failure::ApplyError;
 use crate::page::{Page, limit};
+
+mod changes;
 
 /// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,4 +161,90 @@ pub async fn changed_since(
     )
     .fetch_all(pool)
     .await
+}
+
+pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
+    let mut states = load_states(db, slice).await?;
+    let mut rows = Vec::new();
+    let (mut data, mut changes) = (Vec::new(), Vec::new());
+    for (event, fact) in slice.facts() {
+        let entry = states.record(event, fact)?;
+        data.push(entry.data);
+        changes.push(entry.changes);
+        rows.push((event, &event.envelope.attributes, fact));
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "INSERT INTO read.audit (tenant, id, stream, sequence, event_type, subject, actor, occurred_at, decided_at, reason,
+            correlation_id, causation_id, partition, log_offset, data, changes)
+         SELECT $1, id, stream, sequence, event_type, subject, actor, occurred_at, decided_at, reason, correlation_id, causation_id,
+            $2, log_offset, data::JSON, changes::JSON
+         FROM UNNEST($3::UUID[], $4::TEXT[], $5::BIGINT[], $6::TEXT[], $7::TEXT[], $8::TEXT[], $9::TIMESTAMPTZ[],
+            $10::TIMESTAMPTZ[], $11::TEXT[], $12::UUID[], $13::UUID[], $14::BIGINT[], $15::TEXT[], $16::TEXT[])
+            AS u (id, stream, sequence, event_type, subject, actor, occurred_at, decided_at, reason, correlation_id, causation_id,
+                log_offset, data, changes)",
+        slice.tenant,
+        slice.partition,
+        &rows.iter().map(|(_, attributes, _)| attributes.id.0).collect::<Vec<_>>(),
+        &rows.iter().map(|(event, _, _)| event.stream()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|(event, _, _)| event.sequence()).collect::<Vec<_>>(),
+        &rows.iter().map(|(_, attributes, _)| &*attributes.event_type).collect::<Vec<_>>() as _,
+        &rows.iter().map(|(_, attributes, _)| attributes.subject.as_str()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|(_, attributes, _)| attributes.actor.as_str()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|(_, _, fact)| fact.occurred_at.to_utc()).collect::<Vec<_>>(),
+        &rows.iter().map(|(_, attributes, _)| attributes.time.to_utc()).collect::<Vec<_>>(),
+        &rows.iter().map(|(_, _, fact)| fact.reason.as_deref()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|(_, attributes, _)| attributes.correlation_id.0).collect::<Vec<_>>(),
+        &rows.iter().map(|(_, attributes, _)| attributes.causation_id.0).collect::<Vec<_>>(),
+        &rows.iter().map(|(event, _, _)| event.offset).collect::<Vec<_>>(),
+        &data,
+        &changes,
+    )
+    .execute(&mut *db)
+    .await?;
+    save_states(db, slice, &states).await
+}
+
+async fn load_states(db: &mut PgConnection, slice: Slice<'_>) -> Result<States, ApplyError> {
+    let subjects = needed(slice);
+    if subjects.is_empty() {
+        return Ok(States::default());
+    }
+    let rows = sqlx::query!(
+        "SELECT subject, state::TEXT AS \"state!\" FROM read.audit_state WHERE tenant = $1 AND subject = ANY($2)",
+        slice.tenant,
+        &subjects
+    )
+    .fetch_all(db)
+    .await?;
+    let mut known: HashMap<String, State> = HashMap::with_capacity(rows.len());
+    for row in rows {
+        known.insert(row.subject, serde_json::from_str(&row.state)?);
+    }
+    Ok(States::resume(known))
+}
+
+async fn save_states(db: &mut PgConnection, slice: Slice<'_>, states: &States) -> Result<(), ApplyError> {
+    let mut subjects = Vec::new();
+    let mut texts = Vec::new();
+    for (subject, state) in states.changed() {
+        subjects.push(subject);
+        texts.push(serde_json::to_string(state)?);
+    }
+    if subjects.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "INSERT INTO read.audit_state (tenant, subject, state)
+         SELECT $1, subject, state::JSON FROM UNNEST($2::TEXT[], $3::TEXT[]) AS u (subject, state)
+         ON CONFLICT (tenant, subject) DO UPDATE SET state = EXCLUDED.state",
+        slice.tenant,
+        &subjects as _,
+        &texts
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }

@@ -6,11 +6,14 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
+use lotline_domain::event::Event;
 use lotline_domain::id::TenantId;
 use rust_decimal::Decimal;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use crate::batch::Slice;
+use crate::failure::ApplyError;
 use crate::page::limit;
 
 /// An amount of a parent that became part of a child.
@@ -192,4 +195,54 @@ async fn next_level(
             .await
         }
     }
+}
+
+pub(crate) fn concerns(event: &Event) -> bool {
+    match event {
+        Event::LotRegistered(data) => !data.parents.is_empty(),
+        Event::QcDecisionRecorded(_)
+        | Event::PipelineDrafted(_)
+        | Event::PipelineRevised(_)
+        | Event::PipelinePublished(_)
+        | Event::PipelineArchived(_)
+        | Event::SignalDeclared(_)
+        | Event::CommandRefused(_)
+        | Event::RefusalsSuppressed(_) => false,
+    }
+}
+
+pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
+    let mut edges: Vec<EdgeRow> = Vec::new();
+    for (event, fact) in slice.facts() {
+        let Event::LotRegistered(data) = &fact.event else { continue };
+        edges.extend(data.parents.iter().map(|input| EdgeRow {
+            child_id: data.lot_id.0,
+            parent_id: input.lot_id.0,
+            site: event.stream().to_owned(),
+            quantity: input.quantity.value(),
+            unit: input.quantity.unit().code().to_owned(),
+            quantity_base: input.quantity.in_base(),
+            occurred_at: fact.occurred_at.to_utc(),
+        }));
+    }
+    if edges.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "INSERT INTO read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at)
+         SELECT $1, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at
+         FROM UNNEST($2::UUID[], $3::UUID[], $4::TEXT[], $5::NUMERIC[], $6::TEXT[], $7::NUMERIC[], $8::TIMESTAMPTZ[])
+            AS u (child_id, parent_id, site, quantity, unit, quantity_base, occurred_at)",
+        slice.tenant,
+        &edges.iter().map(|edge| edge.child_id).collect::<Vec<_>>(),
+        &edges.iter().map(|edge| edge.parent_id).collect::<Vec<_>>(),
+        &edges.iter().map(|edge| edge.site.as_str()).collect::<Vec<_>>() as _,
+        &edges.iter().map(|edge| edge.quantity).collect::<Vec<_>>(),
+        &edges.iter().map(|edge| edge.unit.as_str()).collect::<Vec<_>>() as _,
+        &edges.iter().map(|edge| edge.quantity_base).collect::<Vec<_>>(),
+        &edges.iter().map(|edge| edge.occurred_at).collect::<Vec<_>>(),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }

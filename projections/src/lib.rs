@@ -11,6 +11,8 @@ use sqlx::{Connection, PgConnection, PgPool};
 use thiserror::Error;
 
 pub mod audit;
+mod batch;
+mod failure;
 pub mod genealogy;
 pub mod lots;
 pub mod model;
@@ -21,6 +23,7 @@ pub mod progress;
 pub mod qc_decisions;
 pub mod samples;
 pub mod signals;
+pub mod worker;
 
 /// The tables could not be brought to this version.
 #[derive(Debug, Error)]

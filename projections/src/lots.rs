@@ -1,16 +1,21 @@
 //! Lots as they are now: what was registered, what is left, and the quality decision in force.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, NaiveDate, Utc};
+use lotline_domain::event::Event;
 use lotline_domain::id::TenantId;
+use lotline_domain::lot::LotRegistered;
+use lotline_domain::qc::QcOutcome;
 use lotline_domain::quantity::Unit;
 use lotline_domain::record::Offset;
 use rust_decimal::Decimal;
-use sqlx::PgPool;
 use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use crate::batch::{LedgerEvent, Slice};
+use crate::failure::ApplyError;
 use crate::page::{Page, limit};
 
 /// A lot.
@@ -158,4 +163,162 @@ pub async fn changed_since(
     )
     .fetch_all(pool)
     .await
+}
+
+/// A lot that a batch brings.
+struct Registered<'a> {
+    event: &'a LedgerEvent,
+    data: &'a LotRegistered,
+    occurred_at: DateTime<Utc>,
+    after: Touched,
+}
+
+/// What a batch does to a lot.
+#[derive(Default)]
+struct Touched {
+    used: Decimal,
+    qc: Option<QcOutcome>,
+    version: i64,
+    offset: Offset,
+}
+
+#[derive(Default)]
+struct Changes<'a> {
+    registered: Vec<Registered<'a>>,
+    /// Place in `registered`.
+    places: HashMap<Uuid, usize>,
+    /// Lots that were there before.
+    touched: HashMap<Uuid, Touched>,
+}
+
+pub(crate) fn concerns(event: &Event) -> bool {
+    match event {
+        Event::LotRegistered(_) | Event::QcDecisionRecorded(_) => true,
+        Event::PipelineDrafted(_)
+        | Event::PipelineRevised(_)
+        | Event::PipelinePublished(_)
+        | Event::PipelineArchived(_)
+        | Event::SignalDeclared(_)
+        | Event::CommandRefused(_)
+        | Event::RefusalsSuppressed(_) => false,
+    }
+}
+
+pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
+    let changes = Changes::fold(slice);
+    insert(db, slice, &changes.registered).await?;
+    update(db, slice, &changes.touched).await
+}
+
+impl<'a> Changes<'a> {
+    fn fold(slice: Slice<'a>) -> Self {
+        let mut changes = Self::default();
+        for (event, fact) in slice.facts() {
+            match &fact.event {
+                Event::LotRegistered(data) => {
+                    for input in &data.parents {
+                        changes.touch(input.lot_id.0, event).used += input.quantity.in_base();
+                    }
+                    changes.places.insert(data.lot_id.0, changes.registered.len());
+                    let after = Touched { version: event.sequence(), offset: event.offset, ..Touched::default() };
+                    let occurred_at = fact.occurred_at.to_utc();
+                    changes.registered.push(Registered { event, data, occurred_at, after });
+                }
+                Event::QcDecisionRecorded(data) => changes.touch(data.lot_id.0, event).qc = Some(data.outcome),
+                Event::PipelineDrafted(_)
+                | Event::PipelineRevised(_)
+                | Event::PipelinePublished(_)
+                | Event::PipelineArchived(_)
+                | Event::SignalDeclared(_)
+                | Event::CommandRefused(_)
+                | Event::RefusalsSuppressed(_) => {}
+            }
+        }
+        changes
+    }
+
+    fn touch(&mut self, lot: Uuid, event: &LedgerEvent) -> &mut Touched {
+        let touched = match self.places.get(&lot) {
+            Some(place) => &mut self.registered[*place].after,
+            None => self.touched.entry(lot).or_default(),
+        };
+        touched.version = event.sequence();
+        touched.offset = event.offset;
+        touched
+    }
+}
+
+async fn insert(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]) -> Result<(), ApplyError> {
+    if lots.is_empty() {
+        return Ok(());
+    }
+    let mut attributes = Vec::with_capacity(lots.len());
+    for lot in lots {
+        attributes.push(serde_json::to_string(&lot.data.attributes)?);
+    }
+    let who = lots.iter().map(|lot| lot.event.envelope.attributes.actor.as_str());
+    let decided = lots.iter().map(|lot| lot.event.envelope.attributes.time.to_utc());
+    sqlx::query!(
+        "INSERT INTO read.lots (tenant, id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot,
+            expires_on, location, attributes, qc_status, actor, occurred_at, decided_at, version, partition, changed_offset)
+         SELECT $1, id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot, expires_on,
+            location, attributes::JSONB, qc_status, actor, occurred_at, decided_at, version, $2, changed_offset
+         FROM UNNEST($3::UUID[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[], $8::NUMERIC[], $9::TEXT[], $10::NUMERIC[],
+            $11::NUMERIC[], $12::TEXT[], $13::DATE[], $14::TEXT[], $15::TEXT[], $16::TEXT[], $17::TEXT[], $18::TIMESTAMPTZ[],
+            $19::TIMESTAMPTZ[], $20::BIGINT[], $21::BIGINT[])
+            AS u (id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot, expires_on,
+                location, attributes, qc_status, actor, occurred_at, decided_at, version, changed_offset)",
+        slice.tenant,
+        slice.partition,
+        &lots.iter().map(|lot| lot.data.lot_id.0).collect::<Vec<_>>(),
+        &lots.iter().map(|lot| lot.event.stream()).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.data.code.as_str()).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.data.lot_type.as_str()).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.data.product.as_str()).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.data.quantity.value()).collect::<Vec<_>>(),
+        &lots.iter().map(|lot| lot.data.quantity.unit().code()).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.data.quantity.in_base() - lot.after.used).collect::<Vec<_>>(),
+        &lots.iter().map(|lot| lot.data.temperature_c).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.data.supplier_lot.as_deref()).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.data.expires_on).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.data.location.as_deref()).collect::<Vec<_>>() as _,
+        &attributes,
+        &lots.iter().map(|lot| lot.after.qc.map(QcOutcome::as_str)).collect::<Vec<_>>() as _,
+        &who.collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.occurred_at).collect::<Vec<_>>(),
+        &decided.collect::<Vec<_>>(),
+        &lots.iter().map(|lot| lot.after.version).collect::<Vec<_>>(),
+        &lots.iter().map(|lot| lot.after.offset).collect::<Vec<_>>(),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn update(db: &mut PgConnection, slice: Slice<'_>, touched: &HashMap<Uuid, Touched>) -> Result<(), ApplyError> {
+    if touched.is_empty() {
+        return Ok(());
+    }
+    let updated = sqlx::query!(
+        "UPDATE read.lots AS lot SET remaining_base = lot.remaining_base - u.used, qc_status = COALESCE(u.qc_status, lot.qc_status),
+            version = u.version, changed_offset = u.changed_offset
+         FROM UNNEST($2::UUID[], $3::NUMERIC[], $4::TEXT[], $5::BIGINT[], $6::BIGINT[])
+            AS u (id, used, qc_status, version, changed_offset)
+         WHERE lot.tenant = $1 AND lot.id = u.id",
+        slice.tenant,
+        &touched.keys().copied().collect::<Vec<_>>(),
+        &touched.values().map(|lot| lot.used).collect::<Vec<_>>(),
+        &touched.values().map(|lot| lot.qc.map(QcOutcome::as_str)).collect::<Vec<_>>() as _,
+        &touched.values().map(|lot| lot.version).collect::<Vec<_>>(),
+        &touched.values().map(|lot| lot.offset).collect::<Vec<_>>(),
+    )
+    .execute(db)
+    .await?
+    .rows_affected();
+    if updated == touched.len() as u64 {
+        Ok(())
+    } else {
+        let missing = touched.len() as u64 - updated;
+        Err(ApplyError::Inconsistent(format!("{missing} lots that the events name are not in the table")))
+    }
 }

@@ -1,13 +1,18 @@
 //! Pipelines as they are now, and each version as it was published.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
-use lotline_domain::id::TenantId;
+use lotline_domain::event::{Event, Fact};
+use lotline_domain::id::{PipelineId, TenantId};
 use lotline_domain::pipeline::Definition;
 use lotline_domain::record::Offset;
-use sqlx::PgPool;
 use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use crate::batch::{LedgerEvent, Slice};
+use crate::failure::ApplyError;
 use crate::page::{Page, limit};
 
 /// A pipeline.
@@ -201,4 +206,189 @@ pub async fn versions_of(
     )
     .fetch_all(pool)
     .await
+}
+
+/// The pipeline that an event touches.
+fn touched(event: &Event) -> Option<PipelineId> {
+    match event {
+        Event::PipelineDrafted(data) => Some(data.pipeline_id),
+        Event::PipelineRevised(data) => Some(data.pipeline_id),
+        Event::PipelinePublished(data) => Some(data.pipeline_id),
+        Event::PipelineArchived(data) => Some(data.pipeline_id),
+        Event::LotRegistered(_)
+        | Event::QcDecisionRecorded(_)
+        | Event::SignalDeclared(_)
+        | Event::CommandRefused(_)
+        | Event::RefusalsSuppressed(_) => None,
+    }
+}
+
+pub(crate) fn concerns(event: &Event) -> bool {
+    touched(event).is_some()
+}
+
+pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
+    let ids: Vec<Uuid> = slice.facts().filter_map(|(_, fact)| touched(&fact.event)).map(|id| id.0).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let before = select!("WHERE tenant = $1 AND id = ANY($2)", slice.tenant, &ids).fetch_all(&mut *db).await?;
+    let mut pipelines: BTreeMap<Uuid, PipelineRow> = before.into_iter().map(|row| (row.id, row)).collect();
+    let mut versions = Vec::new();
+    for (event, fact) in slice.facts() {
+        evolve(&mut pipelines, &mut versions, slice.partition, event, fact)?;
+    }
+    write_pipelines(db, slice.tenant, pipelines.into_values().collect()).await?;
+    write_versions(db, slice.tenant, &versions).await
+}
+
+fn evolve(
+    pipelines: &mut BTreeMap<Uuid, PipelineRow>,
+    versions: &mut Vec<VersionRow>,
+    partition: i32,
+    event: &LedgerEvent,
+    fact: &Fact,
+) -> Result<(), ApplyError> {
+    let attributes = &event.envelope.attributes;
+    let (occurred_at, decided_at) = (fact.occurred_at.to_utc(), attributes.time.to_utc());
+    let Some(id) = touched(&fact.event) else { return Ok(()) };
+    if let Event::PipelineDrafted(data) = &fact.event {
+        let row = PipelineRow {
+            id: id.0,
+            name: data.name.clone(),
+            draft: Json(data.definition.clone()),
+            draft_hash: data.definition.hash().to_string(),
+            published_version: None,
+            published_hash: None,
+            archived: false,
+            actor: attributes.actor.to_string(),
+            occurred_at,
+            decided_at,
+            changed_at: decided_at,
+            version: event.sequence(),
+            partition,
+            changed_offset: event.offset,
+        };
+        return match pipelines.insert(id.0, row) {
+            None => Ok(()),
+            Some(_) => Err(ApplyError::Inconsistent(format!("pipeline {id} is drafted a second time"))),
+        };
+    }
+    let row = pipelines
+        .get_mut(&id.0)
+        .ok_or_else(|| ApplyError::Inconsistent(format!("pipeline {id} is not in the table")))?;
+    match &fact.event {
+        Event::PipelineRevised(data) => {
+            row.name.clone_from(&data.name);
+            row.draft_hash = data.definition.hash().to_string();
+            row.draft = Json(data.definition.clone());
+        }
+        Event::PipelinePublished(data) => {
+            let hash = data.definition_hash.to_string();
+            if hash != row.draft_hash {
+                let found = &row.draft_hash;
+                return Err(ApplyError::Inconsistent(format!(
+                    "draft {found} of pipeline {id} was published as {hash}"
+                )));
+            }
+            let version = i32::try_from(data.version)
+                .map_err(|_| ApplyError::Inconsistent(format!("version {} is out of range", data.version)))?;
+            row.published_version = Some(version);
+            row.published_hash = Some(hash.clone());
+            versions.push(VersionRow {
+                pipeline_id: id.0,
+                version,
+                name: row.name.clone(),
+                definition: row.draft.clone(),
+                definition_hash: hash,
+                reason: fact.reason.clone(),
+                actor: attributes.actor.to_string(),
+                occurred_at,
+                decided_at,
+                sequence: event.sequence(),
+            });
+        }
+        Event::PipelineArchived(_) => row.archived = true,
+        Event::PipelineDrafted(_)
+        | Event::LotRegistered(_)
+        | Event::QcDecisionRecorded(_)
+        | Event::SignalDeclared(_)
+        | Event::CommandRefused(_)
+        | Event::RefusalsSuppressed(_) => {}
+    }
+    row.changed_at = decided_at;
+    row.version = event.sequence();
+    row.changed_offset = event.offset;
+    Ok(())
+}
+
+async fn write_pipelines(db: &mut PgConnection, tenant: &str, rows: Vec<PipelineRow>) -> Result<(), ApplyError> {
+    let mut drafts = Vec::with_capacity(rows.len());
+    for row in &rows {
+        drafts.push(serde_json::to_string(&row.draft)?);
+    }
+    sqlx::query!(
+        "INSERT INTO read.pipelines (tenant, id, name, draft, draft_hash, published_version, published_hash, archived, actor,
+            occurred_at, decided_at, changed_at, version, partition, changed_offset)
+         SELECT $1, id, name, draft::JSON, draft_hash, published_version, published_hash, archived, actor, occurred_at, decided_at,
+            changed_at, version, partition, changed_offset
+         FROM UNNEST($2::UUID[], $3::TEXT[], $4::TEXT[], $5::TEXT[], $6::INTEGER[], $7::TEXT[], $8::BOOLEAN[], $9::TEXT[],
+            $10::TIMESTAMPTZ[], $11::TIMESTAMPTZ[], $12::TIMESTAMPTZ[], $13::BIGINT[], $14::INTEGER[], $15::BIGINT[])
+            AS u (id, name, draft, draft_hash, published_version, published_hash, archived, actor, occurred_at, decided_at,
+                changed_at, version, partition, changed_offset)
+         ON CONFLICT (tenant, id) DO UPDATE SET name = EXCLUDED.name, draft = EXCLUDED.draft, draft_hash = EXCLUDED.draft_hash,
+            published_version = EXCLUDED.published_version, published_hash = EXCLUDED.published_hash,
+            archived = EXCLUDED.archived, changed_at = EXCLUDED.changed_at, version = EXCLUDED.version,
+            changed_offset = EXCLUDED.changed_offset",
+        tenant,
+        &rows.iter().map(|row| row.id).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>() as _,
+        &drafts,
+        &rows.iter().map(|row| row.draft_hash.as_str()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.published_version).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.published_hash.as_deref()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.archived).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.actor.as_str()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.occurred_at).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.decided_at).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.changed_at).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.version).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.partition).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.changed_offset).collect::<Vec<_>>(),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn write_versions(db: &mut PgConnection, tenant: &str, rows: &[VersionRow]) -> Result<(), ApplyError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut definitions = Vec::with_capacity(rows.len());
+    for row in rows {
+        definitions.push(serde_json::to_string(&row.definition)?);
+    }
+    sqlx::query!(
+        "INSERT INTO read.pipeline_versions (tenant, pipeline_id, version, name, definition, definition_hash, reason, actor,
+            occurred_at, decided_at, sequence)
+         SELECT $1, pipeline_id, version, name, definition::JSON, definition_hash, reason, actor, occurred_at, decided_at, sequence
+         FROM UNNEST($2::UUID[], $3::INTEGER[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[], $8::TEXT[], $9::TIMESTAMPTZ[],
+            $10::TIMESTAMPTZ[], $11::BIGINT[])
+            AS u (pipeline_id, version, name, definition, definition_hash, reason, actor, occurred_at, decided_at, sequence)",
+        tenant,
+        &rows.iter().map(|row| row.pipeline_id).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.version).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>() as _,
+        &definitions,
+        &rows.iter().map(|row| row.definition_hash.as_str()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.reason.as_deref()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.actor.as_str()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.occurred_at).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.decided_at).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.sequence).collect::<Vec<_>>(),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }

@@ -1,14 +1,17 @@
 //! Quality decisions, each as it was taken.
 
 use chrono::{DateTime, Utc};
+use lotline_domain::event::Event;
 use lotline_domain::id::TenantId;
 use lotline_domain::personal::Personal;
 use lotline_domain::qc::{ChecklistAnswer, Measurement};
 use lotline_domain::record::Offset;
-use sqlx::PgPool;
 use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use crate::batch::Slice;
+use crate::failure::ApplyError;
 use crate::page::{Page, limit};
 
 /// A decision.
@@ -147,4 +150,64 @@ pub async fn changed_since(
     )
     .fetch_all(pool)
     .await
+}
+
+pub(crate) fn concerns(event: &Event) -> bool {
+    match event {
+        Event::QcDecisionRecorded(_) => true,
+        Event::LotRegistered(_)
+        | Event::PipelineDrafted(_)
+        | Event::PipelineRevised(_)
+        | Event::PipelinePublished(_)
+        | Event::PipelineArchived(_)
+        | Event::SignalDeclared(_)
+        | Event::CommandRefused(_)
+        | Event::RefusalsSuppressed(_) => false,
+    }
+}
+
+pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
+    let mut decisions = Vec::new();
+    let (mut measurements, mut checklists, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+    for (event, fact) in slice.facts() {
+        let Event::QcDecisionRecorded(data) = &fact.event else { continue };
+        measurements.push(serde_json::to_string(&data.measurements)?);
+        checklists.push(serde_json::to_string(&data.checklist)?);
+        notes.push(data.notes.as_ref().map(serde_json::to_string).transpose()?);
+        decisions.push((event, fact, data));
+    }
+    if decisions.is_empty() {
+        return Ok(());
+    }
+    let who = decisions.iter().map(|(event, _, _)| event.envelope.attributes.actor.as_str());
+    let decided = decisions.iter().map(|(event, _, _)| event.envelope.attributes.time.to_utc());
+    sqlx::query!(
+        "INSERT INTO read.qc_decisions (tenant, id, site, lot_id, gate, outcome, measurements, checklist, notes, reason, actor,
+            occurred_at, decided_at, sequence, partition, log_offset)
+         SELECT $1, id, site, lot_id, gate, outcome, measurements::JSONB, checklist::JSONB, notes::JSONB, reason, actor, occurred_at,
+            decided_at, sequence, $2, log_offset
+         FROM UNNEST($3::UUID[], $4::TEXT[], $5::UUID[], $6::TEXT[], $7::TEXT[], $8::TEXT[], $9::TEXT[], $10::TEXT[],
+            $11::TEXT[], $12::TEXT[], $13::TIMESTAMPTZ[], $14::TIMESTAMPTZ[], $15::BIGINT[], $16::BIGINT[])
+            AS u (id, site, lot_id, gate, outcome, measurements, checklist, notes, reason, actor, occurred_at, decided_at, sequence,
+                log_offset)",
+        slice.tenant,
+        slice.partition,
+        &decisions.iter().map(|(_, _, data)| data.decision_id.0).collect::<Vec<_>>(),
+        &decisions.iter().map(|(event, _, _)| event.stream()).collect::<Vec<_>>() as _,
+        &decisions.iter().map(|(_, _, data)| data.lot_id.0).collect::<Vec<_>>(),
+        &decisions.iter().map(|(_, _, data)| data.gate.as_str()).collect::<Vec<_>>() as _,
+        &decisions.iter().map(|(_, _, data)| data.outcome.as_str()).collect::<Vec<_>>() as _,
+        &measurements,
+        &checklists,
+        &notes as _,
+        &decisions.iter().map(|(_, fact, _)| fact.reason.as_deref()).collect::<Vec<_>>() as _,
+        &who.collect::<Vec<_>>() as _,
+        &decisions.iter().map(|(_, fact, _)| fact.occurred_at.to_utc()).collect::<Vec<_>>(),
+        &decided.collect::<Vec<_>>(),
+        &decisions.iter().map(|(event, _, _)| event.sequence()).collect::<Vec<_>>(),
+        &decisions.iter().map(|(event, _, _)| event.offset).collect::<Vec<_>>(),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }

@@ -1,13 +1,16 @@
 //! Declarations of signals: number, unit, type and address. Their values are in [`crate::samples`].
 
 use chrono::{DateTime, Utc};
+use lotline_domain::event::Event;
 use lotline_domain::id::TenantId;
 use lotline_domain::record::Offset;
 use lotline_domain::signal::Address;
 use rust_decimal::Decimal;
-use sqlx::PgPool;
 use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool};
 
+use crate::batch::Slice;
+use crate::failure::ApplyError;
 use crate::page::{Page, limit};
 
 /// A signal.
@@ -145,4 +148,67 @@ pub async fn changed_since(
 
 pub(crate) fn key_columns(keys: &[SignalKey]) -> (Vec<&str>, Vec<i32>) {
     keys.iter().map(|key| (key.site.as_str(), key.number)).unzip()
+}
+
+pub(crate) fn concerns(event: &Event) -> bool {
+    match event {
+        Event::SignalDeclared(_) => true,
+        Event::LotRegistered(_)
+        | Event::QcDecisionRecorded(_)
+        | Event::PipelineDrafted(_)
+        | Event::PipelineRevised(_)
+        | Event::PipelinePublished(_)
+        | Event::PipelineArchived(_)
+        | Event::CommandRefused(_)
+        | Event::RefusalsSuppressed(_) => false,
+    }
+}
+
+pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
+    let mut declared = Vec::new();
+    let mut numbers = Vec::new();
+    let mut addresses = Vec::new();
+    for (event, fact) in slice.facts() {
+        let Event::SignalDeclared(data) = &fact.event else { continue };
+        let number = i32::try_from(data.number)
+            .map_err(|_| ApplyError::Inconsistent(format!("signal number {} is out of range", data.number)))?;
+        numbers.push(number);
+        addresses.push(serde_json::to_string(&data.address)?);
+        declared.push((event, fact, data));
+    }
+    if declared.is_empty() {
+        return Ok(());
+    }
+    let who = declared.iter().map(|(event, _, _)| event.envelope.attributes.actor.as_str());
+    let decided = declared.iter().map(|(event, _, _)| event.envelope.attributes.time.to_utc());
+    sqlx::query!(
+        "INSERT INTO read.signals (tenant, site, number, name, description, unit, data_type, device, address, scale, value_offset,
+            actor, occurred_at, decided_at, version, partition, changed_offset)
+         SELECT $1, site, number, name, description, unit, data_type, device, address::JSONB, scale, value_offset, actor, occurred_at,
+            decided_at, version, $2, changed_offset
+         FROM UNNEST($3::TEXT[], $4::INTEGER[], $5::TEXT[], $6::TEXT[], $7::TEXT[], $8::TEXT[], $9::TEXT[], $10::TEXT[],
+            $11::NUMERIC[], $12::NUMERIC[], $13::TEXT[], $14::TIMESTAMPTZ[], $15::TIMESTAMPTZ[], $16::BIGINT[], $17::BIGINT[])
+            AS u (site, number, name, description, unit, data_type, device, address, scale, value_offset, actor, occurred_at,
+                decided_at, version, changed_offset)",
+        slice.tenant,
+        slice.partition,
+        &declared.iter().map(|(event, _, _)| event.stream()).collect::<Vec<_>>() as _,
+        &numbers,
+        &declared.iter().map(|(_, _, data)| data.name.as_str()).collect::<Vec<_>>() as _,
+        &declared.iter().map(|(_, _, data)| data.description.as_deref()).collect::<Vec<_>>() as _,
+        &declared.iter().map(|(_, _, data)| data.unit.as_str()).collect::<Vec<_>>() as _,
+        &declared.iter().map(|(_, _, data)| data.data_type.as_str()).collect::<Vec<_>>() as _,
+        &declared.iter().map(|(_, _, data)| data.device.as_str()).collect::<Vec<_>>() as _,
+        &addresses,
+        &declared.iter().map(|(_, _, data)| data.scale).collect::<Vec<_>>(),
+        &declared.iter().map(|(_, _, data)| data.offset).collect::<Vec<_>>(),
+        &who.collect::<Vec<_>>() as _,
+        &declared.iter().map(|(_, fact, _)| fact.occurred_at.to_utc()).collect::<Vec<_>>(),
+        &decided.collect::<Vec<_>>(),
+        &declared.iter().map(|(event, _, _)| event.sequence()).collect::<Vec<_>>(),
+        &declared.iter().map(|(event, _, _)| event.offset).collect::<Vec<_>>(),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }
