@@ -59,10 +59,8 @@ impl Config {
             }
             None => layers.merge(Toml::file("lotline.toml")),
         };
-        let config: Self = layers
-            .merge(Env::prefixed("LOTLINE_").split("__"))
-            .extract()
-            .context("the configuration can't be used")?;
+        let config: Self =
+            layers.merge(Env::prefixed("LOTLINE_").split("__")).extract().context("the configuration can't be used")?;
         config.check()?;
         Ok(config)
     }

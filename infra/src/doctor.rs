@@ -22,7 +22,9 @@ pub async fn examine(config: &Config) -> anyhow::Result<()> {
     let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&databases.owner).await?;
     say("database", &format!("PostgreSQL {version}; all schemas up to date"))?;
     let logs = within(stores::logs(config, &databases)).await.context("the log is not usable")?;
-    for (name, log) in [("ledger", logs.ledger.clone() as std::sync::Arc<dyn LogRead>), ("signals", logs.signals.clone())] {
+    for (name, log) in
+        [("ledger", logs.ledger.clone() as std::sync::Arc<dyn LogRead>), ("signals", logs.signals.clone())]
+    {
         let mut ends = Vec::new();
         for partition in 0..log.partitions() {
             ends.push(within(async { Ok(log.end(partition).await?) }).await?.to_string());
@@ -46,12 +48,16 @@ pub async fn examine(config: &Config) -> anyhow::Result<()> {
 
 fn durability(config: &Config) -> &'static str {
     match (config.log.kind, config.kafka.replication, config.kafka.flush_each_batch) {
-        (LogKind::Postgres, _, _) => "what is acknowledged is in PostgreSQL's log; with fsync=on it survives power loss",
+        (LogKind::Postgres, _, _) => {
+            "what is acknowledged is in PostgreSQL's log; with fsync=on it survives power loss"
+        }
         (LogKind::Kafka, 1, false) => {
             "ONE replica, not flushed: what is acknowledged survives kill -9 of the broker, NOT power loss (kafka.flush_each_batch)"
         }
         (LogKind::Kafka, 1, true) => "one replica, each batch flushed: survives power loss, not the loss of the disk",
-        (LogKind::Kafka, _, _) => "several replicas: survives the loss of a broker if min.insync.replicas is 2 or more there",
+        (LogKind::Kafka, _, _) => {
+            "several replicas: survives the loss of a broker if min.insync.replicas is 2 or more there"
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Everything else is a library that knows only its ports; here the ports are given their adapters.
 
 pub mod cli;
+pub mod collect;
 pub mod config;
 pub mod demo;
 pub mod doctor;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use lotline_adapters::log::CopyOptions;
 use lotline_domain::chain::Chain;
 use lotline_domain::envelope::Envelope;
 use lotline_domain::id::TenantId;
-use lotline_adapters::log::CopyOptions;
 use lotline_domain::port::{EventLog, LogRead};
 use tokio_util::sync::CancellationToken;
 
@@ -101,7 +101,11 @@ pub async fn stats(log: Arc<dyn LogRead>, tenant: &TenantId) -> anyhow::Result<(
             next = batch.next;
         }
         for (stream, head) in chain.heads() {
-            writeln!(out, "  partition {partition} stream {stream}: {} events, last at {}, head {}", head.sequence, head.time, head.hash)?;
+            writeln!(
+                out,
+                "  partition {partition} stream {stream}: {} events, last at {}, head {}",
+                head.sequence, head.time, head.hash
+            )?;
         }
     }
     writeln!(out, "{total} events, every chain verified")?;

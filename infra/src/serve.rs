@@ -11,10 +11,11 @@ use lotline_api::server::{ApiState, Partitions, Readiness};
 use lotline_commands::bus::{CommandBus, Ports};
 use lotline_commands::snapshotter::{SnapshotOptions, Snapshotter};
 use lotline_commands::writer::{WriterOptions, WriterStatus};
-use lotline_domain::port::{Clock, Ids, LogRead};
-use lotline_projections::model::Model;
+use lotline_domain::port::LogRead;
 use lotline_projections::progress::Progress;
-use lotline_projections::worker::{LedgerWorker, SignalsWorker};
+use lotline_projections::worker::{LedgerWorker, SignalsWorker, WorkerContext};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cli::Role;
@@ -68,6 +69,7 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds::default()),
     };
+    let progress = follow_progress(config, &databases, &mut lifecycle);
     let (bus, writers) = CommandBus::new(&config.tenant.id, &config.tenant.sites, &ports, writer_options(config));
     if has(Role::Writer) {
         for writer in writers {
@@ -79,11 +81,12 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
         projections(config, &logs, &databases, &mut lifecycle);
     }
     if has(Role::Collector) {
-        crate::collect::start(config, &logs, &databases, &mut lifecycle).await?;
+        crate::collect::start(config, &logs, &databases, &progress, &mut lifecycle);
     }
     let mut url = None;
     if has(Role::Api) {
-        let state = api_state(config, &bus, &logs, &databases, metrics, &mut lifecycle);
+        let served = Served { bus: &bus, logs: &logs, databases: &databases, progress, metrics };
+        let state = api_state(config, served, lifecycle.token());
         url = Some(listen(config, state, &mut lifecycle).await?);
     }
     Ok(Running { lifecycle, bus, url })
@@ -105,46 +108,57 @@ fn snapshots(config: &Config, ports: &Ports, lifecycle: &mut Lifecycle) {
 }
 
 fn projections(config: &Config, logs: &Logs, databases: &Databases, lifecycle: &mut Lifecycle) {
+    let context = |log: Arc<dyn LogRead>| WorkerContext {
+        pool: databases.owner.clone(),
+        log,
+        clock: Arc::new(SystemClock),
+        tenant: config.tenant.id.clone(),
+    };
     for partition in 0..logs.ledger.partitions() {
-        let log: Arc<dyn LogRead> = logs.ledger.clone();
-        let worker = LedgerWorker::new(databases.owner.clone(), config.tenant.id.clone(), log, partition, &Model::LEDGER);
+        let worker = LedgerWorker::new(context(logs.ledger.clone()), partition);
         lifecycle.spawn("the projection of a ledger partition", worker.run(lifecycle.token()));
     }
     for partition in 0..logs.signals.partitions() {
-        let log: Arc<dyn LogRead> = logs.signals.clone();
-        let worker = SignalsWorker::new(databases.owner.clone(), config.tenant.id.clone(), log, partition);
+        let worker = SignalsWorker::new(context(logs.signals.clone()), partition);
         lifecycle.spawn("the projection of a signals partition", worker.run(lifecycle.token()));
     }
 }
 
-fn api_state(
-    config: &Config,
-    bus: &CommandBus,
-    logs: &Logs,
-    databases: &Databases,
-    metrics: metrics_exporter_prometheus::PrometheusHandle,
-    lifecycle: &mut Lifecycle,
-) -> ApiState {
+fn follow_progress(config: &Config, databases: &Databases, lifecycle: &mut Lifecycle) -> Progress {
     let progress = Progress::new(databases.owner.clone(), config.tenant.id.clone());
     let (follower, cancel) = (progress.clone(), lifecycle.token());
     lifecycle.spawn("the progress of read models", async move {
         follower.run(cancel).await;
         anyhow::Ok(())
     });
+    progress
+}
+
+/// What the API is given beside its configuration.
+struct Served<'a> {
+    bus: &'a CommandBus,
+    logs: &'a Logs,
+    databases: &'a Databases,
+    progress: Progress,
+    metrics: PrometheusHandle,
+}
+
+fn api_state(config: &Config, served: Served<'_>, shutdown: CancellationToken) -> ApiState {
+    let logs = served.logs;
     ApiState {
         tenant: config.tenant.id.clone(),
         sites: config.tenant.sites.clone(),
         partitions: Partitions { ledger: logs.ledger.partitions(), signals: logs.signals.partitions() },
-        bus: bus.clone(),
-        pool: databases.owner.clone(),
-        progress,
-        keys: Arc::new(PostgresPersonalKeys::new(databases.app.clone())),
-        clock: Arc::new(SystemClock) as Arc<dyn Clock>,
-        ids: Arc::new(RandomIds::default()) as Arc<dyn Ids>,
+        bus: served.bus.clone(),
+        pool: served.databases.owner.clone(),
+        progress: served.progress,
+        keys: Arc::new(PostgresPersonalKeys::new(served.databases.app.clone())),
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(RandomIds::default()),
         limits: config.api.limits.clone(),
-        readiness: vec![("writer", writers_ready(bus.clone()))],
-        metrics,
-        shutdown: lifecycle.token(),
+        readiness: vec![("writer", writers_ready(served.bus.clone()))],
+        metrics: served.metrics,
+        shutdown,
         connections: TaskTracker::new(),
     }
 }
@@ -165,7 +179,12 @@ fn writers_ready(bus: CommandBus) -> Arc<dyn Readiness> {
 async fn listen(config: &Config, state: ApiState, lifecycle: &mut Lifecycle) -> anyhow::Result<String> {
     let listener = lotline_api::bind(config.api.bind).await?;
     let address = listener.local_addr().context("the listener has no address")?;
-    lifecycle.spawn("the HTTP server", lotline_api::serve(listener, state));
-    tracing::info!(address = %address, mode = "development", "listening; the actor comes from a header");
+    let connections = state.connections.clone();
+    lifecycle.spawn("the HTTP server", async move {
+        lotline_api::serve(listener, state).await?;
+        connections.close();
+        connections.wait().await;
+        anyhow::Ok(())
+    });
     Ok(format!("http://{address}"))
 }

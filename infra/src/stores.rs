@@ -7,6 +7,7 @@ use anyhow::Context;
 use lotline_adapters::log::kafka::{KafkaLog, KafkaOptions};
 use lotline_adapters::log::postgres::{self, PostgresLog};
 use lotline_domain::port::{EventLog, SignalLog};
+use lotline_domain::position::TopicKind;
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
@@ -35,8 +36,11 @@ pub struct Databases {
 /// # Errors
 /// When PostgreSQL can't be reached or a migration fails; the message says which.
 pub async fn databases(config: &Config) -> anyhow::Result<Databases> {
-    let options: PgConnectOptions =
-        config.postgres.url.parse().context("postgres.url is no PostgreSQL URL (postgres://user@host:port/database)")?;
+    let options: PgConnectOptions = config
+        .postgres
+        .url
+        .parse()
+        .context("postgres.url is no PostgreSQL URL (postgres://user@host:port/database)")?;
     let owner = PgPoolOptions::new()
         .max_connections(config.postgres.max_connections)
         .acquire_timeout(Duration::from_secs(10))
@@ -44,7 +48,9 @@ pub async fn databases(config: &Config) -> anyhow::Result<Databases> {
         .await
         .with_context(|| format!("PostgreSQL at {} can't be reached", place(&options)))?;
     postgres::migrate(&owner).await.context("the schema of the embedded log can't be brought to this version")?;
-    lotline_projections::migrate(&owner).await.context("the schema of the read models can't be brought to this version")?;
+    lotline_projections::migrate(&owner)
+        .await
+        .context("the schema of the read models can't be brought to this version")?;
     let app = postgres::connect(options, config.postgres.max_connections).await?;
     Ok(Databases { owner, app })
 }
@@ -69,21 +75,21 @@ pub async fn open(config: &Config, kind: LogKind, databases: &Databases) -> anyh
             signals: Arc::new(PostgresLog::open(&databases.app, &signals, config.log.signal_partitions).await?),
         },
         LogKind::Kafka => Logs {
-            ledger: Arc::new(KafkaLog::open(kafka(config, ledger, config.log.partitions)).await?),
-            signals: Arc::new(KafkaLog::open(kafka(config, signals, config.log.signal_partitions)).await?),
+            ledger: kafka(config, ledger, config.log.partitions, TopicKind::Ledger).await?,
+            signals: kafka(config, signals, config.log.signal_partitions, TopicKind::Signals).await?,
         },
     })
 }
 
-fn kafka(config: &Config, topic: String, partitions: u32) -> KafkaOptions {
-    KafkaOptions {
-        brokers: config.kafka.brokers.clone(),
-        topic,
-        partitions,
+async fn kafka(config: &Config, topic: String, partitions: u32, kind: TopicKind) -> anyhow::Result<Arc<KafkaLog>> {
+    let options = KafkaOptions {
         replication: config.kafka.replication,
         flush_each_batch: config.kafka.flush_each_batch,
         client: config.kafka.client.clone(),
-    }
+        ..KafkaOptions::new(config.kafka.brokers.clone(), topic, partitions)
+    };
+    let log = KafkaLog::open(options, kind).await;
+    log.map(Arc::new).with_context(|| format!("the log in Kafka at {} can't be opened", config.kafka.brokers))
 }
 
 /// Host, port and database, without the password.

@@ -203,7 +203,7 @@ fn base(quantity: &Value) -> Decimal {
 
 fn recomputed_hash(stored: &StoredRecord) -> String {
     let mut frame = Vec::new();
-    let mut part = |frame: &mut Vec<u8>, bytes: &[u8]| {
+    let part = |frame: &mut Vec<u8>, bytes: &[u8]| {
         frame.extend(u32::try_from(bytes.len()).expect("a part is below 4 GiB").to_be_bytes());
         frame.extend(bytes);
     };

@@ -3,6 +3,8 @@
 use lotline_tests::contract::subject::{Kafka, Memory, Postgres};
 use lotline_tests::log_contract;
 
+#[path = "contract/kafka.rs"]
+mod kafka_transactions;
 #[path = "contract/memory.rs"]
 mod memory_faults;
 #[path = "contract/postgres.rs"]

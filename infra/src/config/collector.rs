@@ -1,8 +1,6 @@
 //! Section `[collector]`.
 
-use std::path::PathBuf;
-
-use lotline_adapters::collector::DeviceConfig;
+use lotline_adapters::collector::config::{BufferConfig, CollectorConfig, DeviceConfig, PublisherConfig};
 use lotline_domain::id::{CollectorId, SiteId};
 use serde::{Deserialize, Serialize};
 
@@ -14,10 +12,25 @@ pub struct CollectorSection {
     pub id: CollectorId,
     /// Plant in which the devices stand; the first of `tenant.sites` when not given.
     pub site: Option<SiteId>,
-    /// Folder of the disk buffer. It holds what has been read and not yet acknowledged by the log: keep it on a disk that survives a restart.
-    pub buffer_dir: PathBuf,
     /// Devices. Without any, nothing is collected.
     pub devices: Vec<DeviceConfig>,
+    /// The disk buffer. It holds what has been read and not yet acknowledged by the log: keep it on a disk that survives a restart.
+    pub buffer: BufferConfig,
+    /// The way from the buffer to the log.
+    pub publisher: PublisherConfig,
+}
+
+impl CollectorSection {
+    /// Settings of the collector in this process; `first` is the site when none is given.
+    pub fn resolve(&self, first: &SiteId) -> CollectorConfig {
+        CollectorConfig {
+            id: self.id.clone(),
+            site: self.site.clone().unwrap_or_else(|| first.clone()),
+            devices: self.devices.clone(),
+            buffer: self.buffer.clone(),
+            publisher: self.publisher.clone(),
+        }
+    }
 }
 
 impl Default for CollectorSection {
@@ -25,8 +38,9 @@ impl Default for CollectorSection {
         Self {
             id: CollectorId::new("collector-1").expect("invariant: the default follows the rule"),
             site: None,
-            buffer_dir: PathBuf::from("lotline-buffer"),
             devices: Vec::new(),
+            buffer: BufferConfig::new("lotline-buffer"),
+            publisher: PublisherConfig::default(),
         }
     }
 }

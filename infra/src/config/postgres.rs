@@ -14,6 +14,6 @@ pub struct PostgresSection {
 
 impl Default for PostgresSection {
     fn default() -> Self {
-        Self { url: "postgres://lotline@127.0.0.1:5432/lotline".into(), max_connections: 32 }
+        Self { url: "postgres://lotline@127.0.0.1:5432/lotline".into(), max_connections: 48 }
     }
 }

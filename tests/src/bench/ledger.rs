@@ -11,9 +11,9 @@ use lotline_commands::bus::{CommandBus, Ports};
 use lotline_commands::writer::{WriterError, WriterOptions};
 use lotline_domain::id::{SiteId, TenantId};
 use lotline_domain::port::EventLog;
+use lotline_domain::position::TopicKind;
 use lotline_domain::record::Record;
-use lotline_projections::model::Model;
-use lotline_projections::worker::LedgerWorker;
+use lotline_projections::worker::{LedgerWorker, WorkerContext};
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 use tokio::task::JoinSet;
@@ -118,17 +118,11 @@ fn millis(micros: u64) -> f64 {
 async fn open(kind: Kind, tenant: &TenantId, database: &stack::Database) -> anyhow::Result<Arc<dyn EventLog>> {
     let topic = format!("lotline.{tenant}.ledger.v1");
     Ok(match kind {
-        Kind::Kafka | Kind::KafkaFlushed => Arc::new(
-            KafkaLog::open(KafkaOptions {
-                brokers: stack::kafka_brokers(),
-                topic,
-                partitions: PARTITIONS,
-                replication: 1,
-                flush_each_batch: kind == Kind::KafkaFlushed,
-                client: std::collections::BTreeMap::new(),
-            })
-            .await?,
-        ),
+        Kind::Kafka | Kind::KafkaFlushed => {
+            let mut options = KafkaOptions::new(stack::kafka_brokers(), topic, PARTITIONS);
+            options.flush_each_batch = kind == Kind::KafkaFlushed;
+            Arc::new(KafkaLog::open(options, TopicKind::Ledger).await?)
+        }
         Kind::Postgres => {
             postgres::migrate(&database.pool).await?;
             let options: PgConnectOptions = database.url.parse()?;
@@ -179,8 +173,13 @@ impl Rig {
         if projections {
             lotline_projections::migrate(&database.pool).await?;
             for partition in 0..PARTITIONS {
-                let worker =
-                    LedgerWorker::new(database.pool.clone(), tenant.clone(), log.clone(), partition, &Model::LEDGER);
+                let context = WorkerContext {
+                    pool: database.pool.clone(),
+                    log: log.clone(),
+                    clock: Arc::new(SystemClock),
+                    tenant: tenant.clone(),
+                };
+                let worker = LedgerWorker::new(context, partition);
                 let cancel = cancel.clone();
                 workers.spawn(async move { worker.run(cancel).await.expect("the projections follow") });
             }

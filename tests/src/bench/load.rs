@@ -34,6 +34,18 @@ impl Commands {
         Self { tenant, actor, clock, ids, filler: "0123456789".repeat(61), count: 0 }
     }
 
+    /// The same with a filler of another length.
+    #[must_use]
+    pub fn filled(mut self, length: usize) -> Self {
+        self.filler = "x".repeat(length.max(1));
+        self
+    }
+
+    /// Commands made so far.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
     /// The next command for a site.
     pub fn next(&mut self, site: &SiteId) -> CommandRequest {
         let number = self.count;
@@ -104,7 +116,12 @@ pub struct Outcome {
 ///
 /// # Errors
 /// The first command that is not accepted.
-pub async fn sequential(bus: &CommandBus, commands: &mut Commands, site: &SiteId, count: u32) -> anyhow::Result<Histogram<u64>> {
+pub async fn sequential(
+    bus: &CommandBus,
+    commands: &mut Commands,
+    site: &SiteId,
+    count: u32,
+) -> anyhow::Result<Histogram<u64>> {
     let mut latency = Histogram::new(3)?;
     for _ in 0..count {
         let request = commands.next(site);

@@ -7,12 +7,19 @@ use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use sqlx::PgPool;
+use sqlx::postgres::PgPoolCopyExt;
 
 /// Records a second of a plain idempotent producer with `acks=all` and no transaction, on a topic that exists.
 ///
 /// # Errors
 /// When Kafka does not take the records.
-pub fn plain_producer(brokers: &str, topic: &str, partitions: u32, sample: &[Record], length: Duration) -> anyhow::Result<f64> {
+pub fn plain_producer(
+    brokers: &str,
+    topic: &str,
+    partitions: u32,
+    sample: &[Record],
+    length: Duration,
+) -> anyhow::Result<f64> {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("enable.idempotence", "true")
@@ -34,7 +41,10 @@ pub fn plain_producer(brokers: &str, topic: &str, partitions: u32, sample: &[Rec
                 .payload(record.value.as_ref())
                 .headers(headers);
             while let Err((error, back)) = producer.send(message) {
-                anyhow::ensure!(error.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::QueueFull), "{error}");
+                anyhow::ensure!(
+                    error.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::QueueFull),
+                    "{error}"
+                );
                 producer.poll(Duration::from_millis(5));
                 message = back;
             }
@@ -59,8 +69,11 @@ pub async fn plain_copy(pool: &PgPool, sample: &[Record], length: Duration) -> a
     while started.elapsed() < length {
         let mut text = String::new();
         for record in sample.iter().cycle().take(1_000) {
-            let headers: Vec<String> =
-                record.headers.iter().map(|header| format!("{}={}", header.name, String::from_utf8_lossy(&header.value))).collect();
+            let headers: Vec<String> = record
+                .headers
+                .iter()
+                .map(|header| format!("{}={}", header.name, String::from_utf8_lossy(&header.value)))
+                .collect();
             let value = String::from_utf8_lossy(&record.value).replace('\\', "\\\\");
             text.push_str(&format!("{rows}\t{}\t{}\t{value}\n", record.key, headers.join(",")));
             rows += 1;

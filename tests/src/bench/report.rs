@@ -22,7 +22,12 @@ impl Report {
         let day = now.to_string()[..10].to_owned();
         let head = format!("# {now}\n# {machine}\n# {}\n", commit());
         let name = if only.is_empty() { "all" } else { only };
-        Self { only: only.to_owned(), lines: Vec::new(), file: PathBuf::from(format!("results/{day}-{name}.txt")), head }
+        Self {
+            only: only.to_owned(),
+            lines: Vec::new(),
+            file: PathBuf::from(format!("results/{day}-{name}.txt")),
+            head,
+        }
     }
 
     /// Whether any figure under this prefix was asked for.
