@@ -40,8 +40,13 @@ async fn each_breach_of_the_protocol_has_its_close_code() {
     let mut socket = plant.socket(PROTOCOL).await;
     socket.send(&json!({ "type": "connection_init", "payload": { "x-lotline-actor": "a b" } })).await;
     assert_eq!(socket.closed().await, 4403);
+}
+
+#[tokio::test]
+async fn a_message_beyond_the_limit_closes_the_socket() {
+    let plant = Plant::start("api_ws_size", Limits { body_bytes: 1_024, ..Limits::default() }).await;
     let mut socket = plant.ready_socket().await;
-    socket.0.send(Message::text("x".repeat(2 << 20))).await.ok();
+    socket.0.send(Message::text("x".repeat(2_048))).await.expect("the client may send it");
     assert_eq!(socket.closed().await, 1009);
 }
 
