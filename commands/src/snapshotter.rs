@@ -79,10 +79,9 @@ impl Snapshotter {
             match failed {
                 Ok(never) => match never {},
                 Err(SnapshotError::Log { source: source @ LogError::Broken { .. }, .. }) => {
-                    let error = &source as &dyn std::error::Error;
                     tracing::warn!(
                         partition = self.partition,
-                        error,
+                        error = &source as &dyn std::error::Error,
                         "the log failed under the snapshotter; trying again"
                     );
                     tokio::select! {
