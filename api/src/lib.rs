@@ -12,6 +12,8 @@ pub mod router;
 pub mod schema;
 pub mod serve;
 pub mod server;
+#[cfg(test)]
+mod testing;
 pub mod transport;
 
 pub use config::Limits;

@@ -11,3 +11,6 @@ pub mod params;
 pub mod problem;
 pub mod sse;
 pub mod websocket;
+
+#[cfg(test)]
+mod tests;

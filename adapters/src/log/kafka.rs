@@ -21,6 +21,7 @@ use tokio::sync::OnceCell;
 use super::{MAX_RECORD_BYTES, check_offset, check_partition, check_published_sizes};
 
 mod ends;
+mod pace;
 mod publisher;
 mod reader;
 mod record;
@@ -147,7 +148,7 @@ impl SignalLog for KafkaLog {
     fn publish(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), LogError>> {
         Box::pin(async move {
             check_published_sizes(&records, self.options.max_record_bytes)?;
-            let publisher = self.publisher.get_or_try_init(async || Publisher::new(&self.options)).await?;
+            let publisher = self.publisher.get_or_try_init(|| async { Publisher::new(&self.options) }).await?;
             publisher.publish(&records).await
         })
     }

@@ -33,7 +33,7 @@ pub struct PipelineTask {
 
 /// `to` waits for `from`.
 #[derive(SimpleObject, Debug)]
-pub struct PipelineEdge {
+pub struct PipelineTaskEdge {
     /// Runs first.
     pub from: String,
     /// Runs after.
@@ -48,7 +48,7 @@ pub struct PipelineDefinition {
     pub tasks: Vec<PipelineTask>,
     /// Their order. The graph has no cycle.
     #[graphql(complexity = "cost::list(child_complexity)")]
-    pub edges: Vec<PipelineEdge>,
+    pub edges: Vec<PipelineTaskEdge>,
 }
 
 impl From<&Definition> for PipelineDefinition {
@@ -59,7 +59,7 @@ impl From<&Definition> for PipelineDefinition {
             config: task.config.clone(),
         };
         let edge =
-            |edge: &lotline_domain::pipeline::Edge| PipelineEdge { from: edge.from.clone(), to: edge.to.clone() };
+            |edge: &lotline_domain::pipeline::Edge| PipelineTaskEdge { from: edge.from.clone(), to: edge.to.clone() };
         Self { tasks: definition.tasks.iter().map(task).collect(), edges: definition.edges.iter().map(edge).collect() }
     }
 }

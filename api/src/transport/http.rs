@@ -43,7 +43,7 @@ async fn dispatch(server: &Arc<Server>, mut parts: Parts, body: Body, caller: Ca
     let request = read(server, &parts, body).await?;
     let operation = match execute::admit(server, request) {
         Ok(operation) => operation,
-        Err(refusal) if answer == Answer::EventStream => return Ok(sse::refusal(server, &refusal)),
+        Err(refusal) if answer == Answer::EventStream => return Ok(sse::refusal(server, *refusal)),
         Err(refusal) => return Ok(written(answer, &refusal)),
     };
     check_method(&parts.method, &operation)?;

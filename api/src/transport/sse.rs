@@ -1,6 +1,12 @@
 //! GraphQL over server-sent events, "distinct connections" mode of graphql-sse: one operation a request, `next` for each result,
 //! `complete` at the end.
 //!
+//! ```text
+//! event: next            event: complete            :            a comment, so that proxies keep the connection
+//! data: {"data":…}       data:
+//! ```
+//! `complete` has an empty data line, without which a browser's EventSource drops the event; axum's own writer leaves it out.
+//!
 //! A subscriber that reads slowly holds up only itself: the next result is read from the tables when the last one has been taken.
 
 use std::convert::Infallible;
@@ -8,15 +14,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::Response as Outcome;
-use axum::http::header;
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::body::{Body, Bytes};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::stream::{self, BoxStream, Stream, StreamExt};
+use tokio::time::{Instant, Interval, interval_at};
 
+use super::accept::Answer;
 use super::caller::Caller;
 use super::execute::{self, Operation};
 use super::problem::Problem;
-use crate::server::Server;
+use crate::server::{Connection, Server};
+
+struct Events {
+    outcomes: BoxStream<'static, Outcome>,
+    ping: Interval,
+    ended: bool,
+    /// Counted until the client has gone.
+    _connection: Option<Connection>,
+}
 
 /// Streams the results of an operation.
 ///
@@ -25,31 +41,53 @@ use crate::server::Server;
 pub fn respond(server: &Arc<Server>, operation: Operation, caller: Caller) -> Result<Response, Problem> {
     let connection = server.connect()?;
     let stopping = server.state.shutdown.clone().cancelled_owned();
-    let results = execute::stream(server, operation, caller).take_until(stopping);
-    let events = results.map(|outcome| next(&outcome)).chain(stream::iter([complete()])).map(move |event| {
-        // The connection is counted until the stream is dropped.
-        let _ = &connection;
-        event
-    });
-    Ok(sse(events, server.state.limits.ping_interval()))
+    let outcomes = execute::stream(server, operation, caller).take_until(stopping).boxed();
+    Ok(written(events(outcomes, server.state.limits.ping_interval(), Some(connection))))
 }
 
 /// Streams the one answer of an operation that was refused.
-pub fn refusal(server: &Server, outcome: &Outcome) -> Response {
-    sse(stream::iter([next(outcome), complete()]), server.state.limits.ping_interval())
+pub fn refusal(server: &Server, outcome: Outcome) -> Response {
+    written(events(stream::iter([outcome]).boxed(), server.state.limits.ping_interval(), None))
 }
 
-fn sse(events: impl Stream<Item = Event> + Send + 'static, interval: Duration) -> Response {
-    let body = Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(KeepAlive::new().interval(interval));
-    ([(header::CACHE_CONTROL, "no-cache"), (header::HeaderName::from_static("x-accel-buffering"), "no")], body)
-        .into_response()
+fn events(
+    outcomes: BoxStream<'static, Outcome>,
+    period: Duration,
+    connection: Option<Connection>,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    let ping = interval_at(Instant::now() + period, period);
+    let events = Events { outcomes, ping, ended: false, _connection: connection };
+    stream::unfold(events, |mut events| async move {
+        if events.ended {
+            return None;
+        }
+        let chunk = tokio::select! {
+            outcome = events.outcomes.next() => {
+                events.ended = outcome.is_none();
+                outcome.as_ref().map_or_else(|| Bytes::from_static(b"event: complete\ndata:\n\n"), next)
+            }
+            _ = events.ping.tick() => Bytes::from_static(b":\n\n"),
+        };
+        Some((Ok(chunk), events))
+    })
 }
 
-fn next(outcome: &Outcome) -> Event {
-    let text = String::from_utf8(execute::write(outcome)).expect("invariant: JSON is UTF-8");
-    Event::default().event("next").data(text)
+fn written(events: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static) -> Response {
+    let headers = [
+        (CONTENT_TYPE, Answer::EventStream.content_type()),
+        (CACHE_CONTROL, "no-cache"),
+        // Tells nginx not to collect the stream.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    (headers, Body::from_stream(events)).into_response()
 }
 
-fn complete() -> Event {
-    Event::default().event("complete").data("")
+/// JSON on one line, as serde writes it: no line feed can end the field early.
+fn next(outcome: &Outcome) -> Bytes {
+    let json = execute::write(outcome);
+    let mut chunk = Vec::with_capacity(json.len() + 24);
+    chunk.extend_from_slice(b"event: next\ndata: ");
+    chunk.extend_from_slice(&json);
+    chunk.extend_from_slice(b"\n\n");
+    chunk.into()
 }

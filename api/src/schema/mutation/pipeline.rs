@@ -29,7 +29,7 @@ pub struct PipelineTaskInput {
 
 /// `to` waits for `from`.
 #[derive(InputObject, Debug)]
-pub struct PipelineEdgeInput {
+pub struct PipelineTaskEdgeInput {
     /// Runs first.
     pub from: String,
     /// Runs after.
@@ -43,14 +43,14 @@ pub struct PipelineDefinitionInput {
     pub tasks: Vec<PipelineTaskInput>,
     /// Their order, at most 5,000.
     #[graphql(default)]
-    pub edges: Vec<PipelineEdgeInput>,
+    pub edges: Vec<PipelineTaskEdgeInput>,
 }
 
 impl From<PipelineDefinitionInput> for Definition {
     fn from(given: PipelineDefinitionInput) -> Self {
         let task =
             |task: PipelineTaskInput| Task { id: task.id, kind: task.kind, config: task.config.unwrap_or_default() };
-        let edge = |edge: PipelineEdgeInput| Edge { from: edge.from, to: edge.to };
+        let edge = |edge: PipelineTaskEdgeInput| Edge { from: edge.from, to: edge.to };
         Self { tasks: given.tasks.into_iter().map(task).collect(), edges: given.edges.into_iter().map(edge).collect() }
     }
 }

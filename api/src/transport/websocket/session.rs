@@ -71,6 +71,10 @@ impl Session {
                 _ = ping.tick() => self.ping().await?,
                 message = self.socket.recv() => match message {
                     Some(Ok(message)) => self.receive(message).await?,
+                    // The error's type belongs to a crate behind axum; its text is what can be told apart from here.
+                    Some(Err(error)) if error.to_string().contains("too long") => {
+                        return Step::Break(Some(Close::new(1009, "The message is too long")));
+                    }
                     Some(Err(_)) | None => return Step::Break(None),
                 },
                 Some((id, outcome)) = self.running.next(), if !self.running.is_empty() => self.report(&id, outcome).await?,
