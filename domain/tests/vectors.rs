@@ -52,14 +52,14 @@ fn cases() -> [Case; 5] {
 
 fn seal(case: &Case) -> Envelope {
     let attributes = Attributes {
-        tenant: TenantId::new("dairy").unwrap(),
-        stream: StreamKey::parse(case.stream).unwrap(),
+        tenant: TenantId::new("dairy").expect("an id"),
+        stream: StreamKey::parse(case.stream).expect("a stream"),
         id: EventId(Uuid::from_u128(0x019a_4f2a_6e7c_7abc_8def_0123_4567_89ab)),
         event_type: Cow::Borrowed("lotline.lot.registered.v1"),
         subject: "lot/019a4f2a-6e7c-7000-8000-000000000001".into(),
-        time: Timestamp::parse("2026-11-21T03:15:00.25Z").unwrap(),
+        time: Timestamp::parse("2026-11-21T03:15:00.25Z").expect("a time"),
         sequence: case.sequence,
-        actor: ActorId::new("ann").unwrap(),
+        actor: ActorId::new("ann").expect("an id"),
         correlation_id: CorrelationId(Uuid::from_u128(1)),
         causation_id: CommandId(Uuid::from_u128(0x019a_4f2a_6e7b_7abc_8def_0123_4567_89ab)),
         command_hash: CommandHash([3; 16]),
@@ -74,15 +74,14 @@ fn vector(case: &Case) -> Value {
     let record: Record = envelope.to_record();
     let covered = &record.headers[..record.headers.len() - 2];
     let frame = frame(&record.key, envelope.prev_hash, covered, &record.value);
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("all parts are texts");
     let headers: Vec<Value> = record.headers.iter().map(|header| json!([header.name, text(&header.value)])).collect();
-    let frame: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
     json!({
         "name": case.name,
         "key": record.key,
         "headers": headers,
         "value": text(&record.value),
-        "frame": frame,
+        "frame": hex::encode(frame),
         "hash": envelope.hash.to_string(),
     })
 }
