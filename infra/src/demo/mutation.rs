@@ -13,25 +13,31 @@ use super::story::step::Action;
 
 /// A mutation but for its idempotency key.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Mutation {
+pub(super) struct Mutation {
     /// Name of the field.
-    pub field: &'static str,
+    pub(super) field: &'static str,
     /// The document, which takes `$input`.
-    pub query: &'static str,
+    pub(super) query: &'static str,
     /// Value of `$input`.
-    pub input: Value,
+    pub(super) input: Value,
 }
 
 macro_rules! document {
     ($field:literal, $input:literal, $more:literal) => {
         concat!(
-            "mutation($input: ", $input, "!) { ", $field, "(input: $input) { userErrors { code message } ", $more, "} }"
+            "mutation($input: ",
+            $input,
+            "!) { ",
+            $field,
+            "(input: $input) { userErrors { code message } ",
+            $more,
+            "} }"
         )
     };
 }
 
 /// The mutation of an action; nothing when it names a pipeline that has no id. `pipelines` has global ids by name.
-pub fn of_action(
+pub(super) fn of_action(
     site: &SiteId,
     action: &Action,
     pipelines: &HashMap<String, String>,
@@ -61,7 +67,7 @@ pub fn of_action(
 }
 
 /// The declaration of a signal.
-pub fn declare_signal(site: &SiteId, signal: &DeclareSignal) -> Mutation {
+pub(super) fn declare_signal(site: &SiteId, signal: &DeclareSignal) -> Mutation {
     let Address::Modbus { unit, table, address, word_order } = &signal.address;
     let table = match table {
         ModbusTable::Coils => "COILS",
@@ -115,9 +121,10 @@ fn register_lot(site: &SiteId, lot: &RegisterLot) -> Mutation {
 }
 
 fn record_qc_decision(site: &SiteId, decision: &RecordQcDecision) -> Mutation {
-    let measurements = decision.measurements.iter().map(|measured| {
-        json!({ "name": measured.name, "value": measured.value, "unit": measured.unit })
-    });
+    let measurements = decision
+        .measurements
+        .iter()
+        .map(|measured| json!({ "name": measured.name, "value": measured.value, "unit": measured.unit }));
     let checklist =
         decision.checklist.iter().map(|answered| json!({ "item": answered.item, "answer": answered.answer }));
     Mutation {

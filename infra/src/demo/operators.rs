@@ -4,6 +4,7 @@
 //! of the story neither loses nor doubles anything.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -11,7 +12,6 @@ use lotline_domain::command::DeclareSignal;
 use lotline_domain::id::SiteId;
 use lotline_domain::port::{Clock, Ids};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 

@@ -10,7 +10,7 @@ mod office;
 mod shelf;
 pub mod step;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use chrono::NaiveDate;
 use lotline_domain::command::RegisterLot;
@@ -113,7 +113,7 @@ fn lot(code: String, lot_type: LotType, product: &str, amount: u64, unit: &str) 
         supplier_lot: None,
         expires_on: None,
         location: None,
-        attributes: Default::default(),
+        attributes: BTreeMap::new(),
         parents: Vec::new(),
     }
 }

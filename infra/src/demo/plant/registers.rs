@@ -37,10 +37,7 @@ impl Image {
         let [l0, l1] = high_low(sensors.total_l as u32);
         let pressure = (sensors.pressure_bar * 1_000.0).round() as u16;
         let outlet = (sensors.outlet_c * 10.0).round() as i16 as u16;
-        Self {
-            registers: [t0, t1, f1, f0, pressure, outlet, l1, l0],
-            bits: [sensors.is_diverting, sensors.is_pumping],
-        }
+        Self { registers: [t0, t1, f1, f0, pressure, outlet, l1, l0], bits: [sensors.is_diverting, sensors.is_pumping] }
     }
 
     /// This image, but with the temperature as it was in another.

@@ -27,7 +27,8 @@ impl Story {
             }
             3 => match self.shelf.oldest(Kind::RawMilk) {
                 Some(milk) => {
-                    wrong.parents = vec![parent(&milk.code, milk.left + 1, Kind::RawMilk)];
+                    // More than any tanker brings: what the intended lot takes is not yet gone from the server's books.
+                    wrong.parents = vec![parent(&milk.code, milk.left + 100_000, Kind::RawMilk)];
                     "NOT_ENOUGH_LEFT"
                 }
                 None => return,

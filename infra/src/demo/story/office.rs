@@ -14,14 +14,14 @@ const EVERY: u64 = 4;
 
 /// The pipelines of this run.
 #[derive(Debug, Default)]
-pub struct Office {
+pub(super) struct Office {
     /// Name, and how often its draft was changed.
     reports: Vec<(String, u32)>,
 }
 
 impl Office {
     /// What the office does in the course of a batch.
-    pub fn plan(&mut self, batch: u64, run: &str, random: &mut SmallRng) -> Vec<(Action, Expected)> {
+    pub(super) fn plan(&mut self, batch: u64, run: &str, random: &mut SmallRng) -> Vec<(Action, Expected)> {
         if !batch.is_multiple_of(EVERY) {
             return Vec::new();
         }

@@ -5,7 +5,7 @@ use lotline_domain::lot::LotRef;
 
 /// Stages of production, in the order in which material passes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// Raw milk, in litres.
     RawMilk,
     /// Pasteurised milk, in litres.
@@ -20,7 +20,7 @@ pub enum Kind {
 
 impl Kind {
     /// UNECE Rec 20 code in which the story counts it.
-    pub fn unit(self) -> &'static str {
+    pub(super) fn unit(self) -> &'static str {
         match self {
             Self::RawMilk | Self::PasteurisedMilk => "LTR",
             Self::Culture => "GRM",
@@ -32,37 +32,37 @@ impl Kind {
 
 /// A lot and what is left of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stock {
+pub(super) struct Stock {
     /// Its code.
-    pub code: String,
+    pub(super) code: String,
     /// What it is.
-    pub kind: Kind,
+    pub(super) kind: Kind,
     /// In the unit of its kind.
-    pub left: u64,
+    pub(super) left: u64,
 }
 
 /// All usable lots, oldest first.
 #[derive(Debug, Default)]
-pub struct Shelf(Vec<Stock>);
+pub(super) struct Shelf(Vec<Stock>);
 
 impl Shelf {
     /// Puts a lot there.
-    pub fn put(&mut self, code: String, kind: Kind, amount: u64) {
+    pub(super) fn put(&mut self, code: String, kind: Kind, amount: u64) {
         self.0.push(Stock { code, kind, left: amount });
     }
 
     /// How much of a kind there is.
-    pub fn left(&self, kind: Kind) -> u64 {
+    pub(super) fn left(&self, kind: Kind) -> u64 {
         self.0.iter().filter(|stock| stock.kind == kind).map(|stock| stock.left).sum()
     }
 
     /// The oldest lot of a kind that is not used up.
-    pub fn oldest(&self, kind: Kind) -> Option<&Stock> {
+    pub(super) fn oldest(&self, kind: Kind) -> Option<&Stock> {
         self.0.iter().find(|stock| stock.kind == kind && stock.left > 0)
     }
 
     /// Takes an amount out of the oldest lots. Takes less when there is less.
-    pub fn take(&mut self, kind: Kind, amount: u64) -> Vec<ParentInput> {
+    pub(super) fn take(&mut self, kind: Kind, amount: u64) -> Vec<ParentInput> {
         let mut missing = amount;
         let mut parents = Vec::new();
         for stock in self.0.iter_mut().filter(|stock| stock.kind == kind) {
@@ -79,11 +79,11 @@ impl Shelf {
 }
 
 /// An amount of a lot as an input.
-pub fn parent(code: &str, amount: u64, kind: Kind) -> ParentInput {
+pub(super) fn parent(code: &str, amount: u64, kind: Kind) -> ParentInput {
     ParentInput { lot: LotRef::Code(code.to_owned()), quantity: quantity(amount, kind.unit()) }
 }
 
 /// An amount as a person types it.
-pub fn quantity(amount: u64, unit: &str) -> QuantityInput {
+pub(super) fn quantity(amount: u64, unit: &str) -> QuantityInput {
     QuantityInput { value: amount.to_string(), unit: unit.to_owned() }
 }

@@ -34,9 +34,7 @@ impl Plant {
             tenant: TenantId::new("dairy").unwrap(),
             stream: stream.clone(),
             actor: ActorId::new(step.actor).unwrap(),
-            command_id: CommandId(
-                uuid::Builder::from_unix_timestamp_millis(now.millis() as u64, &[1; 10]).into_uuid(),
-            ),
+            command_id: CommandId(uuid::Builder::from_unix_timestamp_millis(now.millis() as u64, &[1; 10]).into_uuid()),
             correlation_id: CorrelationId(Uuid::nil()),
             traceparent: None,
             expected_version: None,
@@ -76,12 +74,8 @@ impl Plant {
 #[test]
 fn every_step_is_answered_as_the_story_says() {
     for seed in 0..10 {
-        let mut plant = Plant {
-            site: StreamState::default(),
-            tenant: StreamState::default(),
-            pipelines: HashMap::new(),
-            count: 0,
-        };
+        let mut plant =
+            Plant { site: StreamState::default(), tenant: StreamState::default(), pipelines: HashMap::new(), count: 0 };
         let mut refusals: BTreeMap<&str, u32> = BTreeMap::new();
         let mut events: BTreeMap<String, u32> = BTreeMap::new();
         for step in story(seed).batches(60) {
