@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use self::changes::{State, States, needed};
 use crate::batch::Slice;
+use crate::copy::Rows;
 use crate::failure::ApplyError;
 use crate::page::{Page, limit};
 
@@ -165,44 +166,33 @@ pub async fn changed_since(
 
 pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
     let mut states = load_states(db, slice).await?;
-    let mut rows = Vec::new();
-    let (mut data, mut changes) = (Vec::new(), Vec::new());
+    let mut rows = Rows::new(16);
     for (event, fact) in slice.facts() {
         let entry = states.record(event, fact)?;
-        data.push(entry.data);
-        changes.push(entry.changes);
-        rows.push((event, &event.envelope.attributes, fact));
+        let attributes = &event.envelope.attributes;
+        rows.row()
+            .field(slice.tenant)?
+            .field(attributes.id.0)?
+            .field(event.stream())?
+            .field(event.sequence())?
+            .field(&*attributes.event_type)?
+            .field(attributes.subject.as_str())?
+            .field(attributes.actor.as_str())?
+            .field(fact.occurred_at.to_utc())?
+            .field(attributes.time.to_utc())?
+            .field(fact.reason.as_deref())?
+            .field(attributes.correlation_id.0)?
+            .field(attributes.causation_id.0)?
+            .field(slice.partition)?
+            .field(event.offset)?
+            .field(entry.data)?
+            .field(entry.changes)?;
     }
-    if rows.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        "INSERT INTO read.audit (tenant, id, stream, sequence, event_type, subject, actor, occurred_at, decided_at, reason,
-            correlation_id, causation_id, partition, log_offset, data, changes)
-         SELECT $1, id, stream, sequence, event_type, subject, actor, occurred_at, decided_at, reason, correlation_id, causation_id,
-            $2, log_offset, data::JSON, changes::JSON
-         FROM UNNEST($3::UUID[], $4::TEXT[], $5::BIGINT[], $6::TEXT[], $7::TEXT[], $8::TEXT[], $9::TIMESTAMPTZ[],
-            $10::TIMESTAMPTZ[], $11::TEXT[], $12::UUID[], $13::UUID[], $14::BIGINT[], $15::TEXT[], $16::TEXT[])
-            AS u (id, stream, sequence, event_type, subject, actor, occurred_at, decided_at, reason, correlation_id, causation_id,
-                log_offset, data, changes)",
-        slice.tenant,
-        slice.partition,
-        &rows.iter().map(|(_, attributes, _)| attributes.id.0).collect::<Vec<_>>(),
-        &rows.iter().map(|(event, _, _)| event.stream()).collect::<Vec<_>>() as _,
-        &rows.iter().map(|(event, _, _)| event.sequence()).collect::<Vec<_>>(),
-        &rows.iter().map(|(_, attributes, _)| &*attributes.event_type).collect::<Vec<_>>() as _,
-        &rows.iter().map(|(_, attributes, _)| attributes.subject.as_str()).collect::<Vec<_>>() as _,
-        &rows.iter().map(|(_, attributes, _)| attributes.actor.as_str()).collect::<Vec<_>>() as _,
-        &rows.iter().map(|(_, _, fact)| fact.occurred_at.to_utc()).collect::<Vec<_>>(),
-        &rows.iter().map(|(_, attributes, _)| attributes.time.to_utc()).collect::<Vec<_>>(),
-        &rows.iter().map(|(_, _, fact)| fact.reason.as_deref()).collect::<Vec<_>>() as _,
-        &rows.iter().map(|(_, attributes, _)| attributes.correlation_id.0).collect::<Vec<_>>(),
-        &rows.iter().map(|(_, attributes, _)| attributes.causation_id.0).collect::<Vec<_>>(),
-        &rows.iter().map(|(event, _, _)| event.offset).collect::<Vec<_>>(),
-        &data,
-        &changes,
+    rows.send(
+        db,
+        "COPY read.audit (tenant, id, stream, sequence, event_type, subject, actor, occurred_at, decided_at, reason, correlation_id,
+            causation_id, partition, log_offset, data, changes) FROM STDIN BINARY",
     )
-    .execute(&mut *db)
     .await?;
     save_states(db, slice, &states).await
 }

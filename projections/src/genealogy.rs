@@ -13,6 +13,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::batch::Slice;
+use crate::copy::Rows;
 use crate::failure::ApplyError;
 use crate::page::limit;
 
@@ -212,37 +213,24 @@ pub(crate) fn concerns(event: &Event) -> bool {
 }
 
 pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
-    let mut edges: Vec<EdgeRow> = Vec::new();
+    let mut rows = Rows::new(8);
     for (event, fact) in slice.facts() {
         let Event::LotRegistered(data) = &fact.event else { continue };
-        edges.extend(data.parents.iter().map(|input| EdgeRow {
-            child_id: data.lot_id.0,
-            parent_id: input.lot_id.0,
-            site: event.stream().to_owned(),
-            quantity: input.quantity.value(),
-            unit: input.quantity.unit().code().to_owned(),
-            quantity_base: input.quantity.in_base(),
-            occurred_at: fact.occurred_at.to_utc(),
-        }));
+        for input in &data.parents {
+            rows.row()
+                .field(slice.tenant)?
+                .field(data.lot_id.0)?
+                .field(input.lot_id.0)?
+                .field(event.stream())?
+                .field(input.quantity.value())?
+                .field(input.quantity.unit().code())?
+                .field(input.quantity.in_base())?
+                .field(fact.occurred_at.to_utc())?;
+        }
     }
-    if edges.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        "INSERT INTO read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at)
-         SELECT $1, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at
-         FROM UNNEST($2::UUID[], $3::UUID[], $4::TEXT[], $5::NUMERIC[], $6::TEXT[], $7::NUMERIC[], $8::TIMESTAMPTZ[])
-            AS u (child_id, parent_id, site, quantity, unit, quantity_base, occurred_at)",
-        slice.tenant,
-        &edges.iter().map(|edge| edge.child_id).collect::<Vec<_>>(),
-        &edges.iter().map(|edge| edge.parent_id).collect::<Vec<_>>(),
-        &edges.iter().map(|edge| edge.site.as_str()).collect::<Vec<_>>() as _,
-        &edges.iter().map(|edge| edge.quantity).collect::<Vec<_>>(),
-        &edges.iter().map(|edge| edge.unit.as_str()).collect::<Vec<_>>() as _,
-        &edges.iter().map(|edge| edge.quantity_base).collect::<Vec<_>>(),
-        &edges.iter().map(|edge| edge.occurred_at).collect::<Vec<_>>(),
+    rows.send(
+        db,
+        "COPY read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at) FROM STDIN BINARY",
     )
-    .execute(db)
-    .await?;
-    Ok(())
+    .await
 }

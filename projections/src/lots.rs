@@ -15,6 +15,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::batch::{LedgerEvent, Slice};
+use crate::copy::Rows;
 use crate::failure::ApplyError;
 use crate::page::{Page, limit};
 
@@ -252,47 +253,39 @@ async fn insert(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]
     if lots.is_empty() {
         return Ok(());
     }
-    let mut attributes = Vec::with_capacity(lots.len());
+    let mut rows = Rows::new(21);
     for lot in lots {
-        attributes.push(serde_json::to_string(&lot.data.attributes)?);
+        let attributes = &lot.event.envelope.attributes;
+        rows.row()
+            .field(slice.tenant)?
+            .field(lot.data.lot_id.0)?
+            .field(lot.event.stream())?
+            .field(lot.data.code.as_str())?
+            .field(lot.data.lot_type.as_str())?
+            .field(lot.data.product.as_str())?
+            .field(lot.data.quantity.value())?
+            .field(lot.data.quantity.unit().code())?
+            .field((lot.data.quantity.in_base() - lot.after.used).normalize())?
+            .field(lot.data.temperature_c)?
+            .field(lot.data.supplier_lot.as_deref())?
+            .field(lot.data.expires_on)?
+            .field(lot.data.location.as_deref())?
+            .field(Json(&lot.data.attributes))?
+            .field(lot.after.qc.map(QcOutcome::as_str))?
+            .field(attributes.actor.as_str())?
+            .field(lot.occurred_at)?
+            .field(attributes.time.to_utc())?
+            .field(lot.after.version)?
+            .field(slice.partition)?
+            .field(lot.after.offset)?;
     }
-    let who = lots.iter().map(|lot| lot.event.envelope.attributes.actor.as_str());
-    let decided = lots.iter().map(|lot| lot.event.envelope.attributes.time.to_utc());
-    sqlx::query!(
-        "INSERT INTO read.lots (tenant, id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot,
+    rows.send(
+        db,
+        "COPY read.lots (tenant, id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot,
             expires_on, location, attributes, qc_status, actor, occurred_at, decided_at, version, partition, changed_offset)
-         SELECT $1, id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot, expires_on,
-            location, attributes::JSONB, qc_status, actor, occurred_at, decided_at, version, $2, changed_offset
-         FROM UNNEST($3::UUID[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[], $8::NUMERIC[], $9::TEXT[], $10::NUMERIC[],
-            $11::NUMERIC[], $12::TEXT[], $13::DATE[], $14::TEXT[], $15::TEXT[], $16::TEXT[], $17::TEXT[], $18::TIMESTAMPTZ[],
-            $19::TIMESTAMPTZ[], $20::BIGINT[], $21::BIGINT[])
-            AS u (id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot, expires_on,
-                location, attributes, qc_status, actor, occurred_at, decided_at, version, changed_offset)",
-        slice.tenant,
-        slice.partition,
-        &lots.iter().map(|lot| lot.data.lot_id.0).collect::<Vec<_>>(),
-        &lots.iter().map(|lot| lot.event.stream()).collect::<Vec<_>>() as _,
-        &lots.iter().map(|lot| lot.data.code.as_str()).collect::<Vec<_>>() as _,
-        &lots.iter().map(|lot| lot.data.lot_type.as_str()).collect::<Vec<_>>() as _,
-        &lots.iter().map(|lot| lot.data.product.as_str()).collect::<Vec<_>>() as _,
-        &lots.iter().map(|lot| lot.data.quantity.value()).collect::<Vec<_>>(),
-        &lots.iter().map(|lot| lot.data.quantity.unit().code()).collect::<Vec<_>>() as _,
-        &lots.iter().map(|lot| lot.data.quantity.in_base() - lot.after.used).collect::<Vec<_>>(),
-        &lots.iter().map(|lot| lot.data.temperature_c).collect::<Vec<_>>() as _,
-        &lots.iter().map(|lot| lot.data.supplier_lot.as_deref()).collect::<Vec<_>>() as _,
-        &lots.iter().map(|lot| lot.data.expires_on).collect::<Vec<_>>() as _,
-        &lots.iter().map(|lot| lot.data.location.as_deref()).collect::<Vec<_>>() as _,
-        &attributes,
-        &lots.iter().map(|lot| lot.after.qc.map(QcOutcome::as_str)).collect::<Vec<_>>() as _,
-        &who.collect::<Vec<_>>() as _,
-        &lots.iter().map(|lot| lot.occurred_at).collect::<Vec<_>>(),
-        &decided.collect::<Vec<_>>(),
-        &lots.iter().map(|lot| lot.after.version).collect::<Vec<_>>(),
-        &lots.iter().map(|lot| lot.after.offset).collect::<Vec<_>>(),
+         FROM STDIN BINARY",
     )
-    .execute(db)
-    .await?;
-    Ok(())
+    .await
 }
 
 async fn update(db: &mut PgConnection, slice: Slice<'_>, touched: &HashMap<Uuid, Touched>) -> Result<(), ApplyError> {
@@ -300,7 +293,7 @@ async fn update(db: &mut PgConnection, slice: Slice<'_>, touched: &HashMap<Uuid,
         return Ok(());
     }
     let updated = sqlx::query!(
-        "UPDATE read.lots AS lot SET remaining_base = lot.remaining_base - u.used, qc_status = COALESCE(u.qc_status, lot.qc_status),
+        "UPDATE read.lots AS lot SET remaining_base = TRIM_SCALE(lot.remaining_base - u.used), qc_status = COALESCE(u.qc_status, lot.qc_status),
             version = u.version, changed_offset = u.changed_offset
          FROM UNNEST($2::UUID[], $3::NUMERIC[], $4::TEXT[], $5::BIGINT[], $6::BIGINT[])
             AS u (id, used, qc_status, version, changed_offset)

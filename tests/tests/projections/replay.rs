@@ -39,8 +39,8 @@ fn declare(name: &str) -> Command {
 }
 
 /// Two plants and the tenant's own stream, mixed.
-pub fn busy_ledger() -> Plant {
-    let mut plant = Plant::new(FakeLog::new("lotline.dairy.ledger.v1", 5_000));
+fn busy_ledger() -> Plant {
+    let mut plant = Plant::new(FakeLog::shared("lotline.dairy.ledger.v1", 5_000));
     plant.decide("north", declare("pasteuriser.temperature"));
     for round in 0..4 {
         plant.day(["north", "south"][round % 2], 60);
@@ -105,7 +105,7 @@ async fn two_projectors_on_one_partition_apply_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_between_rows_and_offset_applies_nothing() {
     let rig = Rig::new("crash").await;
-    let mut plant = Plant::new(FakeLog::new("lotline.dairy.ledger.v1", 5_000));
+    let mut plant = Plant::new(FakeLog::shared("lotline.dairy.ledger.v1", 5_000));
     plant.day("north", 20);
     let end = plant.log.0.next();
 
@@ -139,7 +139,7 @@ async fn wait_for_stuck_writer(rig: &Rig) -> i32 {
     loop {
         let found: Option<i32> = sqlx::query_scalar(
             "SELECT pid FROM pg_stat_activity
-             WHERE datname = CURRENT_DATABASE() AND wait_event_type = 'Lock' AND query LIKE 'INSERT INTO read.audit (%'",
+             WHERE datname = CURRENT_DATABASE() AND wait_event_type = 'Lock' AND query LIKE 'COPY read.audit (%'",
         )
         .fetch_optional(rig.pool())
         .await
