@@ -1,4 +1,4 @@
-//! Rows in PostgreSQL's binary COPY format: the fastest way in, about twice as fast as arrays for wide rows.
+//! Rows in PostgreSQL's binary COPY format: the fastest way in for many wide rows.
 //!
 //! ```text
 //! "PGCOPY\n" 0xFF "\r\n" 0x00 | flags u32 = 0 | extension length u32 = 0
@@ -15,6 +15,10 @@ use sqlx::encode::{Encode, IsNull};
 use sqlx::postgres::{PgArgumentBuffer, Postgres};
 
 use crate::failure::ApplyError;
+
+/// Fewer rows than this go in as arrays, in one round trip: sqlx 0.9 leaves Nagle's algorithm on, and the end of a COPY, a small packet
+/// of its own, then waits up to 40 ms for the delayed acknowledgement of the data before it (measured: 45 ms a batch, against 5 ms).
+pub(crate) const COPY_FROM: usize = 500;
 
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 

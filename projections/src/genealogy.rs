@@ -13,7 +13,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::batch::Slice;
-use crate::copy::Rows;
+use crate::copy::{COPY_FROM, Rows};
 use crate::failure::ApplyError;
 use crate::page::limit;
 
@@ -213,24 +213,62 @@ pub(crate) fn concerns(event: &Event) -> bool {
 }
 
 pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
-    let mut rows = Rows::new(8);
+    let mut edges: Vec<EdgeRow> = Vec::new();
     for (event, fact) in slice.facts() {
         let Event::LotRegistered(data) = &fact.event else { continue };
-        for input in &data.parents {
-            rows.row()
-                .field(slice.tenant)?
-                .field(data.lot_id.0)?
-                .field(input.lot_id.0)?
-                .field(event.stream())?
-                .field(input.quantity.value())?
-                .field(input.quantity.unit().code())?
-                .field(input.quantity.in_base())?
-                .field(fact.occurred_at.to_utc())?;
-        }
+        edges.extend(data.parents.iter().map(|input| EdgeRow {
+            child_id: data.lot_id.0,
+            parent_id: input.lot_id.0,
+            site: event.stream().to_owned(),
+            quantity: input.quantity.value(),
+            unit: input.quantity.unit().code().to_owned(),
+            quantity_base: input.quantity.in_base(),
+            occurred_at: fact.occurred_at.to_utc(),
+        }));
+    }
+    match edges.len() {
+        0 => Ok(()),
+        1..COPY_FROM => insert(db, slice, &edges).await,
+        COPY_FROM.. => copy(db, slice, &edges).await,
+    }
+}
+
+async fn copy(db: &mut PgConnection, slice: Slice<'_>, edges: &[EdgeRow]) -> Result<(), ApplyError> {
+    let mut rows = Rows::new(8);
+    for edge in edges {
+        rows.row()
+            .field(slice.tenant)?
+            .field(edge.child_id)?
+            .field(edge.parent_id)?
+            .field(edge.site.as_str())?
+            .field(edge.quantity)?
+            .field(edge.unit.as_str())?
+            .field(edge.quantity_base)?
+            .field(edge.occurred_at)?;
     }
     rows.send(
         db,
         "COPY read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at) FROM STDIN BINARY",
     )
     .await
+}
+
+async fn insert(db: &mut PgConnection, slice: Slice<'_>, edges: &[EdgeRow]) -> Result<(), ApplyError> {
+    sqlx::query!(
+        "INSERT INTO read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at)
+         SELECT $1, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at
+         FROM UNNEST($2::UUID[], $3::UUID[], $4::TEXT[], $5::NUMERIC[], $6::TEXT[], $7::NUMERIC[], $8::TIMESTAMPTZ[])
+            AS u (child_id, parent_id, site, quantity, unit, quantity_base, occurred_at)",
+        slice.tenant,
+        &edges.iter().map(|edge| edge.child_id).collect::<Vec<_>>(),
+        &edges.iter().map(|edge| edge.parent_id).collect::<Vec<_>>(),
+        &edges.iter().map(|edge| edge.site.as_str()).collect::<Vec<_>>() as _,
+        &edges.iter().map(|edge| edge.quantity).collect::<Vec<_>>(),
+        &edges.iter().map(|edge| edge.unit.as_str()).collect::<Vec<_>>() as _,
+        &edges.iter().map(|edge| edge.quantity_base).collect::<Vec<_>>(),
+        &edges.iter().map(|edge| edge.occurred_at).collect::<Vec<_>>(),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }

@@ -15,7 +15,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::batch::{LedgerEvent, Slice};
-use crate::copy::Rows;
+use crate::copy::{COPY_FROM, Rows};
 use crate::failure::ApplyError;
 use crate::page::{Page, limit};
 
@@ -174,6 +174,12 @@ struct Registered<'a> {
     after: Touched,
 }
 
+impl Registered<'_> {
+    fn remaining_base(&self) -> Decimal {
+        (self.data.quantity.in_base() - self.after.used).normalize()
+    }
+}
+
 /// What a batch does to a lot.
 #[derive(Default)]
 struct Touched {
@@ -207,7 +213,11 @@ pub(crate) fn concerns(event: &Event) -> bool {
 
 pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
     let changes = Changes::fold(slice);
-    insert(db, slice, &changes.registered).await?;
+    match changes.registered.len() {
+        0 => {}
+        1..COPY_FROM => insert(db, slice, &changes.registered).await?,
+        COPY_FROM.. => copy(db, slice, &changes.registered).await?,
+    }
     update(db, slice, &changes.touched).await
 }
 
@@ -249,10 +259,7 @@ impl<'a> Changes<'a> {
     }
 }
 
-async fn insert(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]) -> Result<(), ApplyError> {
-    if lots.is_empty() {
-        return Ok(());
-    }
+async fn copy(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]) -> Result<(), ApplyError> {
     let mut rows = Rows::new(21);
     for lot in lots {
         let attributes = &lot.event.envelope.attributes;
@@ -265,7 +272,7 @@ async fn insert(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]
             .field(lot.data.product.as_str())?
             .field(lot.data.quantity.value())?
             .field(lot.data.quantity.unit().code())?
-            .field((lot.data.quantity.in_base() - lot.after.used).normalize())?
+            .field(lot.remaining_base())?
             .field(lot.data.temperature_c)?
             .field(lot.data.supplier_lot.as_deref())?
             .field(lot.data.expires_on)?
@@ -286,6 +293,50 @@ async fn insert(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]
          FROM STDIN BINARY",
     )
     .await
+}
+
+async fn insert(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]) -> Result<(), ApplyError> {
+    let mut attributes = Vec::with_capacity(lots.len());
+    for lot in lots {
+        attributes.push(serde_json::to_string(&lot.data.attributes)?);
+    }
+    let who = lots.iter().map(|lot| lot.event.envelope.attributes.actor.as_str());
+    let decided = lots.iter().map(|lot| lot.event.envelope.attributes.time.to_utc());
+    sqlx::query!(
+        "INSERT INTO read.lots (tenant, id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot,
+            expires_on, location, attributes, qc_status, actor, occurred_at, decided_at, version, partition, changed_offset)
+         SELECT $1, id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot, expires_on,
+            location, attributes::JSONB, qc_status, actor, occurred_at, decided_at, version, $2, changed_offset
+         FROM UNNEST($3::UUID[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[], $8::NUMERIC[], $9::TEXT[], $10::NUMERIC[],
+            $11::NUMERIC[], $12::TEXT[], $13::DATE[], $14::TEXT[], $15::TEXT[], $16::TEXT[], $17::TEXT[], $18::TIMESTAMPTZ[],
+            $19::TIMESTAMPTZ[], $20::BIGINT[], $21::BIGINT[])
+            AS u (id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot, expires_on,
+                location, attributes, qc_status, actor, occurred_at, decided_at, version, changed_offset)",
+        slice.tenant,
+        slice.partition,
+        &lots.iter().map(|lot| lot.data.lot_id.0).collect::<Vec<_>>(),
+        &lots.iter().map(|lot| lot.event.stream()).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.data.code.as_str()).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.data.lot_type.as_str()).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.data.product.as_str()).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.data.quantity.value()).collect::<Vec<_>>(),
+        &lots.iter().map(|lot| lot.data.quantity.unit().code()).collect::<Vec<_>>() as _,
+        &lots.iter().map(Registered::remaining_base).collect::<Vec<_>>(),
+        &lots.iter().map(|lot| lot.data.temperature_c).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.data.supplier_lot.as_deref()).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.data.expires_on).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.data.location.as_deref()).collect::<Vec<_>>() as _,
+        &attributes,
+        &lots.iter().map(|lot| lot.after.qc.map(QcOutcome::as_str)).collect::<Vec<_>>() as _,
+        &who.collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.occurred_at).collect::<Vec<_>>(),
+        &decided.collect::<Vec<_>>(),
+        &lots.iter().map(|lot| lot.after.version).collect::<Vec<_>>(),
+        &lots.iter().map(|lot| lot.after.offset).collect::<Vec<_>>(),
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 async fn update(db: &mut PgConnection, slice: Slice<'_>, touched: &HashMap<Uuid, Touched>) -> Result<(), ApplyError> {
