@@ -15,6 +15,7 @@ use lotline_domain::port::{AppendError, LogError};
 use lotline_domain::record::{Offset, Record};
 
 mod copy;
+pub mod kafka;
 pub mod memory;
 pub mod postgres;
 

@@ -2,10 +2,15 @@
 
 use std::sync::OnceLock;
 
+use lotline_adapters::log::kafka::{KafkaLog, KafkaOptions};
 use lotline_adapters::log::memory::MemoryLog;
 use lotline_adapters::log::postgres::{self, PostgresLog};
 use lotline_domain::port::{BoxFuture, EventLog, LogError, SignalLog};
+use lotline_domain::position::TopicKind;
 use lotline_domain::record::Record;
+use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use sqlx::PgPool;
 
 use super::Subject;
@@ -23,7 +28,7 @@ pub struct Memory {
 
 impl Memory {
     /// A store without topics.
-    pub async fn new() -> Self {
+    pub fn new() -> Self {
         Self::default()
     }
 }
@@ -107,6 +112,70 @@ impl Subject for Postgres {
             .execute(&self.database.pool)
             .await
             .expect("the owner may insert");
+        })
+    }
+}
+
+/// In Apache Kafka, with topics of its own.
+pub struct Kafka {
+    ledger: String,
+    signals: String,
+}
+
+impl Kafka {
+    /// Names of topics that are not there yet.
+    #[expect(clippy::new_without_default, reason = "each one has other topics")]
+    pub fn new() -> Self {
+        let tenant = stack::unique("contract");
+        Self { ledger: format!("lotline.{tenant}.ledger.v1"), signals: format!("lotline.{tenant}.signals.v1") }
+    }
+
+    /// Name of the ledger's topic.
+    pub fn topic(&self) -> &str {
+        &self.ledger
+    }
+
+    /// How the ledger is opened.
+    pub fn options(&self, partitions: u32) -> KafkaOptions {
+        KafkaOptions::new(stack::kafka_brokers(), &self.ledger, partitions)
+    }
+
+    /// A client of a stranger.
+    pub fn stranger(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", stack::kafka_brokers());
+        config
+    }
+}
+
+impl Subject for Kafka {
+    fn ledger(&self, partitions: u32) -> BoxFuture<'_, Result<Box<dyn EventLog>, LogError>> {
+        Box::pin(async move {
+            let log = KafkaLog::open(self.options(partitions), TopicKind::Ledger).await?;
+            Ok(Box::new(log) as Box<dyn EventLog>)
+        })
+    }
+
+    fn signals(&self, partitions: u32) -> BoxFuture<'_, Result<Box<dyn SignalLog>, LogError>> {
+        Box::pin(async move {
+            let options = KafkaOptions::new(stack::kafka_brokers(), &self.signals, partitions);
+            Ok(Box::new(KafkaLog::open(options, TopicKind::Signals).await?) as Box<dyn SignalLog>)
+        })
+    }
+
+    fn append_foreign(&self, partition: u32, record: Record) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let producer: FutureProducer = self.stranger().create().expect("a plain producer");
+            let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, header| {
+                headers.insert(Header { key: header.name.as_ref(), value: Some(header.value.as_ref()) })
+            });
+            let message = FutureRecord::to(&self.ledger)
+                .partition(partition as i32)
+                .key(&record.key)
+                .payload(record.value.as_ref())
+                .headers(headers);
+            let delivery = producer.send_result(message).expect("the stranger's queue has room");
+            delivery.await.expect("the producer lives").expect("the broker takes it");
         })
     }
 }

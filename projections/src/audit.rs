@@ -1,0 +1,240 @@
+//! The audit trail: every event, refusals too, with who, what, when, why, and what changed from what to what.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use lotline_domain::id::TenantId;
+use lotline_domain::record::Offset;
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use self::changes::{State, States, needed};
+use crate::batch::Slice;
+use crate::copy::Rows;
+use crate::failure::ApplyError;
+use crate::page::{Page, limit};
+
+mod changes;
+
+/// An event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRow {
+    /// `ce_id`.
+    pub id: Uuid,
+    /// Site id, or `_tenant`.
+    pub stream: String,
+    /// Place in the stream, from 1.
+    pub sequence: i64,
+    /// `ce_type`.
+    pub event_type: String,
+    /// What it is about, `kind/id`.
+    pub subject: String,
+    /// Who.
+    pub actor: String,
+    /// When it happened in the world.
+    pub occurred_at: DateTime<Utc>,
+    /// When it was decided.
+    pub decided_at: DateTime<Utc>,
+    /// Why, in the actor's words.
+    pub reason: Option<String>,
+    /// Ties together what one request caused.
+    pub correlation_id: Uuid,
+    /// Id of the command.
+    pub causation_id: Uuid,
+    /// Partition of the stream.
+    pub partition: i32,
+    /// Offset of the event.
+    pub log_offset: Offset,
+    /// The event's data.
+    pub data: Value,
+    /// `{field: {"before": …, "after": …}}`; before is null where something came into being. Fields of other things that the event
+    /// changed too are named `kind/id.field`.
+    pub changes: Value,
+}
+
+/// Which events; nothing means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Of one stream.
+    pub stream: Option<String>,
+    /// About one thing.
+    pub subject: Option<String>,
+    /// By one actor.
+    pub actor: Option<String>,
+    /// Of one type.
+    pub event_type: Option<String>,
+    /// Caused by one request.
+    pub correlation_id: Option<Uuid>,
+    /// Decided at this time or later.
+    pub decided_from: Option<DateTime<Utc>>,
+    /// Decided before this time.
+    pub decided_until: Option<DateTime<Utc>>,
+}
+
+/// Place of an event in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditKey {
+    /// When it was decided.
+    pub decided_at: DateTime<Utc>,
+    /// Partition of its stream.
+    pub partition: i32,
+    /// Offset in the partition.
+    pub log_offset: Offset,
+}
+
+impl AuditRow {
+    /// Its place in the list.
+    pub fn key(&self) -> AuditKey {
+        AuditKey { decided_at: self.decided_at, partition: self.partition, log_offset: self.log_offset }
+    }
+}
+
+macro_rules! select {
+    ($rest:tt, $($argument:expr),*) => {
+        sqlx::query_as!(
+            AuditRow,
+            "SELECT id, stream, sequence, event_type, subject, actor, occurred_at, decided_at, reason, correlation_id, causation_id,
+                partition, log_offset, data, changes
+             FROM read.audit " + $rest,
+            $($argument),*
+        )
+    };
+}
+
+/// An event by id.
+pub async fn find(pool: &PgPool, tenant: &TenantId, id: Uuid) -> Result<Option<AuditRow>, sqlx::Error> {
+    select!("WHERE tenant = $1 AND id = $2", tenant.as_str(), id).fetch_optional(pool).await
+}
+
+/// The events among `ids` that exist, in no order.
+pub async fn by_ids(pool: &PgPool, tenant: &TenantId, ids: &[Uuid]) -> Result<Vec<AuditRow>, sqlx::Error> {
+    select!("WHERE tenant = $1 AND id = ANY($2)", tenant.as_str(), ids).fetch_all(pool).await
+}
+
+/// Events, the last decided first; events of one stream are always in its order.
+pub async fn list(
+    pool: &PgPool,
+    tenant: &TenantId,
+    filter: &AuditFilter,
+    page: &Page<AuditKey>,
+) -> Result<Vec<AuditRow>, sqlx::Error> {
+    let after = page.after.as_ref();
+    select!(
+        "WHERE tenant = $1
+            AND ($2::TIMESTAMPTZ IS NULL OR (decided_at, partition, log_offset) < ($2, $3::INTEGER, $4::BIGINT))
+            AND ($5::TEXT IS NULL OR stream = $5) AND ($6::TEXT IS NULL OR subject = $6)
+            AND ($7::TEXT IS NULL OR actor = $7) AND ($8::TEXT IS NULL OR event_type = $8)
+            AND ($9::UUID IS NULL OR correlation_id = $9)
+            AND ($10::TIMESTAMPTZ IS NULL OR decided_at >= $10) AND ($11::TIMESTAMPTZ IS NULL OR decided_at < $11)
+         ORDER BY decided_at DESC, partition DESC, log_offset DESC LIMIT $12",
+        tenant.as_str(),
+        after.map(|key| key.decided_at),
+        after.map(|key| key.partition),
+        after.map(|key| key.log_offset),
+        filter.stream.as_deref(),
+        filter.subject.as_deref(),
+        filter.actor.as_deref(),
+        filter.event_type.as_deref(),
+        filter.correlation_id,
+        filter.decided_from,
+        filter.decided_until,
+        page.limit()
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Events at `from` or later, in order. `from` is a position's next offset.
+pub async fn changed_since(
+    pool: &PgPool,
+    tenant: &TenantId,
+    partition: u32,
+    from: Offset,
+    rows: u32,
+) -> Result<Vec<AuditRow>, sqlx::Error> {
+    select!(
+        "WHERE tenant = $1 AND partition = $2 AND log_offset >= $3 ORDER BY log_offset LIMIT $4",
+        tenant.as_str(),
+        partition as i32,
+        from,
+        limit(rows)
+    )
+    .fetch_all(pool)
+    .await
+}
+
+pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
+    let mut states = load_states(db, slice).await?;
+    let mut rows = Rows::new(16);
+    for (event, fact) in slice.facts() {
+        let entry = states.record(event, fact)?;
+        let attributes = &event.envelope.attributes;
+        rows.row()
+            .field(slice.tenant)?
+            .field(attributes.id.0)?
+            .field(event.stream())?
+            .field(event.sequence())?
+            .field(&*attributes.event_type)?
+            .field(attributes.subject.as_str())?
+            .field(attributes.actor.as_str())?
+            .field(fact.occurred_at.to_utc())?
+            .field(attributes.time.to_utc())?
+            .field(fact.reason.as_deref())?
+            .field(attributes.correlation_id.0)?
+            .field(attributes.causation_id.0)?
+            .field(slice.partition)?
+            .field(event.offset)?
+            .field(entry.data)?
+            .field(entry.changes)?;
+    }
+    rows.send(
+        db,
+        "COPY read.audit (tenant, id, stream, sequence, event_type, subject, actor, occurred_at, decided_at, reason, correlation_id,
+            causation_id, partition, log_offset, data, changes) FROM STDIN BINARY",
+    )
+    .await?;
+    save_states(db, slice, &states).await
+}
+
+async fn load_states(db: &mut PgConnection, slice: Slice<'_>) -> Result<States, ApplyError> {
+    let subjects = needed(slice);
+    if subjects.is_empty() {
+        return Ok(States::default());
+    }
+    let rows = sqlx::query!(
+        "SELECT subject, state::TEXT AS \"state!\" FROM read.audit_state WHERE tenant = $1 AND subject = ANY($2)",
+        slice.tenant,
+        &subjects
+    )
+    .fetch_all(db)
+    .await?;
+    let mut known: HashMap<String, State> = HashMap::with_capacity(rows.len());
+    for row in rows {
+        known.insert(row.subject, serde_json::from_str(&row.state)?);
+    }
+    Ok(States::resume(known))
+}
+
+async fn save_states(db: &mut PgConnection, slice: Slice<'_>, states: &States) -> Result<(), ApplyError> {
+    let mut subjects = Vec::new();
+    let mut texts = Vec::new();
+    for (subject, state) in states.changed() {
+        subjects.push(subject);
+        texts.push(serde_json::to_string(state)?);
+    }
+    if subjects.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "INSERT INTO read.audit_state (tenant, subject, state)
+         SELECT $1, subject, state::JSON FROM UNNEST($2::TEXT[], $3::TEXT[]) AS u (subject, state)
+         ON CONFLICT (tenant, subject) DO UPDATE SET state = EXCLUDED.state",
+        slice.tenant,
+        &subjects as _,
+        &texts
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! Which lot went into which, and how much of it: the edges of the plant's graph of material.
+//!
+//! Ancestors and descendants are found level by level, one query each. A recursive query would walk every path, and the number of
+//! paths grows exponentially where lots are split and joined again; by level each lot is visited once.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use lotline_domain::event::Event;
+use lotline_domain::id::TenantId;
+use rust_decimal::Decimal;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::batch::Slice;
+use crate::copy::Rows;
+use crate::failure::ApplyError;
+use crate::page::limit;
+
+/// An amount of a parent that became part of a child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EdgeRow {
+    /// What was made.
+    pub child_id: Uuid,
+    /// What it was made from.
+    pub parent_id: Uuid,
+    /// Where.
+    pub site: String,
+    /// How much, in `unit`.
+    pub quantity: Decimal,
+    /// UNECE Rec 20 code.
+    pub unit: String,
+    /// How much, in the base unit of the unit's dimension.
+    pub quantity_base: Decimal,
+    /// When the child came into being, in the world.
+    pub occurred_at: DateTime<Utc>,
+}
+
+/// An edge and how many steps away from the start it ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineageEdge {
+    /// Fewest steps from the start, from 1.
+    pub depth: u32,
+    /// The edge.
+    pub edge: EdgeRow,
+}
+
+/// All that a lot was made from, or all that was made from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lineage {
+    /// Every edge once, by depth.
+    pub edges: Vec<LineageEdge>,
+    /// Whether a limit cut it short.
+    pub truncated: bool,
+}
+
+/// How far to follow the graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineageLimit {
+    /// Most steps.
+    pub depth: u32,
+    /// Most edges, at most [`crate::page::MAX_ROWS`].
+    pub edges: u32,
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    Up,
+    Down,
+}
+
+macro_rules! select {
+    ($rest:tt, $($argument:expr),*) => {
+        sqlx::query_as!(
+            EdgeRow,
+            "SELECT child_id, parent_id, site, quantity, unit, quantity_base, occurred_at FROM read.genealogy " + $rest,
+            $($argument),*
+        )
+    };
+}
+
+/// What each of the lots was made from, by child and parent id.
+pub async fn parents_of(pool: &PgPool, tenant: &TenantId, children: &[Uuid]) -> Result<Vec<EdgeRow>, sqlx::Error> {
+    select!("WHERE tenant = $1 AND child_id = ANY($2) ORDER BY child_id, parent_id", tenant.as_str(), children)
+        .fetch_all(pool)
+        .await
+}
+
+/// What was made from each of the lots, the newest child first, at most `per_parent` for each.
+pub async fn children_of(
+    pool: &PgPool,
+    tenant: &TenantId,
+    parents: &[Uuid],
+    per_parent: u32,
+) -> Result<Vec<EdgeRow>, sqlx::Error> {
+    sqlx::query_as!(
+        EdgeRow,
+        "SELECT edge.child_id, edge.parent_id, edge.site, edge.quantity, edge.unit, edge.quantity_base, edge.occurred_at
+         FROM UNNEST($2::UUID[]) AS asked (id)
+         CROSS JOIN LATERAL (
+            SELECT child_id, parent_id, site, quantity, unit, quantity_base, occurred_at FROM read.genealogy
+            WHERE tenant = $1 AND parent_id = asked.id ORDER BY child_id DESC LIMIT $3
+         ) AS edge",
+        tenant.as_str(),
+        parents,
+        limit(per_parent)
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// All that the lots were made from.
+pub async fn ancestors(
+    pool: &PgPool,
+    tenant: &TenantId,
+    lots: &[Uuid],
+    within: LineageLimit,
+) -> Result<Lineage, sqlx::Error> {
+    lineage(pool, tenant, lots, within, Direction::Up).await
+}
+
+/// All that was made from the lots.
+pub async fn descendants(
+    pool: &PgPool,
+    tenant: &TenantId,
+    lots: &[Uuid],
+    within: LineageLimit,
+) -> Result<Lineage, sqlx::Error> {
+    lineage(pool, tenant, lots, within, Direction::Down).await
+}
+
+async fn lineage(
+    pool: &PgPool,
+    tenant: &TenantId,
+    lots: &[Uuid],
+    within: LineageLimit,
+    direction: Direction,
+) -> Result<Lineage, sqlx::Error> {
+    let most = limit(within.edges) as usize;
+    let mut visited: HashSet<Uuid> = lots.iter().copied().collect();
+    let mut level: Vec<Uuid> = visited.iter().copied().collect();
+    let mut edges = Vec::new();
+    for depth in 1.. {
+        let room = (most - edges.len()) as i64 + 1;
+        let rows = next_level(pool, tenant, &level, room, direction).await?;
+        if rows.is_empty() {
+            break;
+        }
+        if depth > within.depth {
+            return Ok(Lineage { edges, truncated: true });
+        }
+        level.clear();
+        for edge in rows {
+            if edges.len() == most {
+                return Ok(Lineage { edges, truncated: true });
+            }
+            let next = match direction {
+                Direction::Up => edge.parent_id,
+                Direction::Down => edge.child_id,
+            };
+            if visited.insert(next) {
+                level.push(next);
+            }
+            edges.push(LineageEdge { depth, edge });
+        }
+    }
+    Ok(Lineage { edges, truncated: false })
+}
+
+async fn next_level(
+    pool: &PgPool,
+    tenant: &TenantId,
+    lots: &[Uuid],
+    most: i64,
+    direction: Direction,
+) -> Result<Vec<EdgeRow>, sqlx::Error> {
+    match direction {
+        Direction::Up => {
+            select!(
+                "WHERE tenant = $1 AND child_id = ANY($2) ORDER BY child_id, parent_id LIMIT $3",
+                tenant.as_str(),
+                lots,
+                most
+            )
+            .fetch_all(pool)
+            .await
+        }
+        Direction::Down => {
+            select!(
+                "WHERE tenant = $1 AND parent_id = ANY($2) ORDER BY parent_id, child_id LIMIT $3",
+                tenant.as_str(),
+                lots,
+                most
+            )
+            .fetch_all(pool)
+            .await
+        }
+    }
+}
+
+pub(crate) fn concerns(event: &Event) -> bool {
+    match event {
+        Event::LotRegistered(data) => !data.parents.is_empty(),
+        Event::QcDecisionRecorded(_)
+        | Event::PipelineDrafted(_)
+        | Event::PipelineRevised(_)
+        | Event::PipelinePublished(_)
+        | Event::PipelineArchived(_)
+        | Event::SignalDeclared(_)
+        | Event::CommandRefused(_)
+        | Event::RefusalsSuppressed(_) => false,
+    }
+}
+
+pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
+    let mut rows = Rows::new(8);
+    for (event, fact) in slice.facts() {
+        let Event::LotRegistered(data) = &fact.event else { continue };
+        for input in &data.parents {
+            rows.row()
+                .field(slice.tenant)?
+                .field(data.lot_id.0)?
+                .field(input.lot_id.0)?
+                .field(event.stream())?
+                .field(input.quantity.value())?
+                .field(input.quantity.unit().code())?
+                .field(input.quantity.in_base())?
+                .field(fact.occurred_at.to_utc())?;
+        }
+    }
+    rows.send(
+        db,
+        "COPY read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at) FROM STDIN BINARY",
+    )
+    .await
+}

@@ -1,0 +1,317 @@
+//! Lots as they are now: what was registered, what is left, and the quality decision in force.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use lotline_domain::event::Event;
+use lotline_domain::id::TenantId;
+use lotline_domain::lot::LotRegistered;
+use lotline_domain::qc::QcOutcome;
+use lotline_domain::quantity::Unit;
+use lotline_domain::record::Offset;
+use rust_decimal::Decimal;
+use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::batch::{LedgerEvent, Slice};
+use crate::copy::Rows;
+use crate::failure::ApplyError;
+use crate::page::{Page, limit};
+
+/// A lot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LotRow {
+    /// `LotId`.
+    pub id: Uuid,
+    /// Where it was registered.
+    pub site: String,
+    /// Unique in the site.
+    pub code: String,
+    /// `LotType::as_str`.
+    pub lot_type: String,
+    /// Product name or GTIN.
+    pub product: String,
+    /// As registered, in `unit`.
+    pub quantity: Decimal,
+    /// UNECE Rec 20 code.
+    pub unit: String,
+    /// What is left, in the base unit of the unit's dimension; [`LotRow::remaining`] gives it in `unit`.
+    pub remaining_base: Decimal,
+    /// Degrees Celsius when it was registered.
+    pub temperature_c: Option<Decimal>,
+    /// The supplier's own code.
+    pub supplier_lot: Option<String>,
+    /// Last day of use.
+    pub expires_on: Option<NaiveDate>,
+    /// Where it lies.
+    pub location: Option<String>,
+    /// Anything else that the plant records.
+    pub attributes: Json<BTreeMap<String, String>>,
+    /// `QcOutcome::as_str` of the last decision, if any was taken.
+    pub qc_status: Option<String>,
+    /// Who registered it.
+    pub actor: String,
+    /// When it came into being, in the world.
+    pub occurred_at: DateTime<Utc>,
+    /// When the registration was decided.
+    pub decided_at: DateTime<Utc>,
+    /// Sequence of the last event that touched it: what `expected_version` is compared with.
+    pub version: i64,
+    /// Partition of its stream.
+    pub partition: i32,
+    /// Offset of the last event that touched it.
+    pub changed_offset: Offset,
+}
+
+impl LotRow {
+    /// What is left, in the unit in which the lot was registered.
+    pub fn remaining(&self) -> Decimal {
+        let factor = Unit::parse(&self.unit).map_or(Decimal::ONE, Unit::factor);
+        (self.remaining_base / factor).normalize()
+    }
+}
+
+/// Which lots; nothing means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LotFilter {
+    /// Of one site.
+    pub site: Option<String>,
+    /// Of one product.
+    pub product: Option<String>,
+    /// Of one type, `LotType::as_str`.
+    pub lot_type: Option<String>,
+    /// With this decision in force, `QcOutcome::as_str`.
+    pub qc_status: Option<String>,
+    /// Whose code begins with this.
+    pub code_prefix: Option<String>,
+}
+
+macro_rules! select {
+    ($rest:tt, $($argument:expr),*) => {
+        sqlx::query_as!(
+            LotRow,
+            "SELECT id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot, expires_on,
+                location, attributes AS \"attributes: Json<BTreeMap<String, String>>\", qc_status, actor, occurred_at, decided_at,
+                version, partition, changed_offset
+             FROM read.lots " + $rest,
+            $($argument),*
+        )
+    };
+}
+
+/// A lot by id.
+pub async fn find(pool: &PgPool, tenant: &TenantId, id: Uuid) -> Result<Option<LotRow>, sqlx::Error> {
+    select!("WHERE tenant = $1 AND id = $2", tenant.as_str(), id).fetch_optional(pool).await
+}
+
+/// A lot by its code in a site.
+pub async fn find_by_code(
+    pool: &PgPool,
+    tenant: &TenantId,
+    site: &str,
+    code: &str,
+) -> Result<Option<LotRow>, sqlx::Error> {
+    select!("WHERE tenant = $1 AND site = $2 AND code = $3", tenant.as_str(), site, code).fetch_optional(pool).await
+}
+
+/// The lots among `ids` that exist, in no order.
+pub async fn by_ids(pool: &PgPool, tenant: &TenantId, ids: &[Uuid]) -> Result<Vec<LotRow>, sqlx::Error> {
+    select!("WHERE tenant = $1 AND id = ANY($2)", tenant.as_str(), ids).fetch_all(pool).await
+}
+
+/// Lots, the newest id first.
+pub async fn list(
+    pool: &PgPool,
+    tenant: &TenantId,
+    filter: &LotFilter,
+    page: &Page<Uuid>,
+) -> Result<Vec<LotRow>, sqlx::Error> {
+    select!(
+        "WHERE tenant = $1 AND ($2::UUID IS NULL OR id < $2) AND ($3::TEXT IS NULL OR site = $3)
+            AND ($4::TEXT IS NULL OR product = $4) AND ($5::TEXT IS NULL OR lot_type = $5)
+            AND ($6::TEXT IS NULL OR qc_status = $6) AND ($7::TEXT IS NULL OR starts_with(code, $7))
+         ORDER BY id DESC LIMIT $8",
+        tenant.as_str(),
+        page.after,
+        filter.site.as_deref(),
+        filter.product.as_deref(),
+        filter.lot_type.as_deref(),
+        filter.qc_status.as_deref(),
+        filter.code_prefix.as_deref(),
+        page.limit()
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Lots touched by events at `from` or later, as they are now, in order of the last change. `from` is a position's next offset.
+/// Gives all rows of the last offset, so a few more than `rows` may come.
+pub async fn changed_since(
+    pool: &PgPool,
+    tenant: &TenantId,
+    partition: u32,
+    from: Offset,
+    rows: u32,
+) -> Result<Vec<LotRow>, sqlx::Error> {
+    select!(
+        "WHERE tenant = $1 AND partition = $2 AND changed_offset >= $3
+         ORDER BY changed_offset FETCH FIRST ($4::BIGINT) ROWS WITH TIES",
+        tenant.as_str(),
+        partition as i32,
+        from,
+        limit(rows)
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// A lot that a batch brings.
+struct Registered<'a> {
+    event: &'a LedgerEvent,
+    data: &'a LotRegistered,
+    occurred_at: DateTime<Utc>,
+    after: Touched,
+}
+
+/// What a batch does to a lot.
+#[derive(Default)]
+struct Touched {
+    used: Decimal,
+    qc: Option<QcOutcome>,
+    version: i64,
+    offset: Offset,
+}
+
+#[derive(Default)]
+struct Changes<'a> {
+    registered: Vec<Registered<'a>>,
+    /// Place in `registered`.
+    places: HashMap<Uuid, usize>,
+    /// Lots that were there before.
+    touched: HashMap<Uuid, Touched>,
+}
+
+pub(crate) fn concerns(event: &Event) -> bool {
+    match event {
+        Event::LotRegistered(_) | Event::QcDecisionRecorded(_) => true,
+        Event::PipelineDrafted(_)
+        | Event::PipelineRevised(_)
+        | Event::PipelinePublished(_)
+        | Event::PipelineArchived(_)
+        | Event::SignalDeclared(_)
+        | Event::CommandRefused(_)
+        | Event::RefusalsSuppressed(_) => false,
+    }
+}
+
+pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
+    let changes = Changes::fold(slice);
+    insert(db, slice, &changes.registered).await?;
+    update(db, slice, &changes.touched).await
+}
+
+impl<'a> Changes<'a> {
+    fn fold(slice: Slice<'a>) -> Self {
+        let mut changes = Self::default();
+        for (event, fact) in slice.facts() {
+            match &fact.event {
+                Event::LotRegistered(data) => {
+                    for input in &data.parents {
+                        changes.touch(input.lot_id.0, event).used += input.quantity.in_base();
+                    }
+                    changes.places.insert(data.lot_id.0, changes.registered.len());
+                    let after = Touched { version: event.sequence(), offset: event.offset, ..Touched::default() };
+                    let occurred_at = fact.occurred_at.to_utc();
+                    changes.registered.push(Registered { event, data, occurred_at, after });
+                }
+                Event::QcDecisionRecorded(data) => changes.touch(data.lot_id.0, event).qc = Some(data.outcome),
+                Event::PipelineDrafted(_)
+                | Event::PipelineRevised(_)
+                | Event::PipelinePublished(_)
+                | Event::PipelineArchived(_)
+                | Event::SignalDeclared(_)
+                | Event::CommandRefused(_)
+                | Event::RefusalsSuppressed(_) => {}
+            }
+        }
+        changes
+    }
+
+    fn touch(&mut self, lot: Uuid, event: &LedgerEvent) -> &mut Touched {
+        let touched = match self.places.get(&lot) {
+            Some(place) => &mut self.registered[*place].after,
+            None => self.touched.entry(lot).or_default(),
+        };
+        touched.version = event.sequence();
+        touched.offset = event.offset;
+        touched
+    }
+}
+
+async fn insert(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]) -> Result<(), ApplyError> {
+    if lots.is_empty() {
+        return Ok(());
+    }
+    let mut rows = Rows::new(21);
+    for lot in lots {
+        let attributes = &lot.event.envelope.attributes;
+        rows.row()
+            .field(slice.tenant)?
+            .field(lot.data.lot_id.0)?
+            .field(lot.event.stream())?
+            .field(lot.data.code.as_str())?
+            .field(lot.data.lot_type.as_str())?
+            .field(lot.data.product.as_str())?
+            .field(lot.data.quantity.value())?
+            .field(lot.data.quantity.unit().code())?
+            .field((lot.data.quantity.in_base() - lot.after.used).normalize())?
+            .field(lot.data.temperature_c)?
+            .field(lot.data.supplier_lot.as_deref())?
+            .field(lot.data.expires_on)?
+            .field(lot.data.location.as_deref())?
+            .field(Json(&lot.data.attributes))?
+            .field(lot.after.qc.map(QcOutcome::as_str))?
+            .field(attributes.actor.as_str())?
+            .field(lot.occurred_at)?
+            .field(attributes.time.to_utc())?
+            .field(lot.after.version)?
+            .field(slice.partition)?
+            .field(lot.after.offset)?;
+    }
+    rows.send(
+        db,
+        "COPY read.lots (tenant, id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot,
+            expires_on, location, attributes, qc_status, actor, occurred_at, decided_at, version, partition, changed_offset)
+         FROM STDIN BINARY",
+    )
+    .await
+}
+
+async fn update(db: &mut PgConnection, slice: Slice<'_>, touched: &HashMap<Uuid, Touched>) -> Result<(), ApplyError> {
+    if touched.is_empty() {
+        return Ok(());
+    }
+    let updated = sqlx::query!(
+        "UPDATE read.lots AS lot SET remaining_base = TRIM_SCALE(lot.remaining_base - u.used), qc_status = COALESCE(u.qc_status, lot.qc_status),
+            version = u.version, changed_offset = u.changed_offset
+         FROM UNNEST($2::UUID[], $3::NUMERIC[], $4::TEXT[], $5::BIGINT[], $6::BIGINT[])
+            AS u (id, used, qc_status, version, changed_offset)
+         WHERE lot.tenant = $1 AND lot.id = u.id",
+        slice.tenant,
+        &touched.keys().copied().collect::<Vec<_>>(),
+        &touched.values().map(|lot| lot.used).collect::<Vec<_>>(),
+        &touched.values().map(|lot| lot.qc.map(QcOutcome::as_str)).collect::<Vec<_>>() as _,
+        &touched.values().map(|lot| lot.version).collect::<Vec<_>>(),
+        &touched.values().map(|lot| lot.offset).collect::<Vec<_>>(),
+    )
+    .execute(db)
+    .await?
+    .rows_affected();
+    if updated == touched.len() as u64 {
+        Ok(())
+    } else {
+        let missing = touched.len() as u64 - updated;
+        Err(ApplyError::Inconsistent(format!("{missing} lots that the events name are not in the table")))
+    }
+}

@@ -1,0 +1,346 @@
+//! Values of signals: the latest of each, and a plain history.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+use lotline_domain::id::TenantId;
+use lotline_domain::record::{Offset, StoredRecord};
+use lotline_domain::sample::{Quality, SignalBatch, codec};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use self::interval::IntervalSet;
+use crate::failure::{ApplyError, full_text};
+use crate::offsets::Place;
+use crate::page::limit;
+use crate::signals::{SignalKey, key_columns};
+
+mod interval;
+
+/// A value at a time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SampleRow {
+    /// Where.
+    pub site: String,
+    /// Number of the signal there.
+    pub number: i32,
+    /// When the source produced it.
+    pub source_time: DateTime<Utc>,
+    /// The engineering value; nothing where the source gave no number.
+    pub value: Option<f64>,
+    /// OPC UA StatusCode, see [`SampleRow::quality`].
+    pub quality: i64,
+    /// Partition of the batch.
+    pub partition: i32,
+    /// Offset of the batch.
+    pub log_offset: Offset,
+}
+
+/// The newest value of a signal.
+pub type LatestRow = SampleRow;
+
+impl SampleRow {
+    /// The quality as the domain knows it.
+    pub fn quality(&self) -> Quality {
+        Quality(u32::try_from(self.quality).unwrap_or(u32::MAX))
+    }
+}
+
+/// A stretch of time, without its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeRange {
+    /// First time that belongs to it.
+    pub from: DateTime<Utc>,
+    /// First time that does not.
+    pub until: DateTime<Utc>,
+}
+
+/// The newest value of each of the signals that has one, in no order.
+pub async fn latest(pool: &PgPool, tenant: &TenantId, keys: &[SignalKey]) -> Result<Vec<LatestRow>, sqlx::Error> {
+    let (sites, numbers) = key_columns(keys);
+    sqlx::query_as!(
+        LatestRow,
+        "SELECT site, number, source_time, value, quality, partition, log_offset FROM read.signal_latest
+         WHERE tenant = $1 AND (site, number) IN (SELECT site, number FROM UNNEST($2::TEXT[], $3::INTEGER[]) AS u (site, number))",
+        tenant.as_str(),
+        &sites as _,
+        &numbers
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Values of one signal, the oldest first. To page, ask again from just after the last time that came.
+pub async fn history(
+    pool: &PgPool,
+    tenant: &TenantId,
+    key: &SignalKey,
+    range: TimeRange,
+    rows: u32,
+) -> Result<Vec<SampleRow>, sqlx::Error> {
+    sqlx::query_as!(
+        SampleRow,
+        "SELECT site, number, source_time, value, quality, partition, log_offset FROM read.signal_history
+         WHERE tenant = $1 AND site = $2 AND number = $3 AND source_time >= $4 AND source_time < $5
+         ORDER BY source_time LIMIT $6",
+        tenant.as_str(),
+        key.site,
+        key.number,
+        range.from,
+        range.until,
+        limit(rows)
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Values from batches at `from` or later, in order of the batches. `from` is a position's next offset.
+/// Gives all values of the last batch, so more than `rows` may come.
+pub async fn samples_since(
+    pool: &PgPool,
+    tenant: &TenantId,
+    partition: u32,
+    from: Offset,
+    rows: u32,
+) -> Result<Vec<SampleRow>, sqlx::Error> {
+    sqlx::query_as!(
+        SampleRow,
+        "SELECT site, number, source_time, value, quality, partition, log_offset FROM read.signal_history
+         WHERE tenant = $1 AND partition = $2 AND log_offset >= $3
+         ORDER BY log_offset FETCH FIRST ($4::BIGINT) ROWS WITH TIES",
+        tenant.as_str(),
+        partition as i32,
+        from,
+        limit(rows)
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// A record of the signals topic.
+#[derive(Debug)]
+pub(crate) struct SignalRecord {
+    pub(crate) offset: Offset,
+    pub(crate) key: String,
+    /// The batch, or why it is none.
+    pub(crate) batch: Result<SignalBatch, String>,
+}
+
+/// A collector and one life of its buffer.
+type Life = (String, Uuid);
+
+/// Which batches of a partition have been counted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen(HashMap<Life, IntervalSet>);
+
+/// What applying did not put into the tables.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Dropped {
+    pub(crate) duplicates: usize,
+    pub(crate) rejected: usize,
+}
+
+/// Samples of one site, in the order of the log.
+#[derive(Default)]
+struct Columns {
+    numbers: Vec<i32>,
+    times: Vec<DateTime<Utc>>,
+    values: Vec<Option<f64>>,
+    qualities: Vec<i64>,
+    offsets: Vec<Offset>,
+}
+
+impl SignalRecord {
+    pub(crate) fn read(tenant: &TenantId, stored: &StoredRecord) -> Self {
+        let batch = codec::from_record(tenant, &stored.record).map_err(|error| full_text(&error)).and_then(|batch| {
+            let fits = i64::try_from(batch.sequence).is_ok()
+                && batch.signals.iter().all(|number| i32::try_from(*number).is_ok());
+            if fits { Ok(batch) } else { Err("a sequence or signal number is out of range".to_owned()) }
+        });
+        Self { offset: stored.offset, key: stored.record.key.clone(), batch }
+    }
+}
+
+impl Seen {
+    pub(crate) async fn load(pool: &PgPool, place: &Place) -> Result<Self, sqlx::Error> {
+        let rows = sqlx::query!(
+            "SELECT collector, epoch, starts, ends FROM read.signal_seen WHERE tenant = $1 AND topic = $2 AND partition = $3",
+            place.tenant.as_str(),
+            place.topic,
+            place.partition as i32
+        )
+        .fetch_all(pool)
+        .await?;
+        let lives =
+            rows.into_iter().map(|row| ((row.collector, row.epoch), IntervalSet::resume(&row.starts, &row.ends)));
+        Ok(Self(lives.collect()))
+    }
+
+    /// Takes over what a committed transaction has counted.
+    pub(crate) fn merge(&mut self, newer: Self) {
+        self.0.extend(newer.0);
+    }
+
+    /// Counts a batch in `newer`, a layer above this; `false` when it was counted before.
+    fn count(&self, newer: &mut Self, batch: &SignalBatch) -> bool {
+        let life = (batch.collector.as_str().to_owned(), batch.epoch);
+        let set = newer.0.entry(life).or_insert_with_key(|life| self.0.get(life).cloned().unwrap_or_default());
+        set.insert(batch.sequence as i64)
+    }
+}
+
+/// Applies records and gives the lives that changed, for [`Seen::merge`] after the commit.
+pub(crate) async fn apply(
+    db: &mut PgConnection,
+    place: &Place,
+    records: &[SignalRecord],
+    seen: &Seen,
+) -> Result<(Seen, Dropped), ApplyError> {
+    let mut newer = Seen::default();
+    let mut dropped = Dropped::default();
+    let mut sites: BTreeMap<&str, Columns> = BTreeMap::new();
+    let mut rejected: Vec<(&SignalRecord, &str)> = Vec::new();
+    for record in records {
+        match &record.batch {
+            Ok(batch) if seen.count(&mut newer, batch) => {
+                sites.entry(batch.site.as_str()).or_default().extend(record.offset, batch);
+            }
+            Ok(_) => dropped.duplicates += 1,
+            Err(error) => rejected.push((record, error)),
+        }
+    }
+    dropped.rejected = rejected.len();
+    for (site, columns) in &sites {
+        insert_history(db, place, site, columns).await?;
+        upsert_latest(db, place, site, columns).await?;
+    }
+    save_seen(db, place, &newer).await?;
+    save_rejected(db, place, &rejected).await?;
+    Ok((newer, dropped))
+}
+
+impl Columns {
+    fn extend(&mut self, offset: Offset, batch: &SignalBatch) {
+        self.numbers.extend(batch.signals.iter().map(|number| *number as i32));
+        self.times.extend(batch.source_times.iter().map(|time| time.to_utc()));
+        self.values.extend(batch.values.iter().map(|value| value.is_finite().then_some(*value)));
+        self.qualities.extend(batch.qualities.iter().map(|quality| i64::from(quality.0)));
+        self.offsets.resize(self.numbers.len(), offset);
+    }
+
+    /// The newest sample of each signal; of equally old ones the first.
+    fn newest(&self) -> Self {
+        let mut newest: HashMap<i32, usize> = HashMap::new();
+        for (index, number) in self.numbers.iter().enumerate() {
+            let best = newest.entry(*number).or_insert(index);
+            if self.times[index] > self.times[*best] {
+                *best = index;
+            }
+        }
+        let mut columns = Self::default();
+        for index in newest.into_values() {
+            columns.numbers.push(self.numbers[index]);
+            columns.times.push(self.times[index]);
+            columns.values.push(self.values[index]);
+            columns.qualities.push(self.qualities[index]);
+            columns.offsets.push(self.offsets[index]);
+        }
+        columns
+    }
+}
+
+async fn insert_history(db: &mut PgConnection, place: &Place, site: &str, columns: &Columns) -> Result<(), ApplyError> {
+    sqlx::query!(
+        "INSERT INTO read.signal_history (tenant, site, number, source_time, value, quality, partition, log_offset)
+         SELECT $1, $2, number, source_time, value, quality, $3, log_offset
+         FROM UNNEST($4::INTEGER[], $5::TIMESTAMPTZ[], $6::DOUBLE PRECISION[], $7::BIGINT[], $8::BIGINT[])
+            AS u (number, source_time, value, quality, log_offset)
+         ON CONFLICT (tenant, site, number, source_time) DO NOTHING",
+        place.tenant.as_str(),
+        site,
+        place.partition as i32,
+        &columns.numbers,
+        &columns.times,
+        &columns.values as _,
+        &columns.qualities,
+        &columns.offsets
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn upsert_latest(db: &mut PgConnection, place: &Place, site: &str, columns: &Columns) -> Result<(), ApplyError> {
+    let newest = columns.newest();
+    sqlx::query!(
+        "INSERT INTO read.signal_latest AS latest (tenant, site, number, source_time, value, quality, partition, log_offset)
+         SELECT $1, $2, number, source_time, value, quality, $3, log_offset
+         FROM UNNEST($4::INTEGER[], $5::TIMESTAMPTZ[], $6::DOUBLE PRECISION[], $7::BIGINT[], $8::BIGINT[])
+            AS u (number, source_time, value, quality, log_offset)
+         ON CONFLICT (tenant, site, number) DO UPDATE SET source_time = EXCLUDED.source_time, value = EXCLUDED.value,
+            quality = EXCLUDED.quality, partition = EXCLUDED.partition, log_offset = EXCLUDED.log_offset
+         WHERE EXCLUDED.source_time > latest.source_time",
+        place.tenant.as_str(),
+        site,
+        place.partition as i32,
+        &newest.numbers,
+        &newest.times,
+        &newest.values as _,
+        &newest.qualities,
+        &newest.offsets
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// One statement per life: an array of arrays of different lengths is not a thing PostgreSQL has, and a batch touches few lives.
+async fn save_seen(db: &mut PgConnection, place: &Place, seen: &Seen) -> Result<(), ApplyError> {
+    for ((collector, epoch), set) in &seen.0 {
+        let (starts, ends) = set.columns();
+        sqlx::query!(
+            "INSERT INTO read.signal_seen (tenant, topic, partition, collector, epoch, starts, ends)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (tenant, topic, partition, collector, epoch)
+             DO UPDATE SET starts = EXCLUDED.starts, ends = EXCLUDED.ends",
+            place.tenant.as_str(),
+            place.topic,
+            place.partition as i32,
+            collector,
+            epoch,
+            &starts,
+            &ends
+        )
+        .execute(&mut *db)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn save_rejected(
+    db: &mut PgConnection,
+    place: &Place,
+    rejected: &[(&SignalRecord, &str)],
+) -> Result<(), ApplyError> {
+    if rejected.is_empty() {
+        return Ok(());
+    }
+    // A foreign record's key is of any content and length; the table takes no NUL.
+    let keys =
+        rejected.iter().map(|(record, _)| record.key.chars().take(64).collect::<String>().replace('\0', "\u{fffd}"));
+    sqlx::query!(
+        "INSERT INTO read.signal_reject (tenant, topic, partition, log_offset, collector, error)
+         SELECT $1, $2, $3, log_offset, collector, error FROM UNNEST($4::BIGINT[], $5::TEXT[], $6::TEXT[])
+            AS u (log_offset, collector, error)
+         ON CONFLICT (tenant, topic, partition, log_offset) DO NOTHING",
+        place.tenant.as_str(),
+        place.topic,
+        place.partition as i32,
+        &rejected.iter().map(|(record, _)| record.offset).collect::<Vec<_>>(),
+        &keys.collect::<Vec<_>>(),
+        &rejected.iter().map(|(_, error)| *error).collect::<Vec<_>>() as _
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}

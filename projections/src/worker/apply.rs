@@ -1,0 +1,238 @@
+//! Brings one batch into one read model, and finds the event at fault when it can't.
+
+use std::sync::Arc;
+
+use lotline_domain::event::Event;
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection, PgConnection, PgPool, Postgres};
+use tokio::time::Instant;
+
+use super::{Backoff, meter};
+use crate::batch::{LedgerBatch, LedgerEvent, Slice};
+use crate::failure::{ApplyError, full_text};
+use crate::model::Model;
+use crate::offsets::{Cursor, HaltCause, NewHalt, Place, Step};
+use crate::{audit, genealogy, lots, pipelines, qc_decisions, signals};
+
+/// Where the models are kept, and the partition that is carried there.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) pool: PgPool,
+    pub(super) place: Place,
+}
+
+/// Another projector has moved the model's offset.
+#[derive(Debug)]
+pub(super) struct Overtaken;
+
+/// A connection that goes back to its pool only when that is asked for: after a COPY that failed or was dropped half-way, the
+/// protocol may be out of step, and closing is the one way that is certain.
+struct Expendable(Option<PoolConnection<Postgres>>);
+
+impl Expendable {
+    fn get(&mut self) -> &mut PgConnection {
+        self.0.as_mut().expect("invariant: only `keep` and `drop` take the connection")
+    }
+
+    fn keep(mut self) {
+        self.0.take();
+    }
+}
+
+impl Drop for Expendable {
+    fn drop(&mut self) {
+        drop(self.0.take().map(PoolConnection::detach));
+    }
+}
+
+/// What became of one transaction.
+enum Attempt {
+    Applied,
+    Overtaken,
+    Poison(String),
+}
+
+impl Model {
+    fn concerns(self, event: &Event) -> bool {
+        match self {
+            Self::Lots => lots::concerns(event),
+            Self::Genealogy => genealogy::concerns(event),
+            Self::QcDecisions => qc_decisions::concerns(event),
+            Self::Pipelines => pipelines::concerns(event),
+            Self::Signals => signals::concerns(event),
+            Self::Audit => true,
+            Self::Samples => false,
+        }
+    }
+
+    async fn apply(self, db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
+        match self {
+            Self::Lots => lots::apply(db, slice).await,
+            Self::Genealogy => genealogy::apply(db, slice).await,
+            Self::QcDecisions => qc_decisions::apply(db, slice).await,
+            Self::Pipelines => pipelines::apply(db, slice).await,
+            Self::Signals => signals::apply(db, slice).await,
+            Self::Audit => audit::apply(db, slice).await,
+            Self::Samples => Ok(()),
+        }
+    }
+}
+
+impl Target {
+    /// Applies what the model has not got of the batch. Temporary failures of PostgreSQL are retried until they pass.
+    pub(super) async fn carry(self, mut cursor: Cursor, batch: Arc<LedgerBatch>) -> Result<Cursor, Overtaken> {
+        let started = Instant::now();
+        let begin = batch.index_of(cursor.next);
+        let mut open = if cursor.next < batch.next { vec![(begin, batch.events.len())] } else { Vec::new() };
+        // Ranges still to do, the next one on top. A range that fails is halved until a single event is at fault.
+        while let Some((from, to)) = open.pop() {
+            let events = &batch.events[from..to];
+            if let Some((index, error)) = first_unreadable(events, &cursor) {
+                open.extend((from + index + 1 < to).then_some((from + index + 1, to)));
+                if index > 0 {
+                    open.push((from + index, from + index + 1));
+                    open.push((from, from + index));
+                } else {
+                    self.give_up(&mut cursor, &events[0], batch.next_after(from + 1), error).await?;
+                }
+                continue;
+            }
+            match self.attempt(&cursor, &batch, from, to).await {
+                Attempt::Applied => cursor.next = batch.next_after(to),
+                Attempt::Overtaken => return Err(self.overtaken(&cursor)),
+                Attempt::Poison(error) if events.len() == 1 => {
+                    self.give_up(&mut cursor, &events[0], batch.next_after(to), &error).await?;
+                }
+                Attempt::Poison(_) => {
+                    let middle = from + events.len() / 2;
+                    open.push((middle, to));
+                    open.push((from, middle));
+                }
+            }
+        }
+        meter::applied(&self.place, cursor.model, batch.events.len() - begin, started.elapsed());
+        Ok(cursor)
+    }
+
+    async fn attempt(&self, cursor: &Cursor, batch: &LedgerBatch, from: usize, to: usize) -> Attempt {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.apply_once(cursor, batch, from, to).await {
+                Ok(true) => return Attempt::Applied,
+                Ok(false) => return Attempt::Overtaken,
+                Err(error) if error.is_poison() && from < to => return Attempt::Poison(error.full_text()),
+                Err(error) => self.retry(cursor, &error.full_text(), &mut backoff).await,
+            }
+        }
+    }
+
+    /// One transaction: the offset, which also shuts out other projectors, then the rows.
+    async fn apply_once(
+        &self,
+        cursor: &Cursor,
+        batch: &LedgerBatch,
+        from: usize,
+        to: usize,
+    ) -> Result<bool, ApplyError> {
+        let events = &batch.events[from..to];
+        let (tenant, partition) = (batch.tenant.as_str(), batch.partition as i32);
+        let slice = Slice { tenant, partition, events, halted: &cursor.halted };
+        let step = Step {
+            model: cursor.model,
+            expected: cursor.next,
+            next: batch.next_after(to),
+            heads: slice.heads(),
+            halt: false,
+        };
+        if !slice.facts().any(|(_, fact)| cursor.model.concerns(&fact.event)) {
+            let mut connection = self.pool.acquire().await?;
+            return Ok(self.place.advance(&mut connection, &step).await?);
+        }
+        let mut connection = Expendable(Some(self.pool.acquire().await?));
+        let mut tx = connection.get().begin().await?;
+        let free = self.place.advance(&mut tx, &step).await?;
+        if free {
+            cursor.model.apply(&mut tx, slice).await?;
+            tx.commit().await?;
+        } else {
+            tx.rollback().await?;
+        }
+        connection.keep();
+        Ok(free)
+    }
+
+    /// Leaves an event and the rest of its stream out of the model, and says so where operators and waiters look.
+    async fn give_up(&self, cursor: &mut Cursor, event: &LedgerEvent, next: i64, error: &str) -> Result<(), Overtaken> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.halt_once(cursor, event, next, error).await {
+                Ok(true) => break,
+                Ok(false) => return Err(self.overtaken(cursor)),
+                Err(failure) => self.retry(cursor, &full_text(&failure), &mut backoff).await,
+            }
+        }
+        tracing::error!(
+            projection.model = cursor.model.name(),
+            stream = event.stream(),
+            log.partition = self.place.partition,
+            log.offset = event.offset,
+            event.sequence = event.sequence(),
+            error,
+            "a read model can't apply an event and no longer follows its stream"
+        );
+        cursor.next = next;
+        cursor.halted.insert(event.stream().to_owned());
+        meter::halted(&self.place, cursor.model);
+        meter::halted_streams(&self.place, cursor.model, cursor.halted.len());
+        Ok(())
+    }
+
+    async fn halt_once(
+        &self,
+        cursor: &Cursor,
+        event: &LedgerEvent,
+        next: i64,
+        error: &str,
+    ) -> Result<bool, sqlx::Error> {
+        let events = std::slice::from_ref(event);
+        let slice = Slice { tenant: "", partition: 0, events, halted: &cursor.halted };
+        let step = Step { model: cursor.model, expected: cursor.next, next, heads: slice.heads(), halt: true };
+        let halt = NewHalt {
+            cause: HaltCause::Poison,
+            stream: event.stream(),
+            offset: event.offset,
+            sequence: Some(event.sequence()),
+            error,
+        };
+        let mut tx = self.pool.begin().await?;
+        if !self.place.advance(&mut tx, &step).await? {
+            return Ok(false);
+        }
+        self.place.halt(&mut tx, &[cursor.model], &halt).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    async fn retry(&self, cursor: &Cursor, error: &str, backoff: &mut Backoff) {
+        tracing::warn!(
+            projection.model = cursor.model.name(),
+            log.partition = self.place.partition,
+            error,
+            "PostgreSQL did not take a batch, trying again"
+        );
+        meter::retried(&self.place, cursor.model);
+        backoff.wait().await;
+    }
+
+    fn overtaken(&self, cursor: &Cursor) -> Overtaken {
+        meter::overtaken(&self.place, cursor.model);
+        Overtaken
+    }
+}
+
+fn first_unreadable<'a>(events: &'a [LedgerEvent], cursor: &Cursor) -> Option<(usize, &'a str)> {
+    events.iter().enumerate().find_map(|(index, event)| match &event.fact {
+        Err(error) if !cursor.halted.contains(event.stream()) => Some((index, error.as_str())),
+        Err(_) | Ok(_) => None,
+    })
+}
