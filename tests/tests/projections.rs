@@ -1,5 +1,7 @@
 //! Read models on real PostgreSQL: nothing twice, nothing half, nothing lost, and it is said when something can't be applied.
 
+#![expect(clippy::unwrap_used, reason = "what a test prepares fails by panicking, as the test itself does")]
+
 #[path = "projections/faults.rs"]
 mod faults;
 #[path = "projections/fixture.rs"]

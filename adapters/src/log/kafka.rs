@@ -21,7 +21,6 @@ use tokio::sync::OnceCell;
 use super::{MAX_RECORD_BYTES, check_offset, check_partition, check_published_sizes};
 
 mod ends;
-mod pace;
 mod publisher;
 mod reader;
 mod record;

@@ -36,6 +36,8 @@ struct Walk<'a> {
     document: &'a ExecutableDocument,
     /// Measured fragments; `None` while being measured.
     fragments: HashMap<&'a str, Option<Measure>>,
+    /// Whether introspection is accepted.
+    introspection: bool,
     /// How deep the walk itself is.
     level: usize,
 }
@@ -45,7 +47,7 @@ struct Walk<'a> {
 /// # Errors
 /// The first limit that is broken.
 pub fn check(document: &ExecutableDocument, limits: &Limits) -> Result<(), Rejected> {
-    let mut walk = Walk { document, fragments: HashMap::new(), level: 0 };
+    let mut walk = Walk { document, fragments: HashMap::new(), introspection: limits.introspection, level: 0 };
     for (name, fragment) in &document.fragments {
         walk.fragment(name, fragment.pos)?;
     }
@@ -87,7 +89,12 @@ impl<'a> Walk<'a> {
                     let inner = self.selections(&field.node.selection_set)?;
                     let name = field.node.name.node.as_str();
                     let list = usize::from(INTROSPECTION_LISTS.contains(&name));
-                    let depth = if matches!(name, "__schema" | "__type") { 0 } else { inner.depth + 1 };
+                    let introspection = matches!(name, "__schema" | "__type");
+                    if introspection && !self.introspection {
+                        let message = "this server does not show its schema by introspection".to_owned();
+                        return Err(Rejected { code: "INTROSPECTION_OFF", message, position: Some(field.pos) });
+                    }
+                    let depth = if introspection { 0 } else { inner.depth + 1 };
                     Measure { fields: inner.fields.saturating_add(1), depth, lists: inner.lists + list, ..inner }
                 }
                 Selection::InlineFragment(fragment) => self.selections(&fragment.node.selection_set)?,

@@ -262,3 +262,18 @@ async fn health_says_what_is_missing() {
     assert_eq!(send(&app(), get("/nothing")).await.code(), "NOT_FOUND");
     assert!(send(&app(), get("/graphiql")).await.text.contains("Lotline"));
 }
+
+#[tokio::test]
+async fn suggestions_and_introspection_can_be_off() {
+    let message = async |limits: Limits, query: &str| {
+        let body = json!({ "query": query }).to_string();
+        let answer = send(&router(state(limits)), post("application/json", GRAPHQL, body)).await;
+        answer.json()["errors"][0]["message"].as_str().unwrap_or_default().to_owned()
+    };
+    assert!(message(Limits::default(), "{lotz}").await.contains("lots"));
+    let quiet = Limits { suggestions: false, introspection: false, ..Limits::default() };
+    assert!(!message(quiet.clone(), "{lotz}").await.contains("lots"));
+    for query in ["{__schema{types{name}}}", "{...F} fragment F on Query{__type(name: \"Lot\"){name}}"] {
+        assert!(message(quiet.clone(), query).await.contains("introspection"), "{query}");
+    }
+}

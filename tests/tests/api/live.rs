@@ -17,8 +17,8 @@ const LOTS: &str = "subscription($after: PositionToken, $site: String) { lotChan
                     position lots { code remaining { value } } } }";
 
 fn codes(item: &Value) -> Vec<String> {
-    let lots = item["lotChanged"]["lots"].as_array().unwrap();
-    lots.iter().map(|lot| lot["code"].as_str().unwrap().to_owned()).collect()
+    let lots = item["lotChanged"]["lots"].as_array().expect("an item has lots");
+    lots.iter().map(|lot| lot["code"].as_str().expect("a lot has a code").to_owned()).collect()
 }
 
 #[tokio::test]
@@ -192,11 +192,11 @@ async fn signals_are_declared_read_and_followed() {
 async fn publish(plant: &Plant, sequence: u32) {
     let at = Timestamp::from_millis(NOW_MS + i64::from(sequence) * 1_000);
     let batch = SignalBatch {
-        site: SiteId::new("north").unwrap(),
-        collector: CollectorId::new("c1").unwrap(),
+        site: SiteId::new("north").expect("a valid id"),
+        collector: CollectorId::new("c1").expect("a valid id"),
         epoch: Uuid::from_u128(1),
         sequence: u64::from(sequence),
-        device: DeviceId::new("past").unwrap(),
+        device: DeviceId::new("past").expect("a valid id"),
         signals: vec![1, 2],
         source_times: vec![at, at],
         values: vec![70.0 + f64::from(sequence), 0.0],

@@ -82,18 +82,23 @@ pub(crate) struct Keys(Mutex<HashMap<ActorId, PersonalKey>>);
 impl Keys {
     /// Erases a person.
     pub(crate) fn destroy(&self, actor: &str) {
-        self.0.lock().unwrap().remove(&ActorId::new(actor).unwrap());
+        self.0
+            .lock()
+            .expect("no test panics while it holds the keys")
+            .remove(&ActorId::new(actor).expect("a valid actor"));
     }
 }
 
 impl PersonalKeys for Keys {
     fn key_of<'a>(&'a self, _: &'a TenantId, actor: &'a ActorId) -> BoxFuture<'a, Result<PersonalKey, LogError>> {
         let fresh = || PersonalKey { id: key(), secret: [next() as u8; 32] };
-        let key = *self.0.lock().unwrap().entry(actor.clone()).or_insert_with(fresh);
+        let key =
+            *self.0.lock().expect("no test panics while it holds the keys").entry(actor.clone()).or_insert_with(fresh);
         Box::pin(async move { Ok(key) })
     }
     fn key<'a>(&'a self, _: &'a TenantId, id: Uuid) -> BoxFuture<'a, Result<Option<PersonalKey>, LogError>> {
-        let key = self.0.lock().unwrap().values().find(|key| key.id == id).copied();
+        let key =
+            self.0.lock().expect("no test panics while it holds the keys").values().find(|key| key.id == id).copied();
         Box::pin(async move { Ok(key) })
     }
 }
@@ -114,8 +119,8 @@ impl Plant {
     pub(crate) async fn start(name: &str, limits: Limits) -> Self {
         let database = stack::database(name).await;
         lotline_projections::migrate(&database.pool).await.expect("the read models are prepared");
-        let tenant = TenantId::new("test").unwrap();
-        let sites: Vec<SiteId> = ["north", "south"].map(|site| SiteId::new(site).unwrap()).to_vec();
+        let tenant = TenantId::new("test").expect("a valid tenant");
+        let sites: Vec<SiteId> = ["north", "south"].map(|site| SiteId::new(site).expect("a valid site")).to_vec();
         let (ledger, signals) =
             (MemoryLog::new("lotline.test.ledger.v1", 3), MemoryLog::new("lotline.test.signals.v1", 1));
         let ports = Ports {
@@ -158,8 +163,8 @@ impl Plant {
             shutdown: shutdown.clone(),
             connections: connections.clone(),
         };
-        let listener = lotline_api::bind("127.0.0.1:0".parse().unwrap()).await.expect("a port is free");
-        let address = listener.local_addr().unwrap();
+        let listener = lotline_api::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a port is free");
+        let address = listener.local_addr().expect("a bound listener has an address");
         tokio::spawn(lotline_api::serve(listener, state));
         Self { address, tenant, signals, keys, shutdown, connections, client: reqwest::Client::new() }
     }
@@ -196,7 +201,7 @@ impl Plant {
             "idempotencyKey": key(), "site": "north", "code": "A", "lotType": "RAW", "product": "milk",
             "quantity": { "value": "100", "unit": "LTR" },
         });
-        input.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        input.as_object_mut().expect("an object").extend(own.as_object().expect("an object").clone());
         let query = "mutation($input: RegisterLotInput!) { registerLot(input: $input) { \
                      lotId version position replayed userErrors { field code message } } }";
         self.data(query, json!({ "input": input })).await["registerLot"].take()
@@ -204,9 +209,9 @@ impl Plant {
 
     /// Opens a WebSocket without introducing itself.
     pub(crate) async fn socket(&self, protocol: Option<&'static str>) -> Socket {
-        let mut request = format!("ws://{}/graphql", self.address).into_client_request().unwrap();
+        let mut request = format!("ws://{}/graphql", self.address).into_client_request().expect("a WebSocket address");
         if let Some(protocol) = protocol {
-            request.headers_mut().insert("sec-websocket-protocol", protocol.parse().unwrap());
+            request.headers_mut().insert("sec-websocket-protocol", protocol.parse().expect("a header value"));
         }
         Socket(tokio_tungstenite::connect_async(request).await.expect("the upgrade succeeds").0)
     }

@@ -15,7 +15,7 @@ use crate::fixture::{FakeLog, Plant, Shared, decide_qc, register, tenant};
 use crate::rig::{Rig, soon};
 
 fn log() -> Shared {
-    FakeLog::new("lotline.dairy.ledger.v1", 5_000)
+    FakeLog::shared("lotline.dairy.ledger.v1", 5_000)
 }
 
 async fn codes(rig: &Rig) -> Vec<String> {

@@ -25,12 +25,12 @@ use uuid::Uuid;
 const STRIDE: Offset = 3;
 
 /// A topic of one partition.
-pub struct FakeLog {
+pub(crate) struct FakeLog {
     topic: String,
     records: Mutex<Vec<StoredRecord>>,
     arrived: Notify,
     /// Most records that one read gives.
-    pub at_most: usize,
+    pub(crate) at_most: usize,
 }
 
 struct FakeReader {
@@ -40,15 +40,15 @@ struct FakeReader {
 
 /// [`FakeLog`] as the port wants it.
 #[derive(Clone)]
-pub struct Shared(pub Arc<FakeLog>);
+pub(crate) struct Shared(pub Arc<FakeLog>);
 
 impl FakeLog {
-    pub fn new(topic: &str, at_most: usize) -> Shared {
+    pub(crate) fn shared(topic: &str, at_most: usize) -> Shared {
         let records = Mutex::new(Vec::new());
         Shared(Arc::new(Self { topic: topic.to_owned(), records, arrived: Notify::new(), at_most }))
     }
 
-    pub fn push(&self, record: Record) -> Offset {
+    pub(crate) fn push(&self, record: Record) -> Offset {
         let mut records = self.records.lock().unwrap();
         let offset = records.last().map_or(0, |last| last.offset + STRIDE);
         records.push(StoredRecord { offset, record });
@@ -57,21 +57,21 @@ impl FakeLog {
     }
 
     /// The same records, handed out in reads of another size.
-    pub fn copy(&self, at_most: usize) -> Shared {
-        let copy = Self::new(&self.topic, at_most);
-        *copy.0.records.lock().unwrap() = self.records.lock().unwrap().clone();
+    pub(crate) fn copy(&self, at_most: usize) -> Shared {
+        let copy = Self::shared(&self.topic, at_most);
+        copy.0.records.lock().unwrap().clone_from(&self.records.lock().unwrap());
         copy
     }
 
-    pub fn replace(&self, index: usize, change: impl FnOnce(&mut Record)) {
+    pub(crate) fn replace(&self, index: usize, change: impl FnOnce(&mut Record)) {
         change(&mut self.records.lock().unwrap()[index].record);
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.records.lock().unwrap().len()
     }
 
-    pub fn next(&self) -> Offset {
+    pub(crate) fn next(&self) -> Offset {
         self.records.lock().unwrap().last().map_or(0, |last| last.offset + 1)
     }
 
@@ -117,7 +117,7 @@ impl LogReader for FakeReader {
 }
 
 /// A clock that stands still.
-pub struct StoppedClock;
+pub(crate) struct StoppedClock;
 
 impl Clock for StoppedClock {
     fn now(&self) -> Timestamp {
@@ -125,40 +125,40 @@ impl Clock for StoppedClock {
     }
 }
 
-pub fn start() -> Timestamp {
+pub(crate) fn start() -> Timestamp {
     Timestamp::parse("2026-11-21T03:15:00Z").unwrap()
 }
 
-pub fn tenant() -> TenantId {
+pub(crate) fn tenant() -> TenantId {
     TenantId::new("dairy").unwrap()
 }
 
-pub fn stream(key: &str) -> StreamKey {
+pub(crate) fn stream(key: &str) -> StreamKey {
     StreamKey::parse(key).unwrap()
 }
 
 /// A UUIDv7 that is the same in every run.
-pub fn uuid(number: u64) -> Uuid {
+pub(crate) fn uuid(number: u64) -> Uuid {
     let mut random = [0_u8; 10];
     random[2..].copy_from_slice(&number.to_be_bytes());
     uuid::Builder::from_unix_timestamp_millis(start().millis() as u64 + number, &random).into_uuid()
 }
 
 /// Decides commands and appends their events, as a writer would.
-pub struct Plant {
-    pub log: Shared,
+pub(crate) struct Plant {
+    pub(crate) log: Shared,
     states: BTreeMap<StreamKey, StreamState>,
     chain: Chain,
     count: u64,
 }
 
 impl Plant {
-    pub fn new(log: Shared) -> Self {
+    pub(crate) fn new(log: Shared) -> Self {
         Self { log, states: BTreeMap::new(), chain: Chain::default(), count: 0 }
     }
 
     /// Decides and appends; a refusal is recorded too. Gives the event and its offset.
-    pub fn decide(&mut self, key: &str, command: Command) -> (Event, Offset) {
+    pub(crate) fn decide(&mut self, key: &str, command: Command) -> (Event, Offset) {
         self.count += 1;
         let now = start().plus_micros(self.count as i64 * 1_000);
         let request = CommandRequest {
@@ -183,7 +183,7 @@ impl Plant {
     }
 
     /// Appends an event whether or not it follows the rules.
-    pub fn append(&mut self, key: &str, event: &Event) -> Offset {
+    pub(crate) fn append(&mut self, key: &str, event: &Event) -> Offset {
         let value = event.encode(start().plus_micros(self.count as i64 * 1_000 - 60_000_000), Some("as planned"));
         let sequence = self.chain.head(key).sequence + 1;
         self.states.entry(stream(key)).or_default().evolve(event, sequence);
@@ -191,7 +191,7 @@ impl Plant {
     }
 
     /// Seals any value under any type.
-    pub fn append_raw(&mut self, key: &str, event_type: &'static str, subject: String, value: Bytes) -> Offset {
+    pub(crate) fn append_raw(&mut self, key: &str, event_type: &'static str, subject: String, value: Bytes) -> Offset {
         self.count += 1;
         let head = self.chain.head(key);
         let attributes = Attributes {
@@ -216,7 +216,7 @@ impl Plant {
     }
 
     /// A plant's ordinary day: mostly registrations from up to three parents, decisions, now and then a refusal.
-    pub fn day(&mut self, key: &str, commands: u64) {
+    pub(crate) fn day(&mut self, key: &str, commands: u64) {
         let first = self.count;
         let lot = |number: u64| format!("L-{key}-{first}-{number}");
         for number in 0..commands {
@@ -238,11 +238,11 @@ impl Plant {
     }
 }
 
-pub fn quantity(value: &str) -> QuantityInput {
+pub(crate) fn quantity(value: &str) -> QuantityInput {
     QuantityInput { value: value.into(), unit: "KGM".into() }
 }
 
-pub fn register(code: &str, parents: &[(&str, &str)]) -> Command {
+pub(crate) fn register(code: &str, parents: &[(&str, &str)]) -> Command {
     let parents = parents
         .iter()
         .map(|(parent, value)| ParentInput { lot: LotRef::Code((*parent).into()), quantity: quantity(value) })
@@ -261,7 +261,7 @@ pub fn register(code: &str, parents: &[(&str, &str)]) -> Command {
     })
 }
 
-pub fn decide_qc(lot: &str, outcome: QcOutcome) -> Command {
+pub(crate) fn decide_qc(lot: &str, outcome: QcOutcome) -> Command {
     Command::RecordQcDecision(RecordQcDecision {
         lot: LotRef::Code(lot.into()),
         gate: "pasteurisation".into(),

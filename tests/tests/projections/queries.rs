@@ -24,7 +24,7 @@ async fn projected(name: &str, plant: &Plant) -> Rig {
 }
 
 fn plant() -> Plant {
-    Plant::new(FakeLog::new("lotline.dairy.ledger.v1", 5_000))
+    Plant::new(FakeLog::shared("lotline.dairy.ledger.v1", 5_000))
 }
 
 fn lot_id(event: &Event) -> Uuid {

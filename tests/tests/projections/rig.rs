@@ -17,20 +17,20 @@ use tokio_util::sync::CancellationToken;
 use crate::fixture::{Shared, StoppedClock, tenant};
 
 /// A fresh schema `read`.
-pub struct Rig {
-    pub database: Database,
-    pub progress: Progress,
+pub(crate) struct Rig {
+    pub(crate) database: Database,
+    pub(crate) progress: Progress,
     _hub: tokio_util::sync::DropGuard,
 }
 
 /// A worker that runs until it is dropped or fails.
-pub struct Running {
-    pub task: JoinHandle<Result<(), WorkerError>>,
-    pub cancel: CancellationToken,
+pub(crate) struct Running {
+    pub(crate) task: JoinHandle<Result<(), WorkerError>>,
+    pub(crate) cancel: CancellationToken,
 }
 
 impl Rig {
-    pub async fn new(name: &str) -> Self {
+    pub(crate) async fn new(name: &str) -> Self {
         let database = stack::database(name).await;
         lotline_projections::migrate(&database.pool).await.expect("the schema can be made");
         let progress = Progress::new(database.pool.clone(), tenant());
@@ -39,7 +39,7 @@ impl Rig {
         Self { database, progress, _hub: cancel.drop_guard() }
     }
 
-    pub fn pool(&self) -> &PgPool {
+    pub(crate) fn pool(&self) -> &PgPool {
         &self.database.pool
     }
 
@@ -52,32 +52,32 @@ impl Rig {
         }
     }
 
-    pub fn ledger(&self, log: &Shared) -> Running {
+    pub(crate) fn ledger(&self, log: &Shared) -> Running {
         let cancel = CancellationToken::new();
         let worker = LedgerWorker::new(self.context(log), 0);
         Running { task: tokio::spawn(worker.run(cancel.clone())), cancel }
     }
 
-    pub fn signals(&self, log: &Shared) -> Running {
+    pub(crate) fn signals(&self, log: &Shared) -> Running {
         let cancel = CancellationToken::new();
         let worker = SignalsWorker::new(self.context(log), 0);
         Running { task: tokio::spawn(worker.run(cancel.clone())), cancel }
     }
 
     /// Waits until the ledger's models are at an offset.
-    pub async fn ledger_at(&self, next: Offset) {
+    pub(crate) async fn ledger_at(&self, next: Offset) {
         let position = Position::at(TopicKind::Ledger, 0, next);
         self.progress.wait_for(&Model::LEDGER, &position, soon()).await.expect("the models get there");
     }
 
     /// Waits until samples are at an offset.
-    pub async fn samples_at(&self, next: Offset) {
+    pub(crate) async fn samples_at(&self, next: Offset) {
         let position = Position::at(TopicKind::Signals, 0, next);
         self.progress.wait_for(&[Model::Samples], &position, soon()).await.expect("the samples get there");
     }
 
     /// Waits until the table says so, halted streams or not.
-    pub async fn offset_at(&self, model: Model, next: Offset) {
+    pub(crate) async fn offset_at(&self, model: Model, next: Offset) {
         let deadline = soon();
         while self.status(model).await.is_none_or(|status| status.next_offset < next) {
             assert!(Instant::now() < deadline, "{model} gets to {next}");
@@ -85,13 +85,13 @@ impl Rig {
         }
     }
 
-    pub async fn status(&self, model: Model) -> Option<ModelStatus> {
+    pub(crate) async fn status(&self, model: Model) -> Option<ModelStatus> {
         let all = progress::status(self.pool(), &tenant()).await.expect("the status can be read");
         all.into_iter().find(|status| status.model == model)
     }
 
     /// Every row of every read model as JSON, in a fixed order.
-    pub async fn rows(&self) -> Vec<(String, String)> {
+    pub(crate) async fn rows(&self) -> Vec<(String, String)> {
         let mut rows = Vec::new();
         for (table, order) in [
             ("lots", "id"),
@@ -118,19 +118,19 @@ impl Rig {
         rows
     }
 
-    pub async fn count(&self, sql: &'static str) -> i64 {
+    pub(crate) async fn count(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(self.pool()).await.expect("the rows can be counted")
     }
 }
 
 impl Running {
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.cancel.cancel();
         self.task.await.expect("the worker does not panic").expect("the worker stops cleanly");
     }
 }
 
 /// A deadline that only a defect misses.
-pub fn soon() -> Instant {
+pub(crate) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(20)
 }

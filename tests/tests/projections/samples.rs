@@ -12,7 +12,7 @@ use crate::fixture::{FakeLog, Shared, start, tenant};
 use crate::rig::Rig;
 
 fn log() -> Shared {
-    FakeLog::new("lotline.dairy.signals.v1", 5_000)
+    FakeLog::shared("lotline.dairy.signals.v1", 5_000)
 }
 
 /// Ten values of signal 1, a second apart, from second 10 × `sequence`.

@@ -13,7 +13,7 @@ use crate::rig::{Rig, soon};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wait_times_out_and_says_who_is_where() {
     let rig = Rig::new("timeout").await;
-    let mut plant = Plant::new(FakeLog::new("lotline.dairy.ledger.v1", 5_000));
+    let mut plant = Plant::new(FakeLog::shared("lotline.dairy.ledger.v1", 5_000));
     plant.decide("north", register("N1", &[]));
     let worker = rig.ledger(&plant.log);
     rig.ledger_at(1).await;
@@ -43,7 +43,7 @@ async fn a_wait_only_looks_at_what_concerns_the_model() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wait_wakes_at_the_commit() {
     let rig = Rig::new("wakes").await;
-    let mut plant = Plant::new(FakeLog::new("lotline.dairy.ledger.v1", 5_000));
+    let mut plant = Plant::new(FakeLog::shared("lotline.dairy.ledger.v1", 5_000));
     let worker = rig.ledger(&plant.log);
     plant.decide("north", register("N0", &[]));
     rig.ledger_at(1).await;
@@ -64,7 +64,7 @@ async fn a_wait_wakes_at_the_commit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_hub_survives_a_lost_connection() {
     let rig = Rig::new("lost").await;
-    let mut plant = Plant::new(FakeLog::new("lotline.dairy.ledger.v1", 5_000));
+    let mut plant = Plant::new(FakeLog::shared("lotline.dairy.ledger.v1", 5_000));
     let worker = rig.ledger(&plant.log);
     plant.decide("north", register("N1", &[]));
     rig.ledger_at(plant.log.0.next()).await;

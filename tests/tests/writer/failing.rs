@@ -1,12 +1,13 @@
 //! Appends without a certain outcome, successors, and logs that can't be trusted.
 
-use lotline_adapters::log::memory::Fault;
+use lotline_adapters::log::memory::{Fault, MemoryLog};
 use lotline_commands::bus::SubmitError;
 use lotline_commands::fold::FoldError;
 use lotline_commands::writer::{WriterError, WriterStatus};
 use lotline_domain::chain::BreakCause;
 use lotline_domain::envelope::Envelope;
 use lotline_domain::event::DecodeError;
+use lotline_domain::port::LogError;
 use lotline_domain::qc::QcOutcome;
 use lotline_domain::record::{Header, Record};
 
@@ -199,4 +200,13 @@ async fn a_foreign_record_under_a_serving_writer_is_found_by_the_next_takeover()
     stand.log.faults().push(Fault::Lost);
     assert_eq!(process.submit(stand.request(register("M2"))).await, Err(SubmitError::Unavailable));
     assert!(matches!(process.end().await, Err(WriterError::Fold { .. })));
+}
+
+#[tokio::test]
+async fn a_log_that_takes_not_even_a_refusal_stops_the_writer() {
+    let stand = Stand::on(MemoryLog::with_limit("lotline.dairy.ledger.v1", 1, 200));
+    let process = stand.serve().await;
+    assert_eq!(process.submit(stand.request(register("M1"))).await, Err(SubmitError::Unavailable));
+    let ended = process.end().await;
+    assert!(matches!(ended, Err(WriterError::Log { source: LogError::TooLarge { max: 200, .. }, .. })));
 }

@@ -14,7 +14,6 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::pace::Pace;
 use super::record::headers_of;
 use super::{REQUEST_TIMEOUT, TRANSACTION_TIMEOUT};
 
@@ -105,7 +104,6 @@ pub(super) struct Transactions<'a> {
     pub(super) deliveries: &'a Deliveries,
     pub(super) topic: &'a str,
     pub(super) partition: u32,
-    pub(super) pace: Pace,
 }
 
 impl Transactions<'_> {
@@ -113,9 +111,7 @@ impl Transactions<'_> {
     ///
     /// # Errors
     /// After any error the producer must not be used again: a late answer could hit its next transaction.
-    pub(super) fn append(&mut self, records: &[Record]) -> Result<Offset, AppendError> {
-        pause(self.pace.wait(Instant::now()));
-        let begin = Instant::now();
+    pub(super) fn append(&self, records: &[Record]) -> Result<Offset, AppendError> {
         let last = match self.send(records) {
             Ok(last) => last,
             // Not committed, hence never visible. Whether a successor exists or the broker gave up waiting, nothing was appended.
@@ -126,11 +122,9 @@ impl Transactions<'_> {
                 return Err(AppendError::Unknown(Box::new(error)));
             }
         };
-        let acknowledged_in = begin.elapsed();
         // Even a fenced commit may have been carried out, its answer lost, before the fence: only the log can tell.
         let committed = self.producer.commit_transaction(REQUEST_TIMEOUT);
         committed.map_err(|error| AppendError::Unknown(Box::new(error)))?;
-        self.pace.committed(acknowledged_in, Instant::now());
         Ok(last)
     }
 
@@ -161,12 +155,5 @@ impl Transactions<'_> {
                 RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch
             )
         })
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the condition, that the marker is written, is not told to anybody")]
-fn pause(wait: Duration) {
-    if !wait.is_zero() {
-        std::thread::sleep(wait);
     }
 }

@@ -10,7 +10,6 @@ use rdkafka::producer::Producer;
 use tokio::sync::oneshot;
 use tracing::debug;
 
-use super::pace::Pace;
 use super::transaction::{Deliveries, TransactionalProducer, Transactions};
 use super::{KafkaOptions, OPEN_TIMEOUT, settings};
 use crate::log::{check_sizes, spent};
@@ -75,13 +74,7 @@ fn run(options: &KafkaOptions, partition: u32, inbox: &mpsc::Receiver<Job>, read
     let Some(producer) = producer else {
         return;
     };
-    let mut transactions = Transactions {
-        producer: &producer,
-        deliveries: &deliveries,
-        topic: &options.topic,
-        partition,
-        pace: Pace::default(),
-    };
+    let transactions = Transactions { producer: &producer, deliveries: &deliveries, topic: &options.topic, partition };
     while let Ok(job) = inbox.recv() {
         let result = transactions.append(&job.records);
         let failed = result.is_err();
