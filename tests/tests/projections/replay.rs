@@ -105,9 +105,15 @@ async fn two_projectors_on_one_partition_apply_once() {
 /// A model's transaction is held up by a lock after its offset moved, and then its connection is killed, as by a crash.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_between_rows_and_offset_applies_nothing() {
+    for (events, statement) in [(20, "INSERT INTO read.audit (%"), (500, "COPY read.audit (%")] {
+        crash_in(statement, events).await;
+    }
+}
+
+async fn crash_in(statement: &str, events: u64) {
     let rig = Rig::new("crash").await;
     let mut plant = Plant::new(FakeLog::shared("lotline.dairy.ledger.v1", 5_000));
-    plant.day("north", 20);
+    plant.day("north", events);
     let end = plant.log.0.next();
 
     let mut blocker = PgConnection::connect(&rig.database.url).await.unwrap();
@@ -115,12 +121,12 @@ async fn a_crash_between_rows_and_offset_applies_nothing() {
     sqlx::query("LOCK TABLE read.audit IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
     let worker = rig.ledger(&plant.log);
     rig.offset_at(Model::Lots, end).await;
-    let stuck = wait_for_stuck_writer(&rig).await;
+    let stuck = wait_for_stuck_writer(&rig, statement).await;
     let mut admin = PgConnection::connect(&rig.database.url).await.unwrap();
     let killed: bool =
         sqlx::query_scalar("SELECT pg_terminate_backend($1)").bind(stuck).fetch_one(&mut admin).await.unwrap();
     assert!(killed);
-    wait_for_stuck_writer(&rig).await; // the worker has come back and tries again
+    wait_for_stuck_writer(&rig, statement).await; // the worker has come back and tries again
     assert_eq!(rig.status(Model::Audit).await.unwrap().next_offset, 0, "the offset fell back with the rows");
     worker.task.abort(); // and now the process dies in the same place
     assert!(worker.task.await.unwrap_err().is_cancelled());
@@ -135,13 +141,14 @@ async fn a_crash_between_rows_and_offset_applies_nothing() {
     assert!(!rig.status(Model::Audit).await.unwrap().is_degraded(), "an outage is not poison");
 }
 
-async fn wait_for_stuck_writer(rig: &Rig) -> i32 {
+async fn wait_for_stuck_writer(rig: &Rig, statement: &str) -> i32 {
     let deadline = soon();
     loop {
         let found: Option<i32> = sqlx::query_scalar(
             "SELECT pid FROM pg_stat_activity
-             WHERE datname = CURRENT_DATABASE() AND wait_event_type = 'Lock' AND query LIKE 'INSERT INTO read.audit (%'",
+             WHERE datname = CURRENT_DATABASE() AND wait_event_type = 'Lock' AND query LIKE $1",
         )
+        .bind(statement)
         .fetch_optional(rig.pool())
         .await
         .unwrap();
