@@ -85,7 +85,7 @@ fn redact(text: &str) -> String {
             let (credentials, rest) = tail.split_once('@').unwrap_or(("", tail));
             let user = credentials.split(':').next().unwrap_or_default();
             let mask = if credentials.contains(':') { ":***" } else { "" };
-            shown.push_str(&format!("{head}://{user}{mask}@{rest}"));
+            shown.extend([head, "://", user, mask, "@", rest]);
         } else {
             shown.push_str(line);
         }

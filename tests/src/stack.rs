@@ -46,6 +46,7 @@ pub fn python() -> String {
 }
 
 /// A name that no other test, thread or run uses.
+#[expect(clippy::disallowed_methods, reason = "a test has no ports; its names need only be unique")]
 pub fn unique(name: &str) -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! The raw tools that figures are compared with: the same bytes, without Lotline.
 
+use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use lotline_domain::record::Record;
@@ -52,7 +53,7 @@ pub fn plain_producer(
         }
         producer.poll(Duration::ZERO);
     }
-    producer.flush(Duration::from_secs(60))?;
+    producer.flush(Duration::from_mins(1))?;
     Ok(sent as f64 / started.elapsed().as_secs_f64())
 }
 
@@ -75,7 +76,7 @@ pub async fn plain_copy(pool: &PgPool, sample: &[Record], length: Duration) -> a
                 .map(|header| format!("{}={}", header.name, String::from_utf8_lossy(&header.value)))
                 .collect();
             let value = String::from_utf8_lossy(&record.value).replace('\\', "\\\\");
-            text.push_str(&format!("{rows}\t{}\t{}\t{value}\n", record.key, headers.join(",")));
+            writeln!(text, "{rows}\t{}\t{}\t{value}", record.key, headers.join(","))?;
             rows += 1;
         }
         let mut copy = pool.copy_in_raw("COPY copy_probe FROM STDIN").await?;

@@ -1,5 +1,7 @@
 //! End to end, on the real binary, the real PostgreSQL and the real Kafka: one test per flow that a user sees.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails here fails its test, as it should")]
+
 mod crash;
 mod flow;
 mod input;

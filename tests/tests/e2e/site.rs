@@ -77,7 +77,7 @@ impl Plant {
             .map(|part| part[1..].split_once('.').unwrap())
             .map(|(partition, offset)| (partition.parse().unwrap(), offset.parse().unwrap()))
             .collect();
-        let until = std::time::Instant::now() + Duration::from_secs(60);
+        let until = std::time::Instant::now() + Duration::from_mins(1);
         loop {
             let rows: Vec<(String, i32, i64)> = sqlx::query_as(
                 "SELECT model, partition, next_offset FROM read.projection_offset WHERE tenant = $1 AND topic LIKE '%ledger%'",
