@@ -210,11 +210,6 @@ impl Store {
         Ok(entries)
     }
 
-    /// Goes back to the first entry that is not acknowledged.
-    pub fn rewind(&mut self) {
-        self.reader = None;
-    }
-
     /// Everything before `next` has arrived where it belongs.
     ///
     /// # Errors
