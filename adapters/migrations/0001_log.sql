@@ -1,5 +1,8 @@
 -- The embedded log: an append-only table, fenced writers, and the role that serves it without owning it.
 
+-- There already when Lotline migrates, whose record of migrations is in it.
+CREATE SCHEMA IF NOT EXISTS log;
+
 DO $$
 BEGIN
     CREATE ROLE lotline_app NOLOGIN;

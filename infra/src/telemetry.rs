@@ -12,7 +12,8 @@ use crate::config::{LogFormat, TelemetrySection};
 /// A filter that can't be read, or a second call.
 pub fn start_logs(section: &TelemetrySection) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&section.level).context("telemetry.level is no log filter")?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     let started = match section.format {
         LogFormat::Pretty => lines.compact().try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use lotline_domain::envelope::Attributes;
+use lotline_domain::event::Fact;
 use lotline_domain::id::TenantId;
 use lotline_domain::record::Offset;
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use self::changes::{State, States, needed};
-use crate::batch::Slice;
+use self::changes::{Entry, State, States, needed};
+use crate::batch::{LedgerEvent, Slice};
+use crate::copy::{COPY_FROM, Rows};
 use crate::failure::ApplyError;
 use crate::page::{Page, limit};
 
@@ -163,19 +166,66 @@ pub async fn changed_since(
     .await
 }
 
+/// An event on its way into the table.
+struct NewRow<'a> {
+    event: &'a LedgerEvent,
+    fact: &'a Fact,
+    entry: Entry<'a>,
+}
+
+impl<'a> NewRow<'a> {
+    fn attributes(&self) -> &'a Attributes {
+        &self.event.envelope.attributes
+    }
+}
+
 pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
     let mut states = load_states(db, slice).await?;
     let mut rows = Vec::new();
-    let (mut data, mut changes) = (Vec::new(), Vec::new());
     for (event, fact) in slice.facts() {
-        let entry = states.record(event, fact)?;
-        data.push(entry.data);
-        changes.push(entry.changes);
-        rows.push((event, &event.envelope.attributes, fact));
+        rows.push(NewRow { event, fact, entry: states.record(event, fact)? });
     }
-    if rows.is_empty() {
-        return Ok(());
+    match rows.len() {
+        0 => return Ok(()),
+        1..COPY_FROM => insert(db, slice, &rows).await?,
+        COPY_FROM.. => copy(db, slice, &rows).await?,
     }
+    save_states(db, slice, &states).await
+}
+
+async fn copy(db: &mut PgConnection, slice: Slice<'_>, rows: &[NewRow<'_>]) -> Result<(), ApplyError> {
+    let mut copied = Rows::new(16);
+    for row in rows {
+        let attributes = row.attributes();
+        copied
+            .row()
+            .field(slice.tenant)?
+            .field(attributes.id.0)?
+            .field(row.event.stream())?
+            .field(row.event.sequence())?
+            .field(&*attributes.event_type)?
+            .field(attributes.subject.as_str())?
+            .field(attributes.actor.as_str())?
+            .field(row.fact.occurred_at.to_utc())?
+            .field(attributes.time.to_utc())?
+            .field(row.fact.reason.as_deref())?
+            .field(attributes.correlation_id.0)?
+            .field(attributes.causation_id.0)?
+            .field(slice.partition)?
+            .field(row.event.offset)?
+            .field(row.entry.data)?
+            .field(row.entry.changes.as_str())?;
+    }
+    copied
+        .send(
+            db,
+            "COPY read.audit (tenant, id, stream, sequence, event_type, subject, actor, occurred_at, decided_at, reason,
+                correlation_id, causation_id, partition, log_offset, data, changes) FROM STDIN BINARY",
+        )
+        .await
+}
+
+async fn insert(db: &mut PgConnection, slice: Slice<'_>, rows: &[NewRow<'_>]) -> Result<(), ApplyError> {
     sqlx::query!(
         "INSERT INTO read.audit (tenant, id, stream, sequence, event_type, subject, actor, occurred_at, decided_at, reason,
             correlation_id, causation_id, partition, log_offset, data, changes)
@@ -187,24 +237,24 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
                 log_offset, data, changes)",
         slice.tenant,
         slice.partition,
-        &rows.iter().map(|(_, attributes, _)| attributes.id.0).collect::<Vec<_>>(),
-        &rows.iter().map(|(event, _, _)| event.stream()).collect::<Vec<_>>() as _,
-        &rows.iter().map(|(event, _, _)| event.sequence()).collect::<Vec<_>>(),
-        &rows.iter().map(|(_, attributes, _)| &*attributes.event_type).collect::<Vec<_>>() as _,
-        &rows.iter().map(|(_, attributes, _)| attributes.subject.as_str()).collect::<Vec<_>>() as _,
-        &rows.iter().map(|(_, attributes, _)| attributes.actor.as_str()).collect::<Vec<_>>() as _,
-        &rows.iter().map(|(_, _, fact)| fact.occurred_at.to_utc()).collect::<Vec<_>>(),
-        &rows.iter().map(|(_, attributes, _)| attributes.time.to_utc()).collect::<Vec<_>>(),
-        &rows.iter().map(|(_, _, fact)| fact.reason.as_deref()).collect::<Vec<_>>() as _,
-        &rows.iter().map(|(_, attributes, _)| attributes.correlation_id.0).collect::<Vec<_>>(),
-        &rows.iter().map(|(_, attributes, _)| attributes.causation_id.0).collect::<Vec<_>>(),
-        &rows.iter().map(|(event, _, _)| event.offset).collect::<Vec<_>>(),
-        &data,
-        &changes,
+        &rows.iter().map(|row| row.attributes().id.0).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.event.stream()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.event.sequence()).collect::<Vec<_>>(),
+        &rows.iter().map(|row| &*row.attributes().event_type).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.attributes().subject.as_str()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.attributes().actor.as_str()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.fact.occurred_at.to_utc()).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.attributes().time.to_utc()).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.fact.reason.as_deref()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.attributes().correlation_id.0).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.attributes().causation_id.0).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.event.offset).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.entry.data).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.entry.changes.as_str()).collect::<Vec<_>>() as _,
     )
-    .execute(&mut *db)
+    .execute(db)
     .await?;
-    save_states(db, slice, &states).await
+    Ok(())
 }
 
 async fn load_states(db: &mut PgConnection, slice: Slice<'_>) -> Result<States, ApplyError> {

@@ -13,6 +13,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::batch::Slice;
+use crate::copy::{COPY_FROM, Rows};
 use crate::failure::ApplyError;
 use crate::page::limit;
 
@@ -225,9 +226,34 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
             occurred_at: fact.occurred_at.to_utc(),
         }));
     }
-    if edges.is_empty() {
-        return Ok(());
+    match edges.len() {
+        0 => Ok(()),
+        1..COPY_FROM => insert(db, slice, &edges).await,
+        COPY_FROM.. => copy(db, slice, &edges).await,
     }
+}
+
+async fn copy(db: &mut PgConnection, slice: Slice<'_>, edges: &[EdgeRow]) -> Result<(), ApplyError> {
+    let mut rows = Rows::new(8);
+    for edge in edges {
+        rows.row()
+            .field(slice.tenant)?
+            .field(edge.child_id)?
+            .field(edge.parent_id)?
+            .field(edge.site.as_str())?
+            .field(edge.quantity)?
+            .field(edge.unit.as_str())?
+            .field(edge.quantity_base)?
+            .field(edge.occurred_at)?;
+    }
+    rows.send(
+        db,
+        "COPY read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at) FROM STDIN BINARY",
+    )
+    .await
+}
+
+async fn insert(db: &mut PgConnection, slice: Slice<'_>, edges: &[EdgeRow]) -> Result<(), ApplyError> {
     sqlx::query!(
         "INSERT INTO read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at)
          SELECT $1, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at

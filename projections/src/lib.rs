@@ -12,6 +12,7 @@ use thiserror::Error;
 
 pub mod audit;
 mod batch;
+mod copy;
 mod failure;
 pub mod genealogy;
 pub mod lots;

@@ -15,6 +15,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::batch::{LedgerEvent, Slice};
+use crate::copy::{COPY_FROM, Rows};
 use crate::failure::ApplyError;
 use crate::page::{Page, limit};
 
@@ -173,6 +174,12 @@ struct Registered<'a> {
     after: Touched,
 }
 
+impl Registered<'_> {
+    fn remaining_base(&self) -> Decimal {
+        (self.data.quantity.in_base() - self.after.used).normalize()
+    }
+}
+
 /// What a batch does to a lot.
 #[derive(Default)]
 struct Touched {
@@ -206,7 +213,11 @@ pub(crate) fn concerns(event: &Event) -> bool {
 
 pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
     let changes = Changes::fold(slice);
-    insert(db, slice, &changes.registered).await?;
+    match changes.registered.len() {
+        0 => {}
+        1..COPY_FROM => insert(db, slice, &changes.registered).await?,
+        COPY_FROM.. => copy(db, slice, &changes.registered).await?,
+    }
     update(db, slice, &changes.touched).await
 }
 
@@ -248,10 +259,43 @@ impl<'a> Changes<'a> {
     }
 }
 
-async fn insert(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]) -> Result<(), ApplyError> {
-    if lots.is_empty() {
-        return Ok(());
+async fn copy(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]) -> Result<(), ApplyError> {
+    let mut rows = Rows::new(21);
+    for lot in lots {
+        let attributes = &lot.event.envelope.attributes;
+        rows.row()
+            .field(slice.tenant)?
+            .field(lot.data.lot_id.0)?
+            .field(lot.event.stream())?
+            .field(lot.data.code.as_str())?
+            .field(lot.data.lot_type.as_str())?
+            .field(lot.data.product.as_str())?
+            .field(lot.data.quantity.value())?
+            .field(lot.data.quantity.unit().code())?
+            .field(lot.remaining_base())?
+            .field(lot.data.temperature_c)?
+            .field(lot.data.supplier_lot.as_deref())?
+            .field(lot.data.expires_on)?
+            .field(lot.data.location.as_deref())?
+            .field(Json(&lot.data.attributes))?
+            .field(lot.after.qc.map(QcOutcome::as_str))?
+            .field(attributes.actor.as_str())?
+            .field(lot.occurred_at)?
+            .field(attributes.time.to_utc())?
+            .field(lot.after.version)?
+            .field(slice.partition)?
+            .field(lot.after.offset)?;
     }
+    rows.send(
+        db,
+        "COPY read.lots (tenant, id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot,
+            expires_on, location, attributes, qc_status, actor, occurred_at, decided_at, version, partition, changed_offset)
+         FROM STDIN BINARY",
+    )
+    .await
+}
+
+async fn insert(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]) -> Result<(), ApplyError> {
     let mut attributes = Vec::with_capacity(lots.len());
     for lot in lots {
         attributes.push(serde_json::to_string(&lot.data.attributes)?);
@@ -277,7 +321,7 @@ async fn insert(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]
         &lots.iter().map(|lot| lot.data.product.as_str()).collect::<Vec<_>>() as _,
         &lots.iter().map(|lot| lot.data.quantity.value()).collect::<Vec<_>>(),
         &lots.iter().map(|lot| lot.data.quantity.unit().code()).collect::<Vec<_>>() as _,
-        &lots.iter().map(|lot| lot.data.quantity.in_base() - lot.after.used).collect::<Vec<_>>(),
+        &lots.iter().map(Registered::remaining_base).collect::<Vec<_>>(),
         &lots.iter().map(|lot| lot.data.temperature_c).collect::<Vec<_>>() as _,
         &lots.iter().map(|lot| lot.data.supplier_lot.as_deref()).collect::<Vec<_>>() as _,
         &lots.iter().map(|lot| lot.data.expires_on).collect::<Vec<_>>() as _,
@@ -300,7 +344,7 @@ async fn update(db: &mut PgConnection, slice: Slice<'_>, touched: &HashMap<Uuid,
         return Ok(());
     }
     let updated = sqlx::query!(
-        "UPDATE read.lots AS lot SET remaining_base = lot.remaining_base - u.used, qc_status = COALESCE(u.qc_status, lot.qc_status),
+        "UPDATE read.lots AS lot SET remaining_base = TRIM_SCALE(lot.remaining_base - u.used), qc_status = COALESCE(u.qc_status, lot.qc_status),
             version = u.version, changed_offset = u.changed_offset
          FROM UNNEST($2::UUID[], $3::NUMERIC[], $4::TEXT[], $5::BIGINT[], $6::BIGINT[])
             AS u (id, used, qc_status, version, changed_offset)

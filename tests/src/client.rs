@@ -47,8 +47,11 @@ impl Client {
     /// # Errors
     /// As [`Client::send`].
     pub async fn try_mutate(&self, name: &str, more: &str, input: &Value) -> Result<Value, reqwest::Error> {
-        let mut kind = name[..1].to_uppercase();
-        kind.push_str(&name[1..]);
+        let kind = match name {
+            // These two need no more than to name the pipeline, and share a type.
+            "publishPipeline" | "archivePipeline" => "Pipeline".to_owned(),
+            _ => name[..1].to_uppercase() + &name[1..],
+        };
         let query = format!("mutation($input: {kind}Input!) {{ {name}(input: $input) {{ {PAYLOAD} {more} }} }}");
         let answer = self.send(&query, &json!({ "input": input })).await?;
         Ok(match answer.get("errors") {

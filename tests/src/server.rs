@@ -63,7 +63,7 @@ impl Server {
             .env("LOTLINE_POSTGRES__URL", &settings.database)
             .env("LOTLINE_KAFKA__BROKERS", settings.brokers.as_deref().unwrap_or("127.0.0.1:1"))
             .env("LOTLINE_API__BIND", format!("127.0.0.1:{port}"))
-            .env("LOTLINE_COLLECTOR__BUFFER_DIR", settings.folder.join("buffer"))
+            .env("LOTLINE_COLLECTOR__BUFFER__DIR", settings.folder.join("buffer"))
             .envs(settings.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a file handle can be cloned"))

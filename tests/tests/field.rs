@@ -12,6 +12,7 @@ use lotline_domain::sample::Quality;
 use lotline_domain::signal::{DataType, ModbusTable, WordOrder};
 use lotline_tests::modbus::{Folder, Peer, Rig, Samples, Served, declare, device};
 use lotline_tests::server::free_port;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 fn all_good(samples: &Samples, signals: usize) -> bool {
@@ -135,13 +136,13 @@ async fn a_unit_that_is_too_slow_does_not_silence_its_neighbour() {
 
 /// Counts connections on their way to the peer.
 async fn proxy(to: u16) -> (u16, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (port, count) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
+    let (port, count) = (listener.local_addr().expect("it is bound").port(), Arc::new(AtomicUsize::new(0)));
     let counter = count.clone();
     tokio::spawn(async move {
         while let Ok((mut near, _)) = listener.accept().await {
             counter.fetch_add(1, Ordering::SeqCst);
-            let mut far = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+            let mut far = TcpStream::connect(("127.0.0.1", to)).await.expect("the peer listens");
             tokio::spawn(async move { drop(tokio::io::copy_bidirectional(&mut near, &mut far).await) });
         }
     });
@@ -166,10 +167,45 @@ async fn new_declarations_restart_only_their_own_device() {
     rig.stop().await;
 }
 
+/// Closes every connection after one answer, as a device does that can't bear idle ones.
+async fn closing_proxy(to: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(("127.0.0.1", to)).await?;
+                let mut request = [0; 12];
+                near.read_exact(&mut request).await?;
+                far.write_all(&request).await?;
+                let mut header = [0; 6];
+                far.read_exact(&mut header).await?;
+                let mut rest = vec![0; usize::from(u16::from_be_bytes([header[4], header[5]]))];
+                far.read_exact(&mut rest).await?;
+                near.write_all(&header).await?;
+                near.write_all(&rest).await
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_device_that_closes_idle_connections_loses_no_sample() {
+    let peer = Peer::start(free_port());
+    let folder = Folder::new("field-idle");
+    let port = closing_proxy(peer.port).await;
+    let signals = vec![declare("peer", 1, &peer.layout.signals[3])];
+    let mut rig = Rig::start(&folder.0, vec![device("peer", port)], signals);
+    rig.wait_for("ten samples", 0, |samples| samples.get(&1).is_some_and(|seen| seen.len() >= 10)).await;
+    assert!(rig.samples(0)[&1].iter().all(|(_, quality)| quality.is_good()), "{:?}", rig.samples(0));
+    rig.stop().await;
+}
+
 /// Takes nothing while it is away.
 struct Away {
     log: Arc<MemoryLog>,
-    away: AtomicBool,
+    absent: AtomicBool,
     refused: AtomicUsize,
 }
 
@@ -190,7 +226,7 @@ impl LogRead for Away {
 
 impl SignalLog for Away {
     fn publish(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), LogError>> {
-        if self.away.load(Ordering::SeqCst) {
+        if self.absent.load(Ordering::SeqCst) {
             self.refused.fetch_add(1, Ordering::SeqCst);
             return Box::pin(async { Err(LogError::broken("publish", "away")) });
         }
@@ -203,7 +239,7 @@ async fn what_was_read_while_the_log_was_away_arrives_even_after_a_restart() {
     let peer = Peer::start(free_port());
     let folder = Folder::new("field-away");
     let log = Arc::new(MemoryLog::new("signals", 1));
-    let away = Arc::new(Away { log: log.clone(), away: AtomicBool::new(true), refused: AtomicUsize::new(0) });
+    let away = Arc::new(Away { log: log.clone(), absent: AtomicBool::new(true), refused: AtomicUsize::new(0) });
     let signals: Vec<_> = peer.declarations("peer").into_iter().take(4).collect();
     let devices = vec![device("peer", peer.port)];
     let mut first = Rig::start_on(&folder.0, devices.clone(), signals.clone(), away.clone(), log.clone());
@@ -214,7 +250,7 @@ async fn what_was_read_while_the_log_was_away_arrives_even_after_a_restart() {
     }
     first.stop().await;
     assert!(first.batches.is_empty(), "nothing arrived");
-    away.away.store(false, Ordering::SeqCst);
+    away.absent.store(false, Ordering::SeqCst);
     let mut second = Rig::start_on(&folder.0, devices, signals, away, log);
     second.wait_for("the backlog and more", 0, |samples| samples.get(&1).is_some_and(|seen| seen.len() > 10)).await;
     second.stop().await;

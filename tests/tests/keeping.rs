@@ -1,5 +1,7 @@
 //! What Lotline keeps beside the log: snapshots that can be rebuilt, and keys of personal data that can't.
 
+#![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
+
 use lotline_adapters::personal_keys::PostgresPersonalKeys;
 use lotline_adapters::snapshot::{MemorySnapshots, PostgresSnapshots};
 use lotline_domain::id::{ActorId, TenantId};

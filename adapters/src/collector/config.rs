@@ -131,8 +131,11 @@ impl CollectorConfig {
         if buffer.fsync_window_ms > 1_000 || buffer.queue_batches == 0 {
             return fail("buffer.fsync_window_ms and buffer.queue_batches", "at most 1000, and at least 1");
         }
-        if publisher.max_batches == 0 || publisher.max_bytes == 0 || publisher.timeout_ms == 0 {
-            return fail("publisher.max_batches, publisher.max_bytes and publisher.timeout_ms", "at least 1");
+        if publisher.max_batches == 0 || publisher.max_bytes == 0 {
+            return fail("publisher.max_batches and publisher.max_bytes", "at least 1");
+        }
+        if publisher.timeout_ms < 100 || publisher.max_backoff_ms < 10 {
+            return fail("publisher.timeout_ms and publisher.max_backoff_ms", "at least 100 and 10");
         }
         Ok(())
     }

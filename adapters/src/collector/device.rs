@@ -3,7 +3,8 @@
 //! The connection has two states. Up: a poll at every deadline. Down: attempts to connect with growing, jittered waits; each failed
 //! one says `Bad_NoCommunication` of every signal, of which [`super::report`] sends the first and then heartbeats. After a timeout
 //! the connection is dropped (see [`crate::field::modbus::tcp`]); if other units behind the same gateway are still to be read, the
-//! poll goes on over a new one, so that a dead unit does not silence its neighbours.
+//! poll goes on over a new one, so that a dead unit does not silence its neighbours. A connection that turns out to be closed when a
+//! poll begins is replaced once before anything is said to be lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,6 +127,8 @@ impl Device {
         let mut poll = self.engine.poll(clock.now());
         let mut answers = 0;
         let mut failure = None;
+        // Many devices close a connection that was idle between two polls, which is no loss.
+        let mut may_be_stale = true;
         while let Some(request) = poll.request() {
             if self.link.connection.is_none()
                 && let Err(error) = self.link.connect().await
@@ -139,11 +142,13 @@ impl Device {
                     self.link.drop_connection();
                     poll.lose_unit(request.unit, clock.now());
                 }
+                Err(ConnectionError::Io(_)) if may_be_stale => {}
                 Err(error) => {
                     poll.lose_unit(request.unit, clock.now());
                     failure = Some(error);
                 }
             }
+            may_be_stale = false;
         }
         let readings = poll.finish(clock.now());
         if self.link.connection.is_some() {

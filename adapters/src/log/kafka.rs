@@ -147,7 +147,7 @@ impl SignalLog for KafkaLog {
     fn publish(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), LogError>> {
         Box::pin(async move {
             check_published_sizes(&records, self.options.max_record_bytes)?;
-            let publisher = self.publisher.get_or_try_init(async || Publisher::new(&self.options)).await?;
+            let publisher = self.publisher.get_or_try_init(|| async { Publisher::new(&self.options) }).await?;
             publisher.publish(&records).await
         })
     }

@@ -23,8 +23,8 @@ pub(super) enum State {
 }
 
 /// The two JSON columns of an event.
-pub(super) struct Entry {
-    pub(super) data: String,
+pub(super) struct Entry<'a> {
+    pub(super) data: &'a str,
     pub(super) changes: String,
 }
 
@@ -90,8 +90,8 @@ impl States {
     }
 
     /// The columns of one event; moves the states on.
-    pub(super) fn record(&mut self, event: &LedgerEvent, fact: &Fact) -> Result<Entry, ApplyError> {
-        let body: RawBody<'_> = serde_json::from_slice(&event.envelope.value)?;
+    pub(super) fn record<'a>(&mut self, event: &'a LedgerEvent, fact: &Fact) -> Result<Entry<'a>, ApplyError> {
+        let body: RawBody<'a> = serde_json::from_slice(&event.envelope.value)?;
         let subject = event.envelope.attributes.subject.as_str();
         let mut changes = Changes::new(body.data.get().len());
         match &fact.event {
@@ -116,7 +116,7 @@ impl States {
             Event::SignalDeclared(_) => changes.creation(body.data)?,
             Event::CommandRefused(_) | Event::RefusalsSuppressed(_) => {}
         }
-        Ok(Entry { data: body.data.get().to_owned(), changes: changes.finish() })
+        Ok(Entry { data: body.data.get(), changes: changes.finish() })
     }
 
     fn register(&mut self, subject: &str, data: &LotRegistered, changes: &mut Changes) -> Result<(), ApplyError> {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use lotline_domain::event::Event;
-use sqlx::{PgConnection, PgPool};
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection, PgConnection, PgPool, Postgres};
 use tokio::time::Instant;
 
 use super::{Backoff, meter};
@@ -23,6 +24,26 @@ pub(super) struct Target {
 /// Another projector has moved the model's offset.
 #[derive(Debug)]
 pub(super) struct Overtaken;
+
+/// A connection that goes back to its pool only when that is asked for: after a COPY that failed or was dropped half-way, the
+/// protocol may be out of step, and closing is the one way that is certain.
+struct Expendable(Option<PoolConnection<Postgres>>);
+
+impl Expendable {
+    fn get(&mut self) -> &mut PgConnection {
+        self.0.as_mut().expect("invariant: only `keep` and `drop` take the connection")
+    }
+
+    fn keep(mut self) {
+        self.0.take();
+    }
+}
+
+impl Drop for Expendable {
+    fn drop(&mut self) {
+        drop(self.0.take().map(PoolConnection::detach));
+    }
+}
 
 /// What became of one transaction.
 enum Attempt {
@@ -127,13 +148,17 @@ impl Target {
             let mut connection = self.pool.acquire().await?;
             return Ok(self.place.advance(&mut connection, &step).await?);
         }
-        let mut tx = self.pool.begin().await?;
-        if !self.place.advance(&mut tx, &step).await? {
-            return Ok(false);
+        let mut connection = Expendable(Some(self.pool.acquire().await?));
+        let mut tx = connection.get().begin().await?;
+        let free = self.place.advance(&mut tx, &step).await?;
+        if free {
+            cursor.model.apply(&mut tx, slice).await?;
+            tx.commit().await?;
+        } else {
+            tx.rollback().await?;
         }
-        cursor.model.apply(&mut tx, slice).await?;
-        tx.commit().await?;
-        Ok(true)
+        connection.keep();
+        Ok(free)
     }
 
     /// Leaves an event and the rest of its stream out of the model, and says so where operators and waiters look.

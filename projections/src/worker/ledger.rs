@@ -21,7 +21,7 @@ use crate::failure::full_text;
 use crate::model::Model;
 use crate::offsets::{Cursor, HaltCause, NewHalt, Resume};
 
-const MAX_RECORDS: usize = 5_000;
+const MAX_RECORDS: usize = 10_000;
 const MAX_BYTES: usize = 16 << 20;
 const LOOK_AT_END_EVERY: Duration = Duration::from_secs(1);
 

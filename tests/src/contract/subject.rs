@@ -28,7 +28,7 @@ pub struct Memory {
 
 impl Memory {
     /// A store without topics.
-    pub async fn new() -> Self {
+    pub fn new() -> Self {
         Self::default()
     }
 }
@@ -124,7 +124,8 @@ pub struct Kafka {
 
 impl Kafka {
     /// Names of topics that are not there yet.
-    pub async fn new() -> Self {
+    #[expect(clippy::new_without_default, reason = "each one has other topics")]
+    pub fn new() -> Self {
         let tenant = stack::unique("contract");
         Self { ledger: format!("lotline.{tenant}.ledger.v1"), signals: format!("lotline.{tenant}.signals.v1") }
     }

@@ -53,7 +53,7 @@ impl Stranger {
 /// Aborted records between committed ones, and at the very end: readers see none of them and still arrive.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn aborted_records_are_never_seen() {
-    let subject = Kafka::new().await;
+    let subject = Kafka::new();
     let log = ledger(&subject, 1).await;
     let stranger = Stranger::transactional(&subject, subject.topic()).await;
     let mut writer = log.writer(0).await.unwrap();
@@ -76,7 +76,7 @@ async fn aborted_records_are_never_seen() {
 /// While a transaction is open, what it has written is not seen, and neither is what others commit behind it. The end waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_waits_for_an_open_transaction() {
-    let subject = Kafka::new().await;
+    let subject = Kafka::new();
     let log = ledger(&subject, 1).await;
     let mut writer = log.writer(0).await.unwrap();
     writer.append(vec![plain("first")]).await.unwrap();
@@ -96,7 +96,7 @@ async fn the_end_waits_for_an_open_transaction() {
 /// A predecessor that pauses within its transaction: the takeover aborts it, and it can't commit when it resumes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_takeover_aborts_what_a_paused_writer_had_in_flight() {
-    let subject = Kafka::new().await;
+    let subject = Kafka::new();
     let log = ledger(&subject, 1).await;
     // What Lotline's own writer would be, stopped between its record and its commit.
     let paused = Stranger::transactional(&subject, &format!("{}-0", subject.topic())).await;
@@ -111,7 +111,7 @@ async fn a_takeover_aborts_what_a_paused_writer_had_in_flight() {
 /// The caller goes away after its batch went out. The thread finishes the transaction, so the log has all of it, once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_abandoned_append_is_resolved_from_the_log() {
-    let subject = Kafka::new().await;
+    let subject = Kafka::new();
     let log = ledger(&subject, 1).await;
     let mut writer = log.writer(0).await.unwrap();
     let mut tail = log.reader(0, 0).await.unwrap();
@@ -131,7 +131,7 @@ async fn an_abandoned_append_is_resolved_from_the_log() {
 /// What the broker has deleted is not silently skipped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_before_the_start_is_refused() {
-    let subject = Kafka::new().await;
+    let subject = Kafka::new();
     let log = ledger(&subject, 1).await;
     log.writer(0).await.unwrap().append(plain_batch("a", 5)).await.unwrap();
     let admin: AdminClient<DefaultClientContext> = subject.stranger().create().unwrap();
@@ -147,7 +147,7 @@ async fn a_reader_before_the_start_is_refused() {
 /// A ledger is kept forever and never compacted, whatever the broker's defaults.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ledger_is_kept_forever() {
-    let subject = Kafka::new().await;
+    let subject = Kafka::new();
     let mut options = subject.options(2);
     options.flush_each_batch = true;
     KafkaLog::open(options, TopicKind::Ledger).await.unwrap();
@@ -168,7 +168,7 @@ async fn a_ledger_is_kept_forever() {
 /// Operators pass any option of librdkafka through; one that it does not know is an error, one that the log rests on is overruled.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_options_pass_through() {
-    let subject = Kafka::new().await;
+    let subject = Kafka::new();
     let mut options = subject.options(1);
     options.client.insert("compression.type".to_owned(), "lz4".to_owned());
     options.client.insert("acks".to_owned(), "0".to_owned());
@@ -185,7 +185,7 @@ async fn client_options_pass_through() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropping_ends_the_threads() {
     // No other test has a partition 6, whose number is in the names of the threads.
-    let subject = Kafka::new().await;
+    let subject = Kafka::new();
     let log = ledger(&subject, 7).await;
     let mut writer = log.writer(6).await.unwrap();
     writer.append(vec![plain("a")]).await.unwrap();
@@ -214,7 +214,7 @@ fn threads() -> Vec<String> {
 /// Brokers that are not there are an error within the deadline, not a hang.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn absent_brokers_are_an_error() {
-    let subject = Kafka::new().await;
+    let subject = Kafka::new();
     let mut options = subject.options(1);
     options.brokers = "127.0.0.1:1".to_owned();
     let opening = tokio::time::timeout(DEADLINE, KafkaLog::open(options, TopicKind::Ledger)).await;
@@ -224,7 +224,7 @@ async fn absent_brokers_are_an_error() {
 /// A stranger's plain producer needs no transaction; its record is seen, in its place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plain_producer_is_seen() {
-    let subject = Kafka::new().await;
+    let subject = Kafka::new();
     let log = ledger(&subject, 1).await;
     let mut writer = log.writer(0).await.unwrap();
     writer.append(vec![plain("mine")]).await.unwrap();

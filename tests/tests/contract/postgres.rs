@@ -1,6 +1,8 @@
 //! What the embedded log alone can be asked: its privileges, its lock, its lost connections.
 
-use lotline_adapters::log::postgres::APP_ROLE;
+use std::time::Instant;
+
+use lotline_adapters::log::postgres::{APP_ROLE, FALLBACK_POLL};
 use lotline_domain::port::{AppendError, EventLog, LogRead};
 use lotline_tests::contract::subject::Postgres;
 use lotline_tests::contract::{DEADLINE, Subject, plain, plain_batch, read_all, values};
@@ -182,4 +184,23 @@ async fn a_stranger_in_the_way_stops_the_writer() {
     let result = writer.append(plain_batch("more", 2)).await;
     assert!(matches!(result, Err(AppendError::Unknown(_))), "{result:?}");
     assert_eq!(values(&read_all(&log, 0).await), ["mine", "stranger"]);
+}
+
+/// By NOTIFY, across processes: far sooner than a reader that only looks from time to time.
+#[tokio::test]
+async fn a_notification_wakes_readers_of_other_processes() {
+    const ROUNDS: u32 = 20;
+    let subject = Postgres::new().await;
+    let (here, there) = (subject.open(2).await, subject.open(2).await);
+    let mut writer = here.writer(1).await.unwrap();
+    let mut reader = there.reader(1, 0).await.unwrap();
+    // The first round may come before the other process listens.
+    writer.append(vec![plain("first")]).await.unwrap();
+    assert_eq!(reader.read(10, DEADLINE).await.unwrap().records.len(), 1);
+    let begin = Instant::now();
+    for _ in 0..ROUNDS {
+        let (batch, appended) = tokio::join!(reader.read(10, DEADLINE), writer.append(vec![plain("next")]));
+        assert_eq!((batch.unwrap().records.len(), appended.is_ok()), (1, true));
+    }
+    assert!(begin.elapsed() < FALLBACK_POLL * ROUNDS / 2, "{ROUNDS} rounds took {:?}", begin.elapsed());
 }

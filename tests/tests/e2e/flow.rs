@@ -46,7 +46,7 @@ async fn lots_and_decisions(ann: &Client) {
 
     let parent = site::lot(ann, "M-1", &first["position"]).await;
     assert_eq!(parent["remaining"]["value"], "59.5");
-    assert_eq!(parent["children"]["edges"][0]["node"]["child"]["code"], "M-2");
+    assert_eq!(parent["children"][0]["child"]["code"], "M-2");
     let child = site::lot(ann, "M-2", &first["position"]).await;
     assert_eq!(child["parents"][0]["parent"]["code"], "M-1");
 
@@ -80,10 +80,10 @@ async fn pipelines(ann: &Client) {
     let revised = json!({ "idempotencyKey": key(), "pipelineId": id, "name": "intake 2", "definition": { "tasks": [task("a")], "edges": [] } });
     ann.mutate("revisePipeline", "", &revised).await;
     let second = ann.mutate("publishPipeline", "", &json!({ "idempotencyKey": key(), "pipelineId": id })).await;
-    let query = "query($id: ID!, $at: PositionToken) { pipeline(id: $id, consistentWith: $at) { name publishedVersion versions(first: 10) { edges { node { number name } } } } }";
+    let query = "query($id: ID!, $at: PositionToken) { pipeline(id: $id, consistentWith: $at) { name publishedVersion versions(first: 10) { number name } } }";
     let data = ann.query(query, &json!({ "id": id, "at": second["position"] })).await;
     assert_eq!((&data["pipeline"]["name"], &data["pipeline"]["publishedVersion"]), (&json!("intake 2"), &json!(2)));
-    assert_eq!(data["pipeline"]["versions"]["edges"].as_array().unwrap().len(), 2);
+    assert_eq!(data["pipeline"]["versions"].as_array().unwrap().len(), 2);
     ann.mutate("archivePipeline", "", &json!({ "idempotencyKey": key(), "pipelineId": id })).await;
 }
 

@@ -8,7 +8,7 @@ use lotline_tests::server::Log;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::site::{Plant, SITE};
+use crate::site::{self, Plant, SITE};
 
 const SOON: Duration = Duration::from_secs(10);
 const LOTS: &str = "subscription($after: PositionToken) { lotChanged(site: \"north\", after: $after) { position lots { code qcStatus version } } }";
@@ -35,7 +35,8 @@ async fn changes_arrive(log: Log) {
     drop(lots);
 
     ann.mutate("registerLot", "", &lot(SITE, "L-2", "5", &[("L-1", "2")])).await;
-    ann.mutate("recordQcDecision", "", &decision(SITE, "L-2", "PASS")).await;
+    let judged = ann.mutate("recordQcDecision", "", &decision(SITE, "L-2", "PASS")).await;
+    assert_eq!(site::lot(&ann, "L-2", &judged["position"]).await["qcStatus"], "PASS");
     let after = &first["lotChanged"]["position"];
     let mut lots = ann.subscribe(LOTS, &json!({ "after": after })).await;
     let mut seen = BTreeSet::new();

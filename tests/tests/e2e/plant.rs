@@ -77,7 +77,7 @@ async fn samples_reach_a_subscriber(log: Log) -> Plant {
     assert_eq!(value["value"].as_f64(), served[place].value, "{value}");
 
     wait_for_all(&ann, &ids, &served).await;
-    let history = "query($id: ID!) { signalHistory(id: $id, range: { from: \"2020-01-01T00:00:00Z\", to: \"2100-01-01T00:00:00Z\" }, first: 100) { value sourceTime } }";
+    let history = "query($id: ID!) { signalHistory(id: $id, range: { from: \"2020-01-01T00:00:00Z\", until: \"2100-01-01T00:00:00Z\" }, first: 100) { value sourceTime } }";
     let data = ann.query(history, &json!({ "id": ids[0] })).await;
     let samples = data["signalHistory"].as_array().unwrap();
     assert!(!samples.is_empty() && samples.iter().all(|sample| sample["value"].as_f64() == served[0].value), "{data}");

@@ -102,7 +102,7 @@ impl Plant {
 /// `lot(site, code)` as the API shows it, once the position is visible.
 pub(crate) async fn lot(client: &Client, code: &str, position: &serde_json::Value) -> serde_json::Value {
     let query = "query($site: String!, $code: String!, $at: PositionToken) { lot(site: $site, code: $code, consistentWith: $at) {
-        code version qcStatus remaining { value unit } parents { quantity { value } parent { code } } children(first: 10) { edges { node { child { code } } } } } }";
+        code version qcStatus remaining { value unit } parents { quantity { value } parent { code } } children(first: 10) { child { code } } } }";
     let data = client.query(query, &json!({ "site": SITE, "code": code, "at": position })).await;
     data["lot"].clone()
 }

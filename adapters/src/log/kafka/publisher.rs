@@ -56,7 +56,7 @@ impl Publisher {
         }
         let acknowledged = deliveries
             .into_iter()
-            .map(async |delivery| delivery.await.map_err(|_| KafkaError::Canceled)?.map_err(|(error, _)| error));
+            .map(|delivery| async { delivery.await.map_err(|_| KafkaError::Canceled)?.map_err(|(error, _)| error) });
         try_join_all(acknowledged).await.map(|_| ())
     }
 }

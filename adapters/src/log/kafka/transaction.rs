@@ -124,7 +124,8 @@ impl Transactions<'_> {
         };
         // Even a fenced commit may have been carried out, its answer lost, before the fence: only the log can tell.
         let committed = self.producer.commit_transaction(REQUEST_TIMEOUT);
-        committed.map(|()| last).map_err(|error| AppendError::Unknown(Box::new(error)))
+        committed.map_err(|error| AppendError::Unknown(Box::new(error)))?;
+        Ok(last)
     }
 
     fn send(&self, records: &[Record]) -> KafkaResult<Offset> {

@@ -1,0 +1,18 @@
+//! Read models on real PostgreSQL: nothing twice, nothing half, nothing lost, and it is said when something can't be applied.
+
+#![expect(clippy::unwrap_used, reason = "what a test prepares fails by panicking, as the test itself does")]
+
+#[path = "projections/faults.rs"]
+mod faults;
+#[path = "projections/fixture.rs"]
+mod fixture;
+#[path = "projections/queries.rs"]
+mod queries;
+#[path = "projections/replay.rs"]
+mod replay;
+#[path = "projections/rig.rs"]
+mod rig;
+#[path = "projections/samples.rs"]
+mod samples;
+#[path = "projections/waiting.rs"]
+mod waiting;

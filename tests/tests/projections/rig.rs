@@ -1,0 +1,136 @@
+//! Read models in a database of their own, workers on them, and a look at all their rows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lotline_domain::position::{Position, TopicKind};
+use lotline_domain::record::Offset;
+use lotline_projections::model::Model;
+use lotline_projections::progress::{self, ModelStatus, Progress};
+use lotline_projections::worker::{LedgerWorker, SignalsWorker, WorkerContext, WorkerError};
+use lotline_tests::stack::{self, Database};
+use sqlx::PgPool;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::fixture::{Shared, StoppedClock, tenant};
+
+/// A fresh schema `read`.
+pub(crate) struct Rig {
+    pub(crate) database: Database,
+    pub(crate) progress: Progress,
+    _hub: tokio_util::sync::DropGuard,
+}
+
+/// A worker that runs until it is dropped or fails.
+pub(crate) struct Running {
+    pub(crate) task: JoinHandle<Result<(), WorkerError>>,
+    pub(crate) cancel: CancellationToken,
+}
+
+impl Rig {
+    pub(crate) async fn new(name: &str) -> Self {
+        let database = stack::database(name).await;
+        lotline_projections::migrate(&database.pool).await.expect("the schema can be made");
+        let progress = Progress::new(database.pool.clone(), tenant());
+        let cancel = CancellationToken::new();
+        tokio::spawn(progress.clone().run(cancel.clone()));
+        Self { database, progress, _hub: cancel.drop_guard() }
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.database.pool
+    }
+
+    fn context(&self, log: &Shared) -> WorkerContext {
+        WorkerContext {
+            pool: self.database.pool.clone(),
+            log: Arc::new(log.clone()),
+            clock: Arc::new(StoppedClock),
+            tenant: tenant(),
+        }
+    }
+
+    pub(crate) fn ledger(&self, log: &Shared) -> Running {
+        let cancel = CancellationToken::new();
+        let worker = LedgerWorker::new(self.context(log), 0);
+        Running { task: tokio::spawn(worker.run(cancel.clone())), cancel }
+    }
+
+    pub(crate) fn signals(&self, log: &Shared) -> Running {
+        let cancel = CancellationToken::new();
+        let worker = SignalsWorker::new(self.context(log), 0);
+        Running { task: tokio::spawn(worker.run(cancel.clone())), cancel }
+    }
+
+    /// Waits until the ledger's models are at an offset.
+    pub(crate) async fn ledger_at(&self, next: Offset) {
+        let position = Position::at(TopicKind::Ledger, 0, next);
+        self.progress.wait_for(&Model::LEDGER, &position, soon()).await.expect("the models get there");
+    }
+
+    /// Waits until samples are at an offset.
+    pub(crate) async fn samples_at(&self, next: Offset) {
+        let position = Position::at(TopicKind::Signals, 0, next);
+        self.progress.wait_for(&[Model::Samples], &position, soon()).await.expect("the samples get there");
+    }
+
+    /// Waits until the table says so, halted streams or not.
+    pub(crate) async fn offset_at(&self, model: Model, next: Offset) {
+        let deadline = soon();
+        while self.status(model).await.is_none_or(|status| status.next_offset < next) {
+            assert!(Instant::now() < deadline, "{model} gets to {next}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub(crate) async fn status(&self, model: Model) -> Option<ModelStatus> {
+        let all = progress::status(self.pool(), &tenant()).await.expect("the status can be read");
+        all.into_iter().find(|status| status.model == model)
+    }
+
+    /// Every row of every read model as JSON, in a fixed order.
+    pub(crate) async fn rows(&self) -> Vec<(String, String)> {
+        let mut rows = Vec::new();
+        for (table, order) in [
+            ("lots", "id"),
+            ("genealogy", "child_id, parent_id"),
+            ("qc_decisions", "id"),
+            ("pipelines", "id"),
+            ("pipeline_versions", "pipeline_id, version"),
+            ("signals", "site, number"),
+            ("audit", "partition, log_offset"),
+            ("audit_state", "subject"),
+            ("signal_latest", "site, number"),
+            ("signal_history", "site, number, source_time"),
+            ("signal_seen", "collector, epoch"),
+            ("projection_offset", "model"),
+            ("projection_head", "model, stream"),
+        ] {
+            let sql = format!("SELECT ROW_TO_JSON(t)::TEXT FROM (SELECT * FROM read.{table} ORDER BY {order}) AS t");
+            let found: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+                .fetch_all(self.pool())
+                .await
+                .expect("the table can be read");
+            rows.extend(found.into_iter().map(|row| (table.to_owned(), row)));
+        }
+        rows
+    }
+
+    pub(crate) async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(self.pool()).await.expect("the rows can be counted")
+    }
+}
+
+impl Running {
+    pub(crate) async fn stop(self) {
+        self.cancel.cancel();
+        self.task.await.expect("the worker does not panic").expect("the worker stops cleanly");
+    }
+}
+
+/// A deadline that only a defect misses.
+pub(crate) fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
