@@ -148,7 +148,7 @@ impl AuditQuery {
         let scope = Scope::of(ctx);
         let size = connection::size(first)?;
         let after = connection::after(after.as_deref(), read_key)?;
-        scope.wait(&[Model::Audit], consistent_with, consistency_timeout_ms).await?;
+        scope.wait(ctx, &[Model::Audit], consistent_with, consistency_timeout_ms).await?;
         let page = Page { first: size + 1, after };
         let filter = filter.unwrap_or_default().into();
         let rows = audit::list(scope.pool(), scope.tenant(), &filter, &page).await.or_fail("list the audit trail")?;

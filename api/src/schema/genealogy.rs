@@ -97,7 +97,7 @@ impl GenealogyQuery {
             }
         }
         let id = global_id::lot("id", &id)?;
-        scope.wait(&[Model::Genealogy, Model::Lots], consistent_with, consistency_timeout_ms).await?;
+        scope.wait(ctx, &[Model::Genealogy, Model::Lots], consistent_with, consistency_timeout_ms).await?;
         if Lot::load(scope, id).await?.is_none() {
             return Ok(None);
         }

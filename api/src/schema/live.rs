@@ -19,10 +19,11 @@ use lotline_domain::record::Offset;
 use lotline_projections::model::Model;
 use lotline_projections::progress;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::failure::OrFail;
+use super::failure::{OrFail, behind};
 use super::scalar::PositionToken;
-use super::scope::Scope;
+use super::scope::{Scope, used_below};
 use crate::server::{ApiState, Server};
 
 /// How to read what changed in a model: its rows at an offset of a partition or later, in order, all rows of the last offset included.
@@ -50,6 +51,8 @@ pub struct Change<R> {
 struct Follower<R> {
     server: Arc<Server>,
     feed: Feed<R>,
+    /// Other models that the items' selected fields read. An item waits for them, else it could show a decision without its lot.
+    beside: Vec<Model>,
     partitions: Vec<u32>,
     /// Index of the partition to look at next, so that a busy one does not starve the others.
     turn: usize,
@@ -61,7 +64,8 @@ struct Follower<R> {
 /// Follows a model from a position, or from now. `site` narrows it to the partition of the site's stream.
 ///
 /// # Errors
-/// `INTERNAL` when the present can't be read.
+/// `INTERNAL` when the present can't be read. An item ends the stream with `CONSISTENCY_TIMEOUT` when another model that it shows stays
+/// behind; the last token goes on from there.
 pub async fn follow<R: Send + 'static>(
     ctx: &Context<'_>,
     feed: Feed<R>,
@@ -77,7 +81,10 @@ pub async fn follow<R: Send + 'static>(
     // Subscribed before the present is read: what happens in between wakes the follower.
     let progress = server.state.progress.subscribe(feed.model);
     let position = start(&server.state, &feed, &partitions, after).await?;
-    let follower = Follower { server, feed, partitions, turn: 0, position, progress, pending: VecDeque::new() };
+    let mut beside = Vec::new();
+    used_below(ctx.field(), &mut beside);
+    beside.retain(|model| *model != feed.model);
+    let follower = Follower { server, feed, beside, partitions, turn: 0, position, progress, pending: VecDeque::new() };
     Ok(try_unfold(follower, |mut follower| async move {
         let change = follower.next().await?;
         Ok(change.map(|change| (change, follower)))
@@ -113,7 +120,9 @@ impl<R> Follower<R> {
     async fn next(&mut self) -> async_graphql::Result<Option<Change<R>>> {
         loop {
             if let Some(change) = self.pending.pop_front() {
-                return Ok(Some(change));
+                let deadline = Instant::now() + self.server.state.limits.consistency_timeout();
+                let waited = self.server.state.progress.wait_for(&self.beside, &change.position, deadline).await;
+                return waited.map(|()| Some(change)).map_err(|error| behind(&error));
             }
             let reached = self.progress.borrow_and_update().clone();
             if !self.read_on(&reached).await? && self.progress.changed().await.is_err() {

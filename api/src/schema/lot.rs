@@ -233,7 +233,7 @@ impl LotQuery {
         #[graphql(desc = "Longest wait in milliseconds.")] consistency_timeout_ms: Option<u32>,
     ) -> Result<Option<Lot>, Error> {
         let scope = Scope::of(ctx);
-        scope.wait(&[Model::Lots], consistent_with, consistency_timeout_ms).await?;
+        scope.wait(ctx, &[Model::Lots], consistent_with, consistency_timeout_ms).await?;
         match (id, site, code) {
             (Some(id), None, None) => Lot::load(scope, global_id::lot("id", &id)?).await,
             (None, Some(site), Some(code)) => {
@@ -260,7 +260,7 @@ impl LotQuery {
         let scope = Scope::of(ctx);
         let size = connection::size(first)?;
         let after = connection::after(after.as_deref(), |text| Uuid::try_parse(text).ok())?;
-        scope.wait(&[Model::Lots], consistent_with, consistency_timeout_ms).await?;
+        scope.wait(ctx, &[Model::Lots], consistent_with, consistency_timeout_ms).await?;
         let filter = filter.unwrap_or_default();
         let filter = LotFilter {
             site,

@@ -80,7 +80,7 @@ impl NodeQuery {
     ) -> Result<Option<Node>, Error> {
         let scope = Scope::of(ctx);
         let id = NodeId::decode(&id).ok_or_else(|| bad_input("'id' is not a global id"))?;
-        scope.wait(&[id.model()], consistent_with, consistency_timeout_ms).await?;
+        scope.wait(ctx, &[id.model()], consistent_with, consistency_timeout_ms).await?;
         id.load(scope).await
     }
 
@@ -102,7 +102,7 @@ impl NodeQuery {
             nodes.push(NodeId::decode(id).ok_or_else(|| bad_input("'ids' has an entry that is not a global id"))?);
         }
         let models: Vec<Model> = nodes.iter().map(NodeId::model).collect();
-        scope.wait(&models, consistent_with, consistency_timeout_ms).await?;
+        scope.wait(ctx, &models, consistent_with, consistency_timeout_ms).await?;
         try_join_all(nodes.into_iter().map(|id| id.load(scope))).await
     }
 }

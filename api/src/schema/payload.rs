@@ -104,7 +104,7 @@ impl Outcome {
     ) -> Result<Option<(&'a Scope, &Receipt)>, Error> {
         let Some(receipt) = self.receipt() else { return Ok(None) };
         let scope = Scope::of(ctx);
-        scope.wait_for(models, &receipt.position, None).await?;
+        scope.wait_for(ctx, models, &receipt.position, None).await?;
         Ok(Some((scope, receipt)))
     }
 }

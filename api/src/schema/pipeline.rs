@@ -227,7 +227,7 @@ impl PipelineQuery {
     ) -> Result<Option<Pipeline>, Error> {
         let scope = Scope::of(ctx);
         let id = global_id::pipeline("id", &id)?;
-        scope.wait(&[Model::Pipelines], consistent_with, consistency_timeout_ms).await?;
+        scope.wait(ctx, &[Model::Pipelines], consistent_with, consistency_timeout_ms).await?;
         Pipeline::load(scope, id).await
     }
 
@@ -245,7 +245,7 @@ impl PipelineQuery {
         let scope = Scope::of(ctx);
         let size = connection::size(first)?;
         let after = connection::after(after.as_deref(), |text| Uuid::try_parse(text).ok())?;
-        scope.wait(&[Model::Pipelines], consistent_with, consistency_timeout_ms).await?;
+        scope.wait(ctx, &[Model::Pipelines], consistent_with, consistency_timeout_ms).await?;
         let given = filter.unwrap_or_default();
         let filter = PipelineFilter { name: given.name, archived: given.archived, published: given.published };
         let page = Page { first: size + 1, after };

@@ -218,7 +218,7 @@ impl QcQuery {
             gate: filter.gate,
             outcome: filter.outcome.map(QcOutcome::written),
         };
-        scope.wait(&[Model::QcDecisions, Model::Lots], consistent_with, consistency_timeout_ms).await?;
+        scope.wait(ctx, &[Model::QcDecisions], consistent_with, consistency_timeout_ms).await?;
         let page = Page { first: size + 1, after };
         let rows = qc_decisions::list(scope.pool(), scope.tenant(), &filter, &page).await;
         let rows = rows.or_fail("list quality decisions")?;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_graphql::Context;
 use async_graphql::dataloader::DataLoader;
 use async_graphql::runtime::{TokioSpawner, TokioTimer};
+use async_graphql::{Context, SelectionField};
 use lotline_domain::id::TenantId;
 use lotline_domain::position::Position;
 use lotline_projections::model::Model;
@@ -50,18 +50,20 @@ impl Scope {
         &self.server.state.tenant
     }
 
-    /// Waits until the read models have passed a position. `timeout_ms` can only shorten the server's own limit.
+    /// Waits until the read models of the field being resolved have passed a position: those named, and those of what is selected
+    /// below it. `timeout_ms` can only shorten the server's own limit.
     ///
     /// # Errors
     /// `CONSISTENCY_TIMEOUT`, naming the read model that is behind.
     pub async fn wait(
         &self,
+        ctx: &Context<'_>,
         models: &[Model],
         consistent_with: Option<PositionToken>,
         timeout_ms: Option<u32>,
     ) -> async_graphql::Result<()> {
         let Some(PositionToken(position)) = consistent_with else { return Ok(()) };
-        self.wait_for(models, &position, timeout_ms).await
+        self.wait_for(ctx, models, &position, timeout_ms).await
     }
 
     /// Like [`Scope::wait`], for a position at hand.
@@ -70,6 +72,7 @@ impl Scope {
     /// `CONSISTENCY_TIMEOUT`.
     pub async fn wait_for(
         &self,
+        ctx: &Context<'_>,
         models: &[Model],
         position: &Position,
         timeout_ms: Option<u32>,
@@ -77,6 +80,28 @@ impl Scope {
         let longest = self.server.state.limits.consistency_timeout();
         let limit = timeout_ms.map_or(longest, |ms| longest.min(Duration::from_millis(u64::from(ms))));
         let deadline = Instant::now() + limit;
-        self.server.state.progress.wait_for(models, position, deadline).await.map_err(|error| failure::behind(&error))
+        let mut models = models.to_vec();
+        used_below(ctx.field(), &mut models);
+        self.server.state.progress.wait_for(&models, position, deadline).await.map_err(|error| failure::behind(&error))
+    }
+}
+
+/// Adds the read models that fields below this one read. A field that reads another model than its parent belongs in this list.
+pub(super) fn used_below(field: SelectionField<'_>, models: &mut Vec<Model>) {
+    for below in field.selection_set() {
+        let used: &[Model] = match below.name() {
+            "parents" | "children" => &[Model::Genealogy],
+            "parent" | "child" | "lot" => &[Model::Lots],
+            "qcDecisions" => &[Model::QcDecisions],
+            "latest" => &[Model::Samples],
+            "signal" => &[Model::Signals],
+            _ => &[],
+        };
+        for model in used {
+            if !models.contains(model) {
+                models.push(*model);
+            }
+        }
+        used_below(below, models);
     }
 }

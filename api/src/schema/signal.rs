@@ -288,7 +288,7 @@ impl SignalQuery {
             let (site, number) = text.split_once(':')?;
             Some(SignalKey { site: site.to_owned(), number: number.parse().ok()? })
         })?;
-        scope.wait(&[Model::Signals], consistent_with, consistency_timeout_ms).await?;
+        scope.wait(ctx, &[Model::Signals], consistent_with, consistency_timeout_ms).await?;
         let (filter, has_previous) = (SignalFilter { site, device }, after.is_some());
         let page = Page { first: size + 1, after };
         let rows = signals::list(scope.pool(), scope.tenant(), &filter, &page).await.or_fail("list signals")?;
@@ -307,7 +307,7 @@ impl SignalQuery {
     ) -> Result<Vec<SignalValue>, Error> {
         let scope = Scope::of(ctx);
         let keys: Vec<SignalKey> = keys(&ids)?.into_iter().collect();
-        scope.wait(&[Model::Samples], consistent_with, consistency_timeout_ms).await?;
+        scope.wait(ctx, &[Model::Samples], consistent_with, consistency_timeout_ms).await?;
         let rows = samples::latest(scope.pool(), scope.tenant(), &keys).await.or_fail("read latest values")?;
         Ok(rows.into_iter().map(SignalValue::from).collect())
     }
@@ -331,7 +331,7 @@ impl SignalQuery {
         if range.from >= range.until {
             return Err(bad_input("'range.from' must be before 'range.until'"));
         }
-        scope.wait(&[Model::Samples], consistent_with, consistency_timeout_ms).await?;
+        scope.wait(ctx, &[Model::Samples], consistent_with, consistency_timeout_ms).await?;
         let range = TimeRange { from: range.from, until: range.until };
         let rows = samples::history(scope.pool(), scope.tenant(), &key, range, first).await.or_fail("read history")?;
         Ok(rows.into_iter().map(SignalValue::from).collect())

@@ -35,6 +35,9 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// 2026-11-21T00:00:00Z; the clock of the tests stands still.
 pub(crate) const NOW_MS: i64 = 1_795_219_200_000;
 
+/// `l0.0_l1.0_l2.0`: the start of every partition of the ledger, so that nothing depends on when a subscription begins.
+pub(crate) const START: &str = "bDAuMF9sMS4wX2wyLjA";
+
 struct Fixed;
 
 impl Clock for Fixed {

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::plant::{DEADLINE, Plant};
+use crate::plant::{DEADLINE, Plant, START};
 
 const PROTOCOL: Option<&str> = Some("graphql-transport-ws");
 
@@ -116,10 +116,11 @@ async fn shutdown_closes_sockets_and_streams() {
 #[tokio::test]
 async fn event_streams_carry_subscriptions() {
     let plant = Plant::start("api_sse", Limits { ping_interval_ms: 50, ..Limits::default() }).await;
-    let mut stream = plant.post("subscription { lotChanged { lots { code } } }", json!({}), "text/event-stream").await;
+    let query = "subscription($after: PositionToken) { lotChanged(after: $after) { lots { code } } }";
+    let mut stream = plant.post(query, json!({ "after": START }), "text/event-stream").await;
     assert_eq!(stream.headers()["content-type"], "text/event-stream");
     let mut text = String::new();
-    // A keep-alive comment proves that the subscription has begun.
+    // Nothing has happened yet, so the first thing to come is a comment that keeps the connection.
     while !text.contains(":\n\n") {
         text.push_str(
             std::str::from_utf8(&timeout(DEADLINE, stream.chunk()).await.unwrap().unwrap().unwrap()).unwrap(),

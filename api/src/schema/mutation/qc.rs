@@ -84,9 +84,7 @@ payload! {
 
         /// The decision, as soon as the read model shows it; null when refused.
         async fn qc_decision(&self, ctx: &Context<'_>) -> Result<Option<QcDecision>, Error> {
-            // Its lot may be selected too.
-            let models = [Model::QcDecisions, Model::Lots];
-            let Some((scope, receipt)) = self.0.visible(ctx, &models).await? else { return Ok(None) };
+            let Some((scope, receipt)) = self.0.visible(ctx, &[Model::QcDecisions]).await? else { return Ok(None) };
             match &receipt.subject {
                 Subject::QcDecision(id) => {
                     let row = qc_decisions::find(scope.pool(), scope.tenant(), id.0).await;
