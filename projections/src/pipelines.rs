@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use lotline_domain::event::{Event, Fact};
 use lotline_domain::id::{PipelineId, TenantId};
-use lotline_domain::pipeline::Definition;
+use lotline_domain::pipeline::{Definition, PipelineDrafted};
 use lotline_domain::record::Offset;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
@@ -253,22 +253,7 @@ fn evolve(
     let (occurred_at, decided_at) = (fact.occurred_at.to_utc(), attributes.time.to_utc());
     let Some(id) = touched(&fact.event) else { return Ok(()) };
     if let Event::PipelineDrafted(data) = &fact.event {
-        let row = PipelineRow {
-            id: id.0,
-            name: data.name.clone(),
-            draft: Json(data.definition.clone()),
-            draft_hash: data.definition.hash().to_string(),
-            published_version: None,
-            published_hash: None,
-            archived: false,
-            actor: attributes.actor.to_string(),
-            occurred_at,
-            decided_at,
-            changed_at: decided_at,
-            version: event.sequence(),
-            partition,
-            changed_offset: event.offset,
-        };
+        let row = drafted(data, partition, event, fact);
         return match pipelines.insert(id.0, row) {
             None => Ok(()),
             Some(_) => Err(ApplyError::Inconsistent(format!("pipeline {id} is drafted a second time"))),
@@ -320,6 +305,27 @@ fn evolve(
     row.version = event.sequence();
     row.changed_offset = event.offset;
     Ok(())
+}
+
+fn drafted(data: &PipelineDrafted, partition: i32, event: &LedgerEvent, fact: &Fact) -> PipelineRow {
+    let attributes = &event.envelope.attributes;
+    let decided_at = attributes.time.to_utc();
+    PipelineRow {
+        id: data.pipeline_id.0,
+        name: data.name.clone(),
+        draft: Json(data.definition.clone()),
+        draft_hash: data.definition.hash().to_string(),
+        published_version: None,
+        published_hash: None,
+        archived: false,
+        actor: attributes.actor.to_string(),
+        occurred_at: fact.occurred_at.to_utc(),
+        decided_at,
+        changed_at: decided_at,
+        version: event.sequence(),
+        partition,
+        changed_offset: event.offset,
+    }
 }
 
 async fn write_pipelines(db: &mut PgConnection, tenant: &str, rows: Vec<PipelineRow>) -> Result<(), ApplyError> {
