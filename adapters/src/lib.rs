@@ -1,1 +1,9 @@
-//! Placeholder.
+//! Outside systems behind the domain's ports: event logs, snapshots, keys of personal data, the clock, field protocols and the
+//! collector that polls them.
+
+pub mod clock;
+pub mod collector;
+pub mod field;
+pub mod log;
+pub mod personal_keys;
+pub mod snapshot;

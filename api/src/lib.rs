@@ -1,1 +1,23 @@
-//! Placeholder.
+//! GraphQL over HTTP, WebSocket and server-sent events, with health and metrics.
+//!
+//! A request passes [`router`] (who asks), a transport in [`transport`] (how it was sent), [`guard`] (what it would cost), and the
+//! [`schema`], whose mutations go to the command bus and whose queries read the read models. The composition root fills
+//! [`server::ApiState`] and calls [`serve::bind`] and [`serve::serve`].
+
+pub mod config;
+pub mod guard;
+mod health;
+mod playground;
+pub mod router;
+pub mod schema;
+pub mod serve;
+pub mod server;
+#[cfg(test)]
+mod testing;
+pub mod transport;
+
+pub use config::Limits;
+pub use router::router;
+pub use schema::sdl;
+pub use serve::{ServeError, bind, serve};
+pub use server::{ApiState, Partitions, Readiness};

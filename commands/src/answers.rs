@@ -32,7 +32,24 @@ pub enum Outcome {
         version: u64,
     },
     /// It broke a rule.
-    Refused(CommandRefused),
+    Refused(Refused),
+}
+
+/// A refusal as it is remembered. Not the event itself: that leaves out what is absent, which a snapshot's encoding can't read back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Stable code, see [`Refusal::code`].
+    pub code: String,
+    /// The sentence for the actor.
+    pub message: String,
+    /// Input field at fault.
+    pub field: Option<String>,
+}
+
+impl From<&CommandRefused> for Refused {
+    fn from(event: &CommandRefused) -> Self {
+        Self { code: event.code.clone(), message: event.message.clone(), field: event.field.clone() }
+    }
 }
 
 /// A remembered answer.
@@ -61,7 +78,7 @@ impl Answers {
     pub fn record(&mut self, attributes: &Attributes, event: &Event) {
         let outcome = match (Subject::of(event), event) {
             (Some(subject), _) => Outcome::Accepted { subject, version: attributes.sequence },
-            (None, Event::CommandRefused(refused)) if is_remembered(&refused.code) => Outcome::Refused(refused.clone()),
+            (None, Event::CommandRefused(refused)) if is_remembered(&refused.code) => Outcome::Refused(refused.into()),
             (None, _) => return,
         };
         if check_age(attributes.causation_id, attributes.time).is_err() {

@@ -12,14 +12,16 @@ use lotline_domain::port::Snapshot;
 use lotline_domain::record::{Offset, StoredRecord};
 use lotline_domain::state::StreamState;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::answers::Answers;
 
-/// Version of the snapshot encoding: postcard of [`Image`]. A change of any type in it needs a new number.
+/// Version of the snapshot encoding: postcard of [`Image`], then SHA-256 over position and image. A change of any type in it needs a new number.
 pub const SNAPSHOT_FORMAT: u32 = 1;
 
 const CHUNK_BYTES: usize = 1 << 20;
+const DIGEST_BYTES: usize = 32;
 
 /// State and answers of one stream.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -67,6 +69,9 @@ pub enum FoldError {
     /// A snapshot that does not decode. It is ignored and the log replayed.
     #[error("the snapshot can't be read")]
     Snapshot(#[from] postcard::Error),
+    /// A snapshot whose bytes are not those that were written. It is ignored likewise.
+    #[error("the snapshot is spoiled: its digest does not match")]
+    SpoiledSnapshot,
 }
 
 impl PartitionFold {
@@ -108,7 +113,9 @@ impl PartitionFold {
     /// [`FoldError::Snapshot`].
     pub fn to_snapshot(&self) -> Result<Snapshot, FoldError> {
         let image = (self.chain.heads(), &self.streams);
-        let bytes = postcard::to_stdvec(&image)?;
+        let mut bytes = postcard::to_stdvec(&image)?;
+        let digest = digest(self.next, &bytes);
+        bytes.extend(digest);
         let chunks = bytes.chunks(CHUNK_BYTES).map(<[u8]>::to_vec).collect();
         Ok(Snapshot { position: self.next, format: SNAPSHOT_FORMAT, chunks })
     }
@@ -116,9 +123,19 @@ impl PartitionFold {
     /// Reads a snapshot back.
     ///
     /// # Errors
-    /// [`FoldError::Snapshot`].
+    /// [`FoldError::Snapshot`] and [`FoldError::SpoiledSnapshot`].
     pub fn from_snapshot(snapshot: &Snapshot) -> Result<Self, FoldError> {
-        let image: Image = postcard::from_bytes(&snapshot.chunks.concat())?;
+        let bytes = snapshot.chunks.concat();
+        let (bytes, written) = bytes.split_last_chunk::<DIGEST_BYTES>().ok_or(FoldError::SpoiledSnapshot)?;
+        if digest(snapshot.position, bytes) != *written {
+            return Err(FoldError::SpoiledSnapshot);
+        }
+        let image: Image = postcard::from_bytes(bytes)?;
         Ok(Self { chain: Chain::resume(image.heads), streams: image.streams, next: snapshot.position })
     }
+}
+
+/// Covers the place too: a snapshot that is filed under another offset would replay from there.
+fn digest(position: Offset, image: &[u8]) -> [u8; DIGEST_BYTES] {
+    Sha256::new().chain_update(position.to_be_bytes()).chain_update(image).finalize().into()
 }

@@ -79,12 +79,7 @@ impl Snapshotter {
             match failed {
                 Ok(never) => match never {},
                 Err(SnapshotError::Log { source: source @ LogError::Broken { .. }, .. }) => {
-                    let error = &source as &dyn std::error::Error;
-                    tracing::warn!(
-                        partition = self.partition,
-                        error,
-                        "the log failed under the snapshotter; trying again"
-                    );
+                    self.report(&source);
                     tokio::select! {
                         () = cancel.cancelled() => return Ok(()),
                         () = tokio::time::sleep(Duration::from_secs(1)) => {}
@@ -93,6 +88,11 @@ impl Snapshotter {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn report(&self, source: &LogError) {
+        let error = source as &dyn std::error::Error;
+        tracing::warn!(partition = self.partition, error, "the log failed under the snapshotter; trying again");
     }
 
     async fn follow(&self) -> Result<std::convert::Infallible, SnapshotError> {

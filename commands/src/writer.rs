@@ -90,7 +90,7 @@ pub enum WriterError {
         source: FoldError,
     },
     /// The log is not what was configured.
-    #[error("partition {partition} can't be opened")]
+    #[error("partition {partition} can't be used as it is configured")]
     Log {
         /// The partition.
         partition: u32,
@@ -228,7 +228,14 @@ impl PartitionWriter {
                     pending.unavailable();
                     return Err(WriterError::Fenced { partition: self.partition });
                 }
-                Err(error @ (AppendError::Unknown(_) | AppendError::TooLarge { .. })) => {
+                // Decisions are refused when they are too large, so this is a limit that not even a refusal fits: trying again
+                // would go on for ever.
+                Err(AppendError::TooLarge { size, max, .. }) => {
+                    pending.unavailable();
+                    let source = LogError::TooLarge { size, max };
+                    return Err(WriterError::Log { partition: self.partition, source });
+                }
+                Err(error @ AppendError::Unknown(_)) => {
                     tracing::warn!(
                         partition = self.partition,
                         error = &error as &dyn std::error::Error,

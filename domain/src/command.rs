@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -229,6 +230,12 @@ pub(crate) fn text(field: &'static str, given: &str, max: usize) -> Result<Strin
     let trimmed = given.trim();
     let valid = !trimmed.is_empty() && trimmed.chars().count() <= max && !trimmed.chars().any(char::is_control);
     if valid { Ok(trimmed.to_owned()) } else { Err(Refusal::InvalidText { field, max }) }
+}
+
+/// A plain decimal such as `-12.5`, without trailing zeros; no exponent and no separators.
+pub(crate) fn decimal(given: &str) -> Option<Decimal> {
+    let plain = given.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-');
+    if plain { Decimal::from_str_exact(given).ok().map(|value| value.normalize()) } else { None }
 }
 
 /// An optional text; blank counts as absent.

@@ -3,8 +3,8 @@
 //! Value of every event: `{"occurred_at": <RFC 3339>, "reason": <text, optional>, "data": {…}}`. `occurred_at` is the world's time,
 //! `ce_time` the decision's. A released type never changes: a new optional field in `data`, or a `.v2` beside it.
 //!
-//! To add one: a variant here, its name in [`EVENT_TYPES`], its data in the aggregate's module with decide and evolve, a fixture in
-//! `tests/golden/`; the compiler then lists every read model that has to know it.
+//! To add one: a variant here, its name in [`EVENT_TYPES`], its data in the aggregate's module with decide and evolve, two fixtures in
+//! `domain/tests/golden/`; the compiler then lists every read model that has to know it.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

@@ -26,3 +26,6 @@ pub mod sample;
 pub mod signal;
 pub mod state;
 pub mod timestamp;
+
+#[cfg(test)]
+mod given;

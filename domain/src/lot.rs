@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::command::{RegisterLot, optional_text, text};
+use crate::command::{RegisterLot, decimal, optional_text, text};
 use crate::id::LotId;
 use crate::qc::QcOutcome;
 use crate::quantity::{Dimension, Quantity, Unit};
@@ -175,7 +175,7 @@ impl Lots {
         let unknown = || Refusal::UnknownLot { field, reference: reference.to_string() };
         let id = match reference {
             LotRef::Id(id) => *id,
-            LotRef::Code(code) => *self.by_code.get(code).ok_or_else(unknown)?,
+            LotRef::Code(code) => *self.by_code.get(code.trim()).ok_or_else(unknown)?,
         };
         self.by_id.get(&id).map(|lot| (id, lot)).ok_or_else(unknown)
     }
@@ -197,7 +197,11 @@ impl Lots {
         }
         let mut attributes = BTreeMap::new();
         for (name, value) in &command.attributes {
-            attributes.insert(text("attributes", name, 64)?, text("attributes", value, 1_000)?);
+            let (name, value) = (text("attributes", name, 64)?, text("attributes", value, 1_000)?);
+            if attributes.contains_key(&name) {
+                return Err(Refusal::DuplicateAttribute(name));
+            }
+            attributes.insert(name, value);
         }
         Ok(LotRegistered {
             lot_id: id,
@@ -206,7 +210,7 @@ impl Lots {
             quantity,
             temperature_c,
             supplier_lot: optional_text("supplierLot", command.supplier_lot.as_deref(), 64)?,
-            expires_on: command.expires_on,
+            expires_on: command.expires_on.map(expiry).transpose()?,
             location: optional_text("location", command.location.as_deref(), 128)?,
             attributes,
             parents: self.decide_parents(id, &code, command)?,
@@ -294,10 +298,18 @@ fn base_unit(dimension: Dimension) -> Unit {
     }
 }
 
+fn expiry(given: NaiveDate) -> Result<NaiveDate, Refusal> {
+    if (2000..2200).contains(&given.year()) {
+        Ok(given)
+    } else {
+        Err(Refusal::DateOutOfRange { field: "expiresOn", given })
+    }
+}
+
 fn temperature(given: &str) -> Result<Decimal, Refusal> {
     let refusal =
         Refusal::InvalidNumber { field: "temperatureC", rule: "between -273.15 and 5000 with at most 6 decimals" };
-    let value = Decimal::from_str_exact(given).map_err(|_| refusal.clone())?.normalize();
+    let Some(value) = decimal(given) else { return Err(refusal) };
     let in_range = value >= Decimal::new(-27_315, 2) && value <= Decimal::from(5_000) && value.scale() <= 6;
     if in_range { Ok(value) } else { Err(refusal) }
 }

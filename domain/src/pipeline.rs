@@ -111,6 +111,9 @@ pub struct Pipelines {
 pub const MAX_TASKS: usize = 1_000;
 /// Most edges of one pipeline.
 pub const MAX_EDGES: usize = 5_000;
+/// Deepest nesting of a task's settings. A decoder gives up at 128 levels for the whole event, and an event that can't be
+/// read back stops its stream for good.
+pub const MAX_CONFIG_DEPTH: usize = 64;
 
 impl Definition {
     /// Checks the graph.
@@ -131,6 +134,9 @@ impl Definition {
         for task in &self.tasks {
             text("tasks", &task.id, 64)?;
             text("tasks", &task.kind, 64)?;
+            if !fits(&task.config, MAX_CONFIG_DEPTH) {
+                return Err(Refusal::TooDeep { field: "tasks", max: MAX_CONFIG_DEPTH });
+            }
             if waits_for.insert(&task.id, HashSet::new()).is_some() {
                 return Err(Refusal::DuplicateTask(task.id.clone()));
             }
@@ -173,6 +179,14 @@ impl Definition {
         Err(Refusal::TaskCycle(names.join(", ")))
     }
 
+    /// The same graph without blanks around ids and kinds.
+    fn trimmed(&self) -> Self {
+        let trim = |text: &str| text.trim().to_owned();
+        let task = |task: &Task| Task { id: trim(&task.id), kind: trim(&task.kind), config: task.config.clone() };
+        let edge = |edge: &Edge| Edge { from: trim(&edge.from), to: trim(&edge.to) };
+        Self { tasks: self.tasks.iter().map(task).collect(), edges: self.edges.iter().map(edge).collect() }
+    }
+
     /// SHA-256 of the JSON form.
     pub fn hash(&self) -> Hash {
         let json = serde_json::to_vec(self).expect("invariant: a definition has string keys and finite numbers");
@@ -195,8 +209,9 @@ impl Pipelines {
         definition: &Definition,
     ) -> Result<PipelineDrafted, Refusal> {
         let name = self.free_name(id, name)?;
+        let definition = definition.trimmed();
         definition.validate()?;
-        Ok(PipelineDrafted { pipeline_id: id, name, definition: definition.clone() })
+        Ok(PipelineDrafted { pipeline_id: id, name, definition })
     }
 
     /// # Errors
@@ -209,8 +224,9 @@ impl Pipelines {
     ) -> Result<PipelineRevised, Refusal> {
         self.active(id)?;
         let name = self.free_name(id, name)?;
+        let definition = definition.trimmed();
         definition.validate()?;
-        Ok(PipelineRevised { pipeline_id: id, name, definition: definition.clone() })
+        Ok(PipelineRevised { pipeline_id: id, name, definition })
     }
 
     /// # Errors
@@ -286,6 +302,16 @@ impl Pipelines {
             Some(_) | None => Ok(name),
         }
     }
+}
+
+/// Whether a value is nested at most so many levels deep.
+fn fits(value: &Value, levels: usize) -> bool {
+    let mut inner: Box<dyn Iterator<Item = &Value>> = match value {
+        Value::Array(items) => Box::new(items.iter()),
+        Value::Object(entries) => Box::new(entries.values()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return true,
+    };
+    levels > 0 && inner.all(|value| fits(value, levels - 1))
 }
 
 #[cfg(test)]

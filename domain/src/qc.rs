@@ -8,7 +8,7 @@ use std::fmt;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::command::{RecordQcDecision, text};
+use crate::command::{RecordQcDecision, decimal, text};
 use crate::id::{LotId, QcDecisionId};
 use crate::lot::Lots;
 use crate::personal::Personal;
@@ -107,7 +107,7 @@ pub fn decide(lots: &Lots, id: QcDecisionId, command: &RecordQcDecision) -> Resu
         let rule = Refusal::InvalidNumber { field: "measurements", rule: "with at most 28 digits, such as 72.4" };
         measurements.push(Measurement {
             name: text("measurements", &given.name, 64)?,
-            value: Decimal::from_str_exact(&given.value).map_err(|_| rule)?.normalize(),
+            value: decimal(&given.value).ok_or(rule)?,
             unit: text("measurements", &given.unit, 32)?,
         });
     }
@@ -128,3 +128,6 @@ pub fn decide(lots: &Lots, id: QcDecisionId, command: &RecordQcDecision) -> Resu
         notes: command.notes.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests;

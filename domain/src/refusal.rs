@@ -1,5 +1,6 @@
 //! Why a command was refused: a closed list, each with a stable code, a sentence with the numbers in it, and the input field at fault.
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -75,6 +76,25 @@ pub enum Refusal {
         /// The limit.
         max: usize,
     },
+    /// A structure is nested so deep that it could not be read back.
+    #[error("{field} is nested deeper than {max} levels")]
+    TooDeep {
+        /// Input field.
+        field: &'static str,
+        /// The limit.
+        max: usize,
+    },
+    /// A date is absurd.
+    #[error("{field} {given} is not between 2000-01-01 and 2199-12-31")]
+    DateOutOfRange {
+        /// Input field.
+        field: &'static str,
+        /// As given.
+        given: NaiveDate,
+    },
+    /// Two attributes have one name once blanks at its ends are gone.
+    #[error("attribute '{0}' stands twice")]
+    DuplicateAttribute(String),
     /// An id in the input does not follow its rule.
     #[error("{field}: {problem}")]
     InvalidId {
@@ -234,6 +254,9 @@ impl Refusal {
             Self::WrongStream { .. } => "WRONG_STREAM",
             Self::InvalidText { .. } => "INVALID_TEXT",
             Self::TooMany { .. } => "TOO_MANY",
+            Self::TooDeep { .. } => "TOO_DEEP",
+            Self::DateOutOfRange { .. } => "DATE_OUT_OF_RANGE",
+            Self::DuplicateAttribute(_) => "DUPLICATE_ATTRIBUTE",
             Self::InvalidId { .. } => "INVALID_ID",
             Self::InvalidNumber { .. } => "INVALID_NUMBER",
             Self::InvalidQuantity { problem, .. } => match problem {
@@ -274,10 +297,13 @@ impl Refusal {
             Self::OccurredAtOutOfRange { .. } => Some("occurredAt"),
             Self::InvalidText { field, .. }
             | Self::TooMany { field, .. }
+            | Self::TooDeep { field, .. }
+            | Self::DateOutOfRange { field, .. }
             | Self::InvalidId { field, .. }
             | Self::InvalidNumber { field, .. }
             | Self::InvalidQuantity { field, .. }
             | Self::UnknownLot { field, .. } => Some(field),
+            Self::DuplicateAttribute(_) => Some("attributes"),
             Self::DuplicateLotCode { .. } => Some("code"),
             Self::GenealogyCycle { .. }
             | Self::DuplicateParent { .. }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::command::{DeclareSignal, optional_text, text};
+use crate::command::{DeclareSignal, decimal, optional_text, text};
 use crate::id::DeviceId;
 use crate::refusal::Refusal;
 
@@ -171,8 +171,8 @@ impl Signals {
             data_type: command.data_type,
             device: DeviceId::new(command.device.as_str()).map_err(|error| Refusal::invalid_id("device", &error))?,
             address: command.address.clone(),
-            scale: number("scale", command.scale.as_deref(), Decimal::ONE)?,
-            offset: number("offset", command.offset.as_deref(), Decimal::ZERO)?,
+            scale: scale(command.scale.as_deref())?,
+            offset: offset(command.offset.as_deref())?,
             name,
         })
     }
@@ -183,12 +183,20 @@ impl Signals {
     }
 }
 
-fn number(field: &'static str, given: Option<&str>, default: Decimal) -> Result<Decimal, Refusal> {
-    let Some(given) = given else { return Ok(default) };
-    let refusal = Refusal::InvalidNumber { field, rule: "with at most 15 digits, such as 0.01" };
-    let value = Decimal::from_str_exact(given).map_err(|_| refusal.clone())?.normalize();
-    let usable = value.mantissa().unsigned_abs() < 1_000_000_000_000_000;
-    if usable && (field != "scale" || !value.is_zero()) { Ok(value) } else { Err(refusal) }
+/// At most 15 digits, which a double holds exactly.
+fn number(given: &str) -> Option<Decimal> {
+    decimal(given).filter(|value| value.mantissa().unsigned_abs() < 1_000_000_000_000_000)
+}
+
+fn scale(given: Option<&str>) -> Result<Decimal, Refusal> {
+    let rule = "other than 0 with at most 15 digits, such as 0.01";
+    let value = given.map_or(Some(Decimal::ONE), number).filter(|value| !value.is_zero());
+    value.ok_or(Refusal::InvalidNumber { field: "scale", rule })
+}
+
+fn offset(given: Option<&str>) -> Result<Decimal, Refusal> {
+    let rule = "with at most 15 digits, such as 0.01";
+    given.map_or(Some(Decimal::ZERO), number).ok_or(Refusal::InvalidNumber { field: "offset", rule })
 }
 
 #[cfg(test)]

@@ -1,2 +1,16 @@
-//! Placeholder.
-fn main() {}
+//! The `lotline` binary.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use lotline_infra::cli::Cli;
+
+fn main() -> ExitCode {
+    match lotline_infra::run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lotline: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,3 +1,10 @@
 //! The stack under test, shared by the end-to-end tests and the benches.
 
+pub mod bench;
+pub mod client;
+#[expect(clippy::unwrap_used, reason = "the functions of the suite are tests; a failing step fails the test")]
+pub mod contract;
+pub mod modbus;
+pub mod oracle;
+pub mod server;
 pub mod stack;

@@ -114,13 +114,14 @@ impl<'a> Batch<'a> {
 
     fn refuse(&mut self, request: &CommandRequest, hash: CommandHash, now: Timestamp, refusal: &Refusal) -> Outcome {
         let refused = refusal.recorded(request.command.name());
+        let outcome = Outcome::Refused((&refused).into());
         if self.writer.limiter.admit(&request.stream, &request.actor, now) {
-            self.record(&Source::of(request, hash), &Event::CommandRefused(refused.clone()), now);
+            self.record(&Source::of(request, hash), &Event::CommandRefused(refused), now);
             count(request, "refused");
         } else {
             count(request, "suppressed");
         }
-        Outcome::Refused(refused)
+        outcome
     }
 
     /// Adds one event for each window in which refusals were only counted.
@@ -198,9 +199,15 @@ impl<'a> Source<'a> {
             correlation_id: request.correlation_id,
             command_id: request.command_id,
             command_hash,
-            traceparent: request.traceparent.as_deref(),
+            traceparent: request.traceparent.as_deref().filter(|text| is_traceparent(text)),
         }
     }
+}
+
+/// Whether this looks like a W3C Trace Context (level 1 section 3.2: 55 characters, later versions more). Anything else is left out:
+/// it comes from outside and must not make a refusal too large to be recorded.
+fn is_traceparent(text: &str) -> bool {
+    (55..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 impl Pending {
@@ -228,8 +235,9 @@ impl Pending {
         }
     }
 
+    /// The commands again, after an append of which nothing is known. What was answered from an earlier batch stays a replay.
     pub(super) fn into_jobs(self) -> Vec<Job> {
-        self.entries.into_iter().map(|(job, _, _)| Job { retried: true, ..job }).collect()
+        self.entries.into_iter().map(|(job, _, replayed)| Job { retried: !replayed, ..job }).collect()
     }
 }
 

@@ -1,0 +1,160 @@
+//! The log in Apache Kafka: the system of record in production.
+//!
+//! | part | how |
+//! |---|---|
+//! | writer | one transactional producer per partition; `transactional.id` is `<topic>-<partition>`, so the broker fences |
+//! | reader | one consumer on a thread of its own, `assign()`ed, `read_committed`, no group |
+//! | end | the last stable offset, once all that was written before the question is decided |
+//! | signals | one plain idempotent producer |
+//!
+//! librdkafka blocks and polls, so whatever talks to it lives on threads of its own and reaches the async side through channels.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lotline_domain::port::{BoxFuture, EventLog, LogError, LogRead, LogReader, LogWriter, SignalLog};
+use lotline_domain::position::TopicKind;
+use lotline_domain::record::{Offset, Record};
+use tokio::sync::OnceCell;
+
+use super::{MAX_RECORD_BYTES, check_offset, check_partition, check_published_sizes};
+
+mod ends;
+mod publisher;
+mod reader;
+mod record;
+mod settings;
+mod topic;
+mod transaction;
+mod writer;
+
+use ends::Ends;
+use publisher::Publisher;
+use reader::KafkaReader;
+use writer::KafkaWriter;
+
+/// How long the broker keeps a transaction open whose producer is silent. Readers wait for it, so it is short.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a request to the broker may take before it counts as failed.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a topic or a transactional id may take to become usable. A broker that has just started needs some seconds.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where the topic is and how it is made.
+#[derive(Debug, Clone)]
+pub struct KafkaOptions {
+    /// `host:port`, several separated by commas.
+    pub brokers: String,
+    /// Topic name, such as `lotline.dairy.ledger.v1`.
+    pub topic: String,
+    /// Partition count, fixed when the topic is created.
+    pub partitions: u32,
+    /// Copies of each partition, used when the topic is created. From three copies on, two must be in sync for a write to count.
+    pub replication: u32,
+    /// Flush each batch to disk (`flush.messages=1`), so that a single broker survives power loss. Used when the topic is created.
+    pub flush_each_batch: bool,
+    /// Limit on [`Record::size`]; the topic's own limit is set to fit when it is created.
+    pub max_record_bytes: usize,
+    /// How long signals are kept, used when their topic is created; nothing for the broker's default. A ledger is kept forever.
+    pub signal_retention: Option<Duration>,
+    /// Any option of librdkafka, such as those of its security section. What the log's guarantees rest on is set over them.
+    pub client: BTreeMap<String, String>,
+}
+
+impl KafkaOptions {
+    /// One copy, no flush per batch, the usual size limit, no further options.
+    pub fn new(brokers: impl Into<String>, topic: impl Into<String>, partitions: u32) -> Self {
+        Self {
+            brokers: brokers.into(),
+            topic: topic.into(),
+            partitions,
+            replication: 1,
+            flush_each_batch: false,
+            max_record_bytes: MAX_RECORD_BYTES,
+            signal_retention: None,
+            client: BTreeMap::new(),
+        }
+    }
+}
+
+/// A topic in Kafka.
+pub struct KafkaLog {
+    options: Arc<KafkaOptions>,
+    ends: Ends,
+    publisher: OnceCell<Publisher>,
+}
+
+impl KafkaLog {
+    /// Opens a topic, and creates it when it is not there.
+    ///
+    /// # Errors
+    /// [`LogError::PartitionCount`] when it has another count; [`LogError::Broken`] when the brokers can't be reached.
+    pub async fn open(options: KafkaOptions, kind: TopicKind) -> Result<Self, LogError> {
+        let options = Arc::new(options);
+        let ends = Ends::new(&options)?;
+        topic::ensure(&options, kind, &ends).await?;
+        Ok(Self { options, ends, publisher: OnceCell::new() })
+    }
+
+    fn check(&self, partition: u32) -> Result<(), LogError> {
+        check_partition(&self.options.topic, self.options.partitions, partition)
+    }
+}
+
+impl LogRead for KafkaLog {
+    fn topic(&self) -> &str {
+        &self.options.topic
+    }
+
+    fn partitions(&self) -> u32 {
+        self.options.partitions
+    }
+
+    fn end(&self, partition: u32) -> BoxFuture<'_, Result<Offset, LogError>> {
+        Box::pin(async move {
+            self.check(partition)?;
+            self.ends.stable(partition).await
+        })
+    }
+
+    fn reader(&self, partition: u32, from: Offset) -> BoxFuture<'_, Result<Box<dyn LogReader>, LogError>> {
+        Box::pin(async move {
+            self.check(partition)?;
+            let (start, end) = self.ends.written(partition).await?;
+            check_offset(&self.options.topic, partition, from, start, end)?;
+            Ok(Box::new(KafkaReader::open(&self.options, partition, from)?) as Box<dyn LogReader>)
+        })
+    }
+}
+
+impl EventLog for KafkaLog {
+    fn max_record_bytes(&self) -> usize {
+        self.options.max_record_bytes
+    }
+
+    fn writer(&self, partition: u32) -> BoxFuture<'_, Result<Box<dyn LogWriter>, LogError>> {
+        Box::pin(async move {
+            self.check(partition)?;
+            Ok(Box::new(KafkaWriter::open(&self.options, partition).await?) as Box<dyn LogWriter>)
+        })
+    }
+}
+
+impl SignalLog for KafkaLog {
+    fn publish(&self, records: Vec<Record>) -> BoxFuture<'_, Result<(), LogError>> {
+        Box::pin(async move {
+            check_published_sizes(&records, self.options.max_record_bytes)?;
+            let publisher = self.publisher.get_or_try_init(|| async { Publisher::new(&self.options) }).await?;
+            publisher.publish(&records).await
+        })
+    }
+}
+
+/// Destroys a client on a thread of its own: librdkafka waits for its threads to end, which must not hold up the async side.
+fn destroy(client: impl Send + 'static) {
+    // Without a thread to be had, it is destroyed here.
+    let _ = std::thread::Builder::new().name("kafka-close".to_owned()).spawn(move || drop(client));
+}

@@ -1,0 +1,129 @@
+//! Where partitions start and end, asked of the brokers.
+//!
+//! Kafka answers a commit before its marker is in the partition, so right after an acknowledgement the last stable offset may still
+//! be before the acknowledged record. Invariant of the port: reading up to the end sees all that was acknowledged before the question.
+//! Hence the end is the last stable offset once it has reached what was *written* when the question came: by then each transaction
+//! among it is decided. Usually that is at once or some milliseconds later; a transaction that hangs holds the answer up until the
+//! broker aborts it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lotline_domain::port::LogError;
+use lotline_domain::record::Offset;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{IsError, KafkaError, KafkaResult};
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::time::Instant;
+
+use super::{KafkaOptions, REQUEST_TIMEOUT, TRANSACTION_TIMEOUT, destroy, settings};
+
+/// The broker looks for transactions that hang every 10 s.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(TRANSACTION_TIMEOUT.as_secs() + 15);
+
+/// The first wait for a transaction to be decided; each further wait is longer, up to the second.
+const FIRST_WAIT: Duration = Duration::from_millis(1);
+const LONGEST_WAIT: Duration = Duration::from_millis(100);
+
+/// A stranger's transaction, or one whose producer has died with a longer timeout than ours.
+#[derive(Debug, thiserror::Error)]
+#[error("a transaction before offset {written} has been open for too long; the log is readable up to {stable}")]
+struct OpenTransaction {
+    written: Offset,
+    stable: Offset,
+}
+
+pub(super) struct Ends {
+    topic: Arc<str>,
+    /// Both present until this is dropped.
+    observers: Option<Observers>,
+}
+
+#[derive(Clone)]
+struct Observers {
+    committed: Arc<BaseConsumer>,
+    written: Arc<BaseConsumer>,
+}
+
+impl Ends {
+    pub(super) fn new(options: &KafkaOptions) -> Result<Self, LogError> {
+        let observer = |isolation| {
+            let created: KafkaResult<BaseConsumer> = settings::observer(options, isolation).create();
+            created.map(Arc::new).map_err(|error| LogError::broken("create a Kafka client", error))
+        };
+        let observers = Observers { committed: observer("read_committed")?, written: observer("read_uncommitted")? };
+        Ok(Self { topic: options.topic.as_str().into(), observers: Some(observers) })
+    }
+
+    /// The end for readers that see committed records only.
+    pub(super) async fn stable(&self, partition: u32) -> Result<Offset, LogError> {
+        let (_, written) = self.written(partition).await?;
+        let deadline = Instant::now() + SETTLE_TIMEOUT;
+        let mut wait = FIRST_WAIT;
+        loop {
+            let (_, stable) = self.watermarks(&self.observers().committed, partition).await?;
+            if stable >= written {
+                return Ok(stable);
+            }
+            if Instant::now() >= deadline {
+                return Err(LogError::broken("find the end of the log", OpenTransaction { written, stable }));
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    /// The first offset that is kept, and the one after the last record that was written, whether committed or not.
+    pub(super) async fn written(&self, partition: u32) -> Result<(Offset, Offset), LogError> {
+        self.watermarks(&self.observers().written, partition).await
+    }
+
+    async fn watermarks(&self, observer: &Arc<BaseConsumer>, partition: u32) -> Result<(Offset, Offset), LogError> {
+        let topic = Arc::clone(&self.topic);
+        let ask = move |observer: &BaseConsumer| observer.fetch_watermarks(&topic, partition as i32, REQUEST_TIMEOUT);
+        ask_blocking(observer, ask).await.map_err(|error| LogError::broken("find the end of the log", error))
+    }
+
+    /// How many partitions the topic has; nothing when it does not exist, or not everywhere yet.
+    pub(super) async fn partitions(&self) -> Result<Option<u32>, LogError> {
+        let topic = Arc::clone(&self.topic);
+        let ask = move |observer: &BaseConsumer| {
+            let metadata = observer.fetch_metadata(Some(&topic), REQUEST_TIMEOUT)?;
+            let Some(found) = metadata.topics().iter().find(|found| found.name() == &*topic) else {
+                return Ok(None);
+            };
+            let without_leader = found.partitions().iter().any(|partition| partition.leader() < 0);
+            match found.error().filter(IsError::is_error).map(RDKafkaErrorCode::from) {
+                None if without_leader || found.partitions().is_empty() => Ok(None),
+                None => Ok(Some(found.partitions().len() as u32)),
+                Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::LeaderNotAvailable) => Ok(None),
+                Some(code) => Err(KafkaError::MetadataFetch(code)),
+            }
+        };
+        let observer = &self.observers().committed;
+        ask_blocking(observer, ask).await.map_err(|error| LogError::broken("look for the topic", error))
+    }
+
+    fn observers(&self) -> &Observers {
+        self.observers.as_ref().expect("invariant: the observers are there until this is dropped")
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        destroy(self.observers.take());
+    }
+}
+
+async fn ask_blocking<T: Send + 'static>(
+    observer: &Arc<BaseConsumer>,
+    ask: impl FnOnce(&BaseConsumer) -> KafkaResult<T> + Send + 'static,
+) -> KafkaResult<T> {
+    let observer = Arc::clone(observer);
+    let asking = tokio::task::spawn_blocking(move || {
+        // Nobody polls an observer, so what its client reports is let go here. Lost connections show in the answer.
+        while observer.poll(Duration::ZERO).is_some() {}
+        ask(&observer)
+    });
+    asking.await.unwrap_or(Err(KafkaError::Canceled))
+}

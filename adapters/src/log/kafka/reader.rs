@@ -1,0 +1,182 @@
+//! A reader of a partition: a thread that owns a consumer, and the handle that takes what it has read.
+//!
+//! The consumer says nothing when it skips a control marker or an aborted record; its position moves all the same. So the position is
+//! asked for after each poll, and polls are short right after something has happened and long when nothing does.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lotline_domain::port::{BoxFuture, LogError, LogReader};
+use lotline_domain::record::{Offset, ReadBatch, StoredRecord};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tracing::debug;
+
+use super::record::stored_record;
+use super::{KafkaOptions, settings};
+
+/// Most records in a chunk, and chunks between the thread and the handle: what one reader holds in memory.
+const CHUNK_RECORDS: usize = 256;
+const CHUNKS: usize = 4;
+
+/// How long a poll waits when something has just happened, and when nothing has for a while.
+const SHORT_POLL: Duration = Duration::from_millis(1);
+const LONG_POLL: Duration = Duration::from_millis(250);
+
+/// The thread is gone after a failure that it has reported.
+#[derive(Debug, thiserror::Error)]
+#[error("the reader has failed before; open a new one")]
+struct Ended;
+
+struct Chunk {
+    records: Vec<StoredRecord>,
+    next: Offset,
+}
+
+pub(super) struct KafkaReader {
+    /// Dropping it ends the thread, which closes the consumer.
+    chunks: mpsc::Receiver<Result<Chunk, LogError>>,
+    ready: VecDeque<StoredRecord>,
+    /// Where the chunks taken so far end, at or behind the last record in `ready`.
+    taken: Offset,
+}
+
+impl KafkaReader {
+    pub(super) fn open(options: &Arc<KafkaOptions>, partition: u32, from: Offset) -> Result<Self, LogError> {
+        let (sender, chunks) = mpsc::channel(CHUNKS);
+        let options = Arc::clone(options);
+        std::thread::Builder::new()
+            .name(format!("log-reader-{partition}"))
+            .spawn(move || run(&options, partition, from, &sender))
+            .map_err(|error| LogError::broken("start the reader's thread", error))?;
+        Ok(Self { chunks, ready: VecDeque::new(), taken: from })
+    }
+
+    fn accept(&mut self, chunk: Result<Chunk, LogError>) -> Result<(), LogError> {
+        let chunk = chunk?;
+        self.ready.extend(chunk.records);
+        self.taken = chunk.next;
+        Ok(())
+    }
+}
+
+impl LogReader for KafkaReader {
+    fn read(&mut self, max: usize, wait: Duration) -> BoxFuture<'_, Result<ReadBatch, LogError>> {
+        Box::pin(async move {
+            let max = max.max(1);
+            if self.ready.is_empty() {
+                match timeout_at(Instant::now() + wait, self.chunks.recv()).await {
+                    Ok(Some(chunk)) => self.accept(chunk)?,
+                    Ok(None) => return Err(LogError::broken("read the log", Ended)),
+                    Err(_) => return Ok(ReadBatch { records: Vec::new(), next: self.taken }),
+                }
+            }
+            while self.ready.len() < max
+                && let Ok(chunk) = self.chunks.try_recv()
+            {
+                self.accept(chunk)?;
+            }
+            let count = max.min(self.ready.len());
+            let records: Vec<_> = self.ready.drain(..count).collect();
+            let next = self.ready.front().map_or(self.taken, |following| following.offset);
+            Ok(ReadBatch { records, next })
+        })
+    }
+}
+
+fn run(options: &KafkaOptions, partition: u32, from: Offset, chunks: &mpsc::Sender<Result<Chunk, LogError>>) {
+    let outcome = match assign(options, partition, from) {
+        Ok(consumer) => follow(&consumer, options, partition, from, chunks),
+        Err(error) => Err(LogError::broken("open a reader", error)),
+    };
+    if let Err(error) = outcome {
+        // The handle may have gone.
+        let _ = chunks.blocking_send(Err(error));
+    }
+    debug!(topic = options.topic, partition, "the reader's consumer is closed");
+}
+
+fn assign(options: &KafkaOptions, partition: u32, from: Offset) -> KafkaResult<BaseConsumer> {
+    let consumer: BaseConsumer = settings::consumer(options).create()?;
+    let mut place = TopicPartitionList::with_capacity(1);
+    place.add_partition_offset(&options.topic, partition as i32, KafkaOffset::Offset(from))?;
+    consumer.assign(&place)?;
+    Ok(consumer)
+}
+
+/// Reads on until the handle is dropped.
+fn follow(
+    consumer: &BaseConsumer,
+    options: &KafkaOptions,
+    partition: u32,
+    from: Offset,
+    chunks: &mpsc::Sender<Result<Chunk, LogError>>,
+) -> Result<(), LogError> {
+    let (mut next, mut wait) = (from, SHORT_POLL);
+    while !chunks.is_closed() {
+        let (records, failure) = poll(consumer, wait);
+        let reached = position(consumer).max(records.last().map(|last| last.offset + 1)).unwrap_or(next);
+        if reached > next {
+            (next, wait) = (reached, SHORT_POLL);
+            if chunks.blocking_send(Ok(Chunk { records, next })).is_err() {
+                break;
+            }
+        } else {
+            wait = (wait * 2).min(LONG_POLL);
+        }
+        if let Some(error) = failure {
+            refuse(error, options, partition, next)?;
+        }
+    }
+    Ok(())
+}
+
+/// What has arrived, waiting for the first of it, up to a failure or the end of the partition.
+fn poll(consumer: &BaseConsumer, wait: Duration) -> (Vec<StoredRecord>, Option<KafkaError>) {
+    let mut records = Vec::new();
+    let mut wait = wait;
+    while records.len() < CHUNK_RECORDS {
+        match consumer.poll(wait) {
+            Some(Ok(message)) => records.push(stored_record(&message)),
+            Some(Err(KafkaError::PartitionEOF(_))) | None => return (records, None),
+            Some(Err(error)) => return (records, Some(error)),
+        }
+        wait = Duration::ZERO;
+    }
+    (records, None)
+}
+
+/// Where the consumer stands, markers included; nothing before it has read anything.
+fn position(consumer: &BaseConsumer) -> Option<Offset> {
+    let places = consumer.position().ok()?;
+    match places.elements().first()?.offset() {
+        KafkaOffset::Offset(offset) => Some(offset),
+        _ => None,
+    }
+}
+
+/// Ends the reader for what does not go away by itself. librdkafka goes on trying for the rest, such as lost connections.
+fn refuse(error: KafkaError, options: &KafkaOptions, partition: u32, offset: Offset) -> Result<(), LogError> {
+    let code = error.rdkafka_error_code();
+    match code {
+        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+            Err(LogError::OffsetOutOfRange { topic: options.topic.clone(), partition, offset })
+        }
+        Some(
+            RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::TopicAuthorizationFailed,
+        ) => Err(LogError::broken("read the log", error)),
+        _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => Err(LogError::broken("read the log", error)),
+        _ => {
+            debug!(topic = options.topic, partition, %error, "the reader waits for the brokers");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Routes, and what every request passes: where it comes from, who asks, and the headers of every answer.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use metrics::{counter, histogram};
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use crate::server::{ApiState, Server};
+use crate::transport::caller::{CORRELATION_ID, Caller, DEVELOPMENT, MODE, check_origin, correlation_id};
+use crate::transport::problem::Problem;
+use crate::{health, playground, transport};
+
+/// The whole API.
+pub fn router(state: ApiState) -> Router {
+    let server = Server::new(state);
+    Router::new()
+        .route("/", get(playground::redirect))
+        .route("/graphql", any(transport::http::graphql))
+        .route("/graphiql", get(playground::page))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(Arc::clone(&server), frame))
+        .with_state(server)
+}
+
+async fn not_found(request: Request) -> Problem {
+    let shown: String = request.uri().path().chars().take(128).collect();
+    Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", format!("there is nothing at {shown}; GraphQL is at /graphql"))
+}
+
+async fn method_not_allowed(request: Request) -> Problem {
+    Problem::method(format!("{} is not accepted here; use GET", request.method()), "GET, HEAD")
+}
+
+/// Refuses foreign requests, identifies the caller, and stamps the answer.
+async fn frame(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = correlation_id(request.headers(), &*server.state.clock, &*server.state.ids);
+    let route = route(request.uri().path());
+    let foreign = check_origin(request.headers());
+    let caller = Caller::from_headers(request.headers(), id);
+    request.extensions_mut().insert(caller);
+    let span =
+        tracing::debug_span!("request", http.method = %request.method(), http.route = route, correlation_id = %id);
+    let mut response = match foreign {
+        Ok(()) => next.run(request).instrument(span).await,
+        Err(problem) => problem.into_response(),
+    };
+    let headers = response.headers_mut();
+    headers.insert(MODE, HeaderValue::from_static(DEVELOPMENT));
+    let id = HeaderValue::from_str(&id.to_string()).expect("invariant: a UUID is visible ASCII");
+    headers.insert(CORRELATION_ID, id);
+    let status = response.status().as_u16().to_string();
+    counter!("lotline_http_requests_total", "route" => route, "status" => status).increment(1);
+    histogram!("lotline_http_request_seconds", "route" => route).record(started.elapsed().as_secs_f64());
+    response
+}
+
+/// A label of bounded cardinality.
+fn route(path: &str) -> &'static str {
+    match path {
+        "/graphql" => "/graphql",
+        "/graphiql" => "/graphiql",
+        "/health/live" => "/health/live",
+        "/health/ready" => "/health/ready",
+        "/metrics" => "/metrics",
+        _ => "other",
+    }
+}

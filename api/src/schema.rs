@@ -1,0 +1,84 @@
+//! The GraphQL schema: one file per topic, merged into three roots here.
+//!
+//! To add a field on an existing column: one line in the topic's file, then `make schema` (or the snapshot test with `UPDATE_SCHEMA=1`).
+
+pub mod audit;
+pub mod connection;
+pub mod failure;
+pub mod genealogy;
+pub mod global_id;
+pub mod live;
+pub mod loaders;
+pub mod lot;
+pub mod mutation;
+pub mod node;
+pub mod payload;
+pub mod pipeline;
+pub mod qc;
+pub mod scalar;
+pub mod scope;
+pub mod signal;
+pub mod status;
+
+use async_graphql::{MergedObject, MergedSubscription, Schema};
+
+use crate::config::Limits;
+use crate::guard::cost::CostLimit;
+use crate::guard::document::MAX_LEVELS;
+
+/// What can be read.
+#[derive(MergedObject, Default)]
+pub struct Query(
+    lot::LotQuery,
+    genealogy::GenealogyQuery,
+    qc::QcQuery,
+    pipeline::PipelineQuery,
+    signal::SignalQuery,
+    audit::AuditQuery,
+    node::NodeQuery,
+    status::StatusQuery,
+);
+
+/// What can be changed. Every mutation is idempotent under its `idempotencyKey`.
+#[derive(MergedObject, Default)]
+pub struct Mutation(
+    mutation::lot::LotMutation,
+    mutation::qc::QcMutation,
+    mutation::pipeline::PipelineMutation,
+    mutation::signal::SignalMutation,
+);
+
+/// What can be followed. Each item comes after its commit and carries the position from which to go on.
+#[derive(MergedSubscription, Default)]
+pub struct Subscription(
+    lot::LotSubscription,
+    qc::QcSubscription,
+    pipeline::PipelineSubscription,
+    signal::SignalSubscription,
+    audit::AuditSubscription,
+);
+
+/// The schema with its roots.
+pub type LotlineSchema = Schema<Query, Mutation, Subscription>;
+
+/// Builds the schema. Resolvers find all they need in the request's [`scope::Scope`].
+pub fn build(limits: &Limits) -> LotlineSchema {
+    let mut builder = Schema::build(Query::default(), Mutation::default(), Subscription::default())
+        .limit_recursive_depth(MAX_LEVELS + 1)
+        .extension(CostLimit { limit: limits.cost });
+    if !limits.suggestions {
+        builder = builder.disable_suggestions();
+    }
+    if !limits.introspection {
+        builder = builder.disable_introspection();
+    }
+    builder.finish()
+}
+
+/// The schema in the schema definition language, as checked in under `api/schema.graphql`.
+pub fn sdl() -> String {
+    build(&Limits::default()).sdl()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! How every subscription follows a read model: woken by its progress, fed from its table.
+//!
+//! A subscriber owns nothing but its position. It reads what changed from there on, group by group (all rows of one event or batch
+//! belong together), and moves behind each group that it hands out; what it has seen it does not see again. Nothing is queued for it
+//! beyond one read, so a slow one costs the others nothing.
+//!
+//! Invariant: progress is published after the commit, so a read that begins after a position was seen finds every row before it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use async_graphql::Context;
+use futures_util::Stream;
+use futures_util::stream::try_unfold;
+use lotline_domain::partition::partition_of;
+use lotline_domain::port::BoxFuture;
+use lotline_domain::position::{Position, TopicKind};
+use lotline_domain::record::Offset;
+use lotline_projections::model::Model;
+use lotline_projections::progress;
+use tokio::sync::watch;
+
+use super::failure::OrFail;
+use super::scalar::PositionToken;
+use super::scope::Scope;
+use crate::server::{ApiState, Server};
+
+/// How to read what changed in a model: its rows at an offset of a partition or later, in order, all rows of the last offset included.
+pub type Fetch<R> = for<'a> fn(&'a ApiState, u32, Offset, u32) -> BoxFuture<'a, Result<Vec<R>, sqlx::Error>>;
+
+/// A read model that can be followed.
+pub struct Feed<R> {
+    /// Which.
+    pub model: Model,
+    /// How to read it.
+    pub fetch: Fetch<R>,
+    /// Where a row was last changed.
+    pub offset: fn(&R) -> Offset,
+}
+
+/// Rows of one event or batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change<R> {
+    /// At least one.
+    pub rows: Vec<R>,
+    /// Everything up to and including this change has been handed out.
+    pub position: Position,
+}
+
+struct Follower<R> {
+    server: Arc<Server>,
+    feed: Feed<R>,
+    partitions: Vec<u32>,
+    /// Index of the partition to look at next, so that a busy one does not starve the others.
+    turn: usize,
+    position: Position,
+    progress: watch::Receiver<Position>,
+    pending: VecDeque<Change<R>>,
+}
+
+/// Follows a model from a position, or from now. `site` narrows it to the partition of the site's stream.
+///
+/// # Errors
+/// `INTERNAL` when the present can't be read.
+pub async fn follow<R: Send + 'static>(
+    ctx: &Context<'_>,
+    feed: Feed<R>,
+    site: Option<&str>,
+    after: Option<PositionToken>,
+) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<Change<R>>> + use<R>> {
+    let server = Arc::clone(&Scope::of(ctx).server);
+    let count = server.state.partitions.of(feed.model.topic());
+    let partitions = match site {
+        Some(site) if feed.model.topic() == TopicKind::Ledger => vec![partition_of(site, count)],
+        Some(_) | None => (0..count).collect(),
+    };
+    // Subscribed before the present is read: what happens in between wakes the follower.
+    let progress = server.state.progress.subscribe(feed.model);
+    let position = start(&server.state, &feed, &partitions, after).await?;
+    let follower = Follower { server, feed, partitions, turn: 0, position, progress, pending: VecDeque::new() };
+    Ok(try_unfold(follower, |mut follower| async move {
+        let change = follower.next().await?;
+        Ok(change.map(|change| (change, follower)))
+    }))
+}
+
+/// The token's place in each partition; the present in those that it does not name, as a mutation's token names only its own.
+async fn start<R>(
+    state: &ApiState,
+    feed: &Feed<R>,
+    partitions: &[u32],
+    after: Option<PositionToken>,
+) -> async_graphql::Result<Position> {
+    let topic = feed.model.topic();
+    let given = after.map(|PositionToken(position)| position).unwrap_or_default();
+    let mut present = Position::default();
+    if partitions.iter().any(|partition| given.get(topic, *partition).is_none()) {
+        let all = progress::status(&state.pool, &state.tenant).await.or_fail("read the present position")?;
+        for status in all.iter().filter(|status| status.model == feed.model) {
+            present.advance(topic, status.partition, status.next_offset);
+        }
+    }
+    let mut position = Position::default();
+    for partition in partitions {
+        let place = given.get(topic, *partition).or_else(|| present.get(topic, *partition));
+        // A partition that the model has not begun is named too, so that the next token leaves no doubt.
+        position.advance(topic, *partition, place.unwrap_or(0));
+    }
+    Ok(position)
+}
+
+impl<R> Follower<R> {
+    async fn next(&mut self) -> async_graphql::Result<Option<Change<R>>> {
+        loop {
+            if let Some(change) = self.pending.pop_front() {
+                return Ok(Some(change));
+            }
+            let reached = self.progress.borrow_and_update().clone();
+            if !self.read_on(&reached).await? && self.progress.changed().await.is_err() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads once from the first partition that has moved, if any has.
+    async fn read_on(&mut self, reached: &Position) -> async_graphql::Result<bool> {
+        let topic = self.feed.model.topic();
+        for step in 0..self.partitions.len() {
+            let index = (self.turn + step) % self.partitions.len();
+            let partition = self.partitions[index];
+            let from = self.position.get(topic, partition).unwrap_or(0);
+            let until = reached.get(topic, partition).unwrap_or(0);
+            if until > from {
+                self.turn = index + 1;
+                self.read(partition, from, until).await?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn read(&mut self, partition: u32, from: Offset, until: Offset) -> async_graphql::Result<()> {
+        let topic = self.feed.model.topic();
+        let batch = self.server.state.limits.subscription_batch.max(1);
+        let rows = (self.feed.fetch)(&self.server.state, partition, from, batch).await.or_fail("read what changed")?;
+        let complete = rows.len() < batch as usize;
+        for row in rows {
+            let next = (self.feed.offset)(&row) + 1;
+            match self.pending.back_mut() {
+                Some(change) if change.position.get(topic, partition) == Some(next) => change.rows.push(row),
+                Some(_) | None => {
+                    self.position.advance(topic, partition, next);
+                    self.pending.push_back(Change { rows: vec![row], position: self.position.clone() });
+                }
+            }
+        }
+        if complete {
+            self.position.advance(topic, partition, until);
+        }
+        Ok(())
+    }
+}

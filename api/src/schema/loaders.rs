@@ -1,0 +1,195 @@
+//! What rows of one answer look up, batched: whatever the number of lots on a page, their parents are one query.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use async_graphql::dataloader::Loader;
+use lotline_domain::id::TenantId;
+use lotline_domain::personal::PersonalKey;
+use lotline_domain::port::{LogError, PersonalKeys};
+use lotline_projections::genealogy::{self, EdgeRow};
+use lotline_projections::lots::{self, LotRow};
+use lotline_projections::pipelines::{self, PipelineRow, VersionRow};
+use lotline_projections::qc_decisions::{self, QcDecisionRow};
+use lotline_projections::samples::{self, LatestRow};
+use lotline_projections::signals::{self, SignalKey, SignalRow};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::server::ApiState;
+
+/// Reads the tables of one tenant.
+pub struct Tables {
+    pool: PgPool,
+    tenant: TenantId,
+    keys: Arc<dyn PersonalKeys>,
+}
+
+/// A lot by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LotById(pub Uuid);
+/// A pipeline by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PipelineById(pub Uuid);
+/// What a lot was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ParentsOf(pub Uuid);
+/// What was made from a lot: the newest so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChildrenOf(pub Uuid, pub u32);
+/// Decisions on a lot: the newest so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DecisionsOn(pub Uuid, pub u32);
+/// Versions of a pipeline: the newest so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct VersionsOf(pub Uuid, pub u32);
+/// A signal's declaration.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SignalByKey(pub SignalKey);
+/// A signal's latest value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LatestOf(pub SignalKey);
+/// A key of personal data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyById(pub Uuid);
+
+type Rows<K, V> = Result<HashMap<K, V>, Arc<sqlx::Error>>;
+
+impl Tables {
+    /// Of the served tenant.
+    pub fn new(state: &ApiState) -> Self {
+        Self { pool: state.pool.clone(), tenant: state.tenant.clone(), keys: Arc::clone(&state.keys) }
+    }
+}
+
+impl Loader<LotById> for Tables {
+    type Value = LotRow;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[LotById]) -> Rows<LotById, LotRow> {
+        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let rows = lots::by_ids(&self.pool, &self.tenant, &ids).await?;
+        Ok(rows.into_iter().map(|row| (LotById(row.id), row)).collect())
+    }
+}
+
+impl Loader<PipelineById> for Tables {
+    type Value = PipelineRow;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[PipelineById]) -> Rows<PipelineById, PipelineRow> {
+        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let rows = pipelines::by_ids(&self.pool, &self.tenant, &ids).await?;
+        Ok(rows.into_iter().map(|row| (PipelineById(row.id), row)).collect())
+    }
+}
+
+impl Loader<ParentsOf> for Tables {
+    type Value = Vec<EdgeRow>;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[ParentsOf]) -> Rows<ParentsOf, Vec<EdgeRow>> {
+        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let rows = genealogy::parents_of(&self.pool, &self.tenant, &ids).await?;
+        Ok(grouped(rows, |row| ParentsOf(row.child_id)))
+    }
+}
+
+impl Loader<ChildrenOf> for Tables {
+    type Value = Vec<EdgeRow>;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[ChildrenOf]) -> Rows<ChildrenOf, Vec<EdgeRow>> {
+        let mut found = HashMap::new();
+        for (first, ids) in by_size(keys.iter().map(|key| (key.1, key.0))) {
+            let rows = genealogy::children_of(&self.pool, &self.tenant, &ids, first).await?;
+            found.extend(grouped(rows, |row| ChildrenOf(row.parent_id, first)));
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<DecisionsOn> for Tables {
+    type Value = Vec<QcDecisionRow>;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[DecisionsOn]) -> Rows<DecisionsOn, Vec<QcDecisionRow>> {
+        let mut found = HashMap::new();
+        for (first, ids) in by_size(keys.iter().map(|key| (key.1, key.0))) {
+            let rows = qc_decisions::by_lots(&self.pool, &self.tenant, &ids, first).await?;
+            found.extend(grouped(rows, |row| DecisionsOn(row.lot_id, first)));
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<VersionsOf> for Tables {
+    type Value = Vec<VersionRow>;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[VersionsOf]) -> Rows<VersionsOf, Vec<VersionRow>> {
+        let mut found = HashMap::new();
+        for (first, ids) in by_size(keys.iter().map(|key| (key.1, key.0))) {
+            let rows = pipelines::versions_of(&self.pool, &self.tenant, &ids, first).await?;
+            found.extend(grouped(rows, |row| VersionsOf(row.pipeline_id, first)));
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<SignalByKey> for Tables {
+    type Value = SignalRow;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[SignalByKey]) -> Rows<SignalByKey, SignalRow> {
+        let keys: Vec<SignalKey> = keys.iter().map(|key| key.0.clone()).collect();
+        let rows = signals::by_keys(&self.pool, &self.tenant, &keys).await?;
+        let key = |row: &SignalRow| SignalByKey(SignalKey { site: row.site.clone(), number: row.number });
+        Ok(rows.into_iter().map(|row| (key(&row), row)).collect())
+    }
+}
+
+impl Loader<LatestOf> for Tables {
+    type Value = LatestRow;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[LatestOf]) -> Rows<LatestOf, LatestRow> {
+        let keys: Vec<SignalKey> = keys.iter().map(|key| key.0.clone()).collect();
+        let rows = samples::latest(&self.pool, &self.tenant, &keys).await?;
+        let key = |row: &LatestRow| LatestOf(SignalKey { site: row.site.clone(), number: row.number });
+        Ok(rows.into_iter().map(|row| (key(&row), row)).collect())
+    }
+}
+
+impl Loader<KeyById> for Tables {
+    type Value = PersonalKey;
+    type Error = Arc<LogError>;
+
+    async fn load(&self, keys: &[KeyById]) -> Result<HashMap<KeyById, PersonalKey>, Arc<LogError>> {
+        let mut found = HashMap::new();
+        for key in keys {
+            if let Some(secret) = self.keys.key(&self.tenant, key.0).await? {
+                found.insert(*key, secret);
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn grouped<K: Hash + Eq, R>(rows: Vec<R>, key: impl Fn(&R) -> K) -> HashMap<K, Vec<R>> {
+    let mut groups: HashMap<K, Vec<R>> = HashMap::new();
+    for row in rows {
+        groups.entry(key(&row)).or_default().push(row);
+    }
+    groups
+}
+
+/// Fields of one answer may ask for different numbers of rows; each number is one query.
+fn by_size(keys: impl Iterator<Item = (u32, Uuid)>) -> HashMap<u32, Vec<Uuid>> {
+    let mut sizes: HashMap<u32, Vec<Uuid>> = HashMap::new();
+    for (size, id) in keys {
+        sizes.entry(size).or_default().push(id);
+    }
+    sizes
+}

@@ -1,0 +1,108 @@
+//! Anything by its global id (GraphQL Global Object Identification).
+
+use async_graphql::futures_util::future::try_join_all;
+use async_graphql::{Context, Error, ID, Interface, Object};
+use lotline_projections::model::Model;
+use lotline_projections::{audit, qc_decisions};
+
+use super::audit::AuditEntry;
+use super::failure::{OrFail, bad_input};
+use super::global_id::NodeId;
+use super::lot::Lot;
+use super::pipeline::Pipeline;
+use super::qc::QcDecision;
+use super::scalar::PositionToken;
+use super::scope::Scope;
+use super::signal::Signal;
+use crate::guard::cost;
+
+/// Most ids of one lookup.
+const MAX_IDS: usize = 100;
+
+/// Anything with a global id.
+#[derive(Interface)]
+#[graphql(field(name = "id", ty = "ID", desc = "Global id."))]
+pub enum Node {
+    /// A lot.
+    Lot(Lot),
+    /// A quality decision.
+    QcDecision(QcDecision),
+    /// A pipeline.
+    Pipeline(Pipeline),
+    /// A signal.
+    Signal(Signal),
+    /// An event.
+    AuditEntry(AuditEntry),
+}
+
+impl NodeId {
+    fn model(&self) -> Model {
+        match self {
+            Self::Lot(_) => Model::Lots,
+            Self::QcDecision(_) => Model::QcDecisions,
+            Self::Pipeline(_) => Model::Pipelines,
+            Self::Signal(_) => Model::Signals,
+            Self::AuditEntry(_) => Model::Audit,
+        }
+    }
+
+    async fn load(self, scope: &Scope) -> Result<Option<Node>, Error> {
+        let (pool, tenant) = (scope.pool(), scope.tenant());
+        Ok(match self {
+            Self::Lot(id) => Lot::load(scope, id).await?.map(Node::Lot),
+            Self::Pipeline(id) => Pipeline::load(scope, id).await?.map(Node::Pipeline),
+            Self::Signal(key) => Signal::load(scope, key).await?.map(Node::Signal),
+            Self::QcDecision(id) => {
+                let row = qc_decisions::find(pool, tenant, id).await.or_fail("read a quality decision")?;
+                row.map(|row| Node::QcDecision(QcDecision(row)))
+            }
+            Self::AuditEntry(id) => {
+                let row = audit::find(pool, tenant, id).await.or_fail("read an event")?;
+                row.map(|row| Node::AuditEntry(AuditEntry(row)))
+            }
+        })
+    }
+}
+
+/// Anything by id.
+#[derive(Default)]
+pub struct NodeQuery;
+
+#[Object]
+impl NodeQuery {
+    /// A thing by its global id; null when it does not exist.
+    async fn node(
+        &self,
+        ctx: &Context<'_>,
+        id: ID,
+        #[graphql(desc = "Wait until this position has been read.")] consistent_with: Option<PositionToken>,
+        #[graphql(desc = "Longest wait in milliseconds.")] consistency_timeout_ms: Option<u32>,
+    ) -> Result<Option<Node>, Error> {
+        let scope = Scope::of(ctx);
+        let id = NodeId::decode(&id).ok_or_else(|| bad_input("'id' is not a global id"))?;
+        scope.wait(&[id.model()], consistent_with, consistency_timeout_ms).await?;
+        id.load(scope).await
+    }
+
+    /// Things by their global ids, in the order of the ids; null for each that does not exist.
+    #[graphql(complexity = "cost::page(i32::try_from(ids.len()).unwrap_or(i32::MAX), child_complexity)")]
+    async fn nodes(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "At most 100.")] ids: Vec<ID>,
+        #[graphql(desc = "Wait until this position has been read.")] consistent_with: Option<PositionToken>,
+        #[graphql(desc = "Longest wait in milliseconds.")] consistency_timeout_ms: Option<u32>,
+    ) -> Result<Vec<Option<Node>>, Error> {
+        let scope = Scope::of(ctx);
+        if ids.len() > MAX_IDS {
+            return Err(bad_input(format!("'ids' must have at most {MAX_IDS} entries, not {}", ids.len())));
+        }
+        let mut nodes = Vec::with_capacity(ids.len());
+        for id in &ids {
+            nodes.push(NodeId::decode(id).ok_or_else(|| bad_input("'ids' has an entry that is not a global id"))?);
+        }
+        let models: Vec<Model> = nodes.iter().map(NodeId::model).collect();
+        scope.wait(&models, consistent_with, consistency_timeout_ms).await?;
+        try_join_all(nodes.into_iter().map(|id| id.load(scope))).await
+    }
+}

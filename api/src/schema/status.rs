@@ -1,0 +1,84 @@
+//! The server about itself: its plants, and how far its read models are.
+
+use async_graphql::{Context, Error, Object, SimpleObject};
+use chrono::{DateTime, Utc};
+use lotline_domain::position::Position;
+use lotline_projections::progress::{self, Halt, ModelStatus};
+
+use super::failure::OrFail;
+use super::scalar::{PositionToken, Version};
+use super::scope::Scope;
+
+/// A stream that a read model no longer follows.
+#[derive(SimpleObject)]
+pub struct ProjectionHalt {
+    /// The stream.
+    pub stream: String,
+    /// Why.
+    pub error: String,
+    /// Since when.
+    pub halted_at: DateTime<Utc>,
+}
+
+/// State of a read model in one partition of its topic.
+#[derive(SimpleObject)]
+pub struct ProjectionStatus {
+    /// Such as lots.
+    pub read_model: String,
+    /// Topic name.
+    pub topic: String,
+    /// The partition.
+    pub partition: u32,
+    /// Everything before this offset is in the read model, but for halted streams.
+    pub next_offset: Version,
+    /// The same as a token.
+    pub position: PositionToken,
+    /// Whether it misses events.
+    pub degraded: bool,
+    /// What it could not follow.
+    pub halts: Vec<ProjectionHalt>,
+}
+
+impl From<Halt> for ProjectionHalt {
+    fn from(halt: Halt) -> Self {
+        Self { stream: halt.stream, error: halt.error, halted_at: halt.halted_at }
+    }
+}
+
+impl From<ModelStatus> for ProjectionStatus {
+    fn from(status: ModelStatus) -> Self {
+        Self {
+            degraded: status.is_degraded(),
+            read_model: status.model.to_string(),
+            position: PositionToken(Position::at(status.model.topic(), status.partition, status.next_offset)),
+            topic: status.topic,
+            partition: status.partition,
+            next_offset: status.next_offset.into(),
+            halts: status.halts.into_iter().map(ProjectionHalt::from).collect(),
+        }
+    }
+}
+
+/// The server about itself.
+#[derive(Default)]
+pub struct StatusQuery;
+
+#[Object]
+impl StatusQuery {
+    /// The tenant whose data is served.
+    async fn tenant<'a>(&self, ctx: &Context<'a>) -> &'a str {
+        Scope::of(ctx).tenant().as_str()
+    }
+
+    /// Its plants.
+    async fn sites<'a>(&self, ctx: &Context<'a>) -> Vec<&'a str> {
+        Scope::of(ctx).server.state.sites.iter().map(lotline_domain::id::SiteId::as_str).collect()
+    }
+
+    /// How far each read model is, partition by partition.
+    async fn projection_status(&self, ctx: &Context<'_>) -> Result<Vec<ProjectionStatus>, Error> {
+        let scope = Scope::of(ctx);
+        let all = progress::status(scope.pool(), scope.tenant()).await.or_fail("read the state of the read models")?;
+        Ok(all.into_iter().map(ProjectionStatus::from).collect())
+    }
+}

@@ -1,0 +1,85 @@
+//! Listens, on the loopback interface only: in development mode whoever reaches the port is whoever they say they are.
+
+use std::net::SocketAddr;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+
+use crate::router::router;
+use crate::server::ApiState;
+
+/// Why the server does not listen.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// Others could reach it.
+    #[error(
+        "refusing to listen on {0}: until access control lands the actor is taken from a header, so only a loopback address \
+         (127.0.0.1 or ::1) is accepted"
+    )]
+    NotLoopback(SocketAddr),
+    /// The address is taken, or not ours.
+    #[error("can't listen on {address}")]
+    Bind {
+        /// As configured.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The listener failed.
+    #[error("the server failed")]
+    Io(#[from] std::io::Error),
+}
+
+/// Refuses addresses that others could reach.
+///
+/// # Errors
+/// [`ServeError::NotLoopback`].
+pub fn check_address(address: SocketAddr) -> Result<(), ServeError> {
+    if address.ip().to_canonical().is_loopback() { Ok(()) } else { Err(ServeError::NotLoopback(address)) }
+}
+
+/// Opens a listener. Port 0 takes any free one; the listener knows which.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    check_address(address)?;
+    TcpListener::bind(address).await.map_err(|source| ServeError::Bind { address, source })
+}
+
+/// Serves until the state's shutdown token is cancelled, then until open requests have been answered. Sockets and streams are told to end; wait
+/// for them with the state's `connections` tracker, and put a deadline around both.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn serve(listener: TcpListener, state: ApiState) -> Result<(), ServeError> {
+    let address = listener.local_addr()?;
+    check_address(address)?;
+    tracing::info!(%address, "serving GraphQL at http://{address}/graphql, playground at http://{address}/graphiql (development mode)");
+    let shutdown = state.shutdown.clone();
+    axum::serve(listener, router(state)).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_accepted() {
+        for fine in ["127.0.0.1:80", "127.9.9.9:0", "[::1]:8080", "[::ffff:127.0.0.1]:1"] {
+            assert!(check_address(fine.parse().unwrap()).is_ok(), "{fine}");
+        }
+        for bad in ["0.0.0.0:80", "[::]:80", "192.168.0.2:80", "8.8.8.8:1", "[::ffff:10.0.0.1]:1", "[fe80::1]:1"] {
+            let error = check_address(bad.parse().unwrap()).expect_err(bad);
+            assert!(error.to_string().contains("only a loopback address"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_address_is_not_bound() {
+        let error = bind("0.0.0.0:0".parse().unwrap()).await.unwrap_err();
+        assert!(matches!(error, ServeError::NotLoopback(_)));
+    }
+}

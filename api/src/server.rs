@@ -1,0 +1,124 @@
+//! What the composition root hands in, and what every request shares.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use lotline_commands::bus::CommandBus;
+use lotline_domain::id::{SiteId, TenantId};
+use lotline_domain::port::{BoxFuture, Clock, Ids, PersonalKeys};
+use lotline_domain::position::TopicKind;
+use lotline_projections::progress::Progress;
+use metrics_exporter_prometheus::PrometheusHandle;
+use sqlx::PgPool;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::config::Limits;
+use crate::schema::{self, LotlineSchema};
+use crate::transport::problem::Problem;
+
+/// Whether a part of the process that the API does not see can do its work: the writers, the projections' workers.
+pub trait Readiness: Send + Sync + 'static {
+    /// Nothing when ready, else a sentence that says what is missing.
+    fn check(&self) -> BoxFuture<'_, Result<(), String>>;
+}
+
+impl<F: Fn() -> Result<(), String> + Send + Sync + 'static> Readiness for F {
+    fn check(&self) -> BoxFuture<'_, Result<(), String>> {
+        let result = self();
+        Box::pin(async move { result })
+    }
+}
+
+/// Numbers of partitions of a tenant's topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partitions {
+    /// Of the ledger.
+    pub ledger: u32,
+    /// Of the signals topic.
+    pub signals: u32,
+}
+
+impl Partitions {
+    /// Of a topic.
+    pub fn of(self, topic: TopicKind) -> u32 {
+        match topic {
+            TopicKind::Ledger => self.ledger,
+            TopicKind::Signals => self.signals,
+        }
+    }
+}
+
+/// Everything that the API needs from outside.
+#[derive(Clone)]
+pub struct ApiState {
+    /// Whose data is served.
+    pub tenant: TenantId,
+    /// Its plants.
+    pub sites: Vec<SiteId>,
+    /// Partitions of its topics, fixed at their creation.
+    pub partitions: Partitions,
+    /// The way to the writers.
+    pub bus: CommandBus,
+    /// Where the read models are.
+    pub pool: PgPool,
+    /// How far the read models are.
+    pub progress: Progress,
+    /// Keys of personal data.
+    pub keys: Arc<dyn PersonalKeys>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Fresh ids.
+    pub ids: Arc<dyn Ids>,
+    /// What clients may ask.
+    pub limits: Limits,
+    /// Parts that `/health/ready` asks, by name, such as `writer`.
+    pub readiness: Vec<(&'static str, Arc<dyn Readiness>)>,
+    /// What `/metrics` shows.
+    pub metrics: PrometheusHandle,
+    /// Ends open sockets and streams.
+    pub shutdown: CancellationToken,
+    /// Waits for open sockets and streams. A client that does not read can hold it up: wait with a deadline.
+    pub connections: TaskTracker,
+}
+
+/// The running API.
+pub struct Server {
+    /// From outside.
+    pub state: ApiState,
+    /// The GraphQL schema.
+    pub schema: LotlineSchema,
+    open: Arc<Semaphore>,
+}
+
+/// An open WebSocket or event stream; counted until dropped.
+pub struct Connection {
+    _permit: OwnedSemaphorePermit,
+    _tracked: TaskTrackerToken,
+}
+
+impl Server {
+    /// Builds the schema for the limits in the state.
+    pub fn new(state: ApiState) -> Arc<Self> {
+        let schema = schema::build(&state.limits);
+        let open = Arc::new(Semaphore::new(state.limits.connections.min(Semaphore::MAX_PERMITS)));
+        Arc::new(Self { state, schema, open })
+    }
+
+    /// Counts a long-lived connection.
+    ///
+    /// # Errors
+    /// 503 when too many are open, or the server is stopping.
+    pub fn connect(&self) -> Result<Connection, Problem> {
+        if self.state.shutdown.is_cancelled() {
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "STOPPING", "the server is stopping"));
+        }
+        let permit = Arc::clone(&self.open).try_acquire_owned().map_err(|_| {
+            let message = format!("{} connections are open already; try again later", self.state.limits.connections);
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "TOO_MANY_CONNECTIONS", message)
+        })?;
+        Ok(Connection { _permit: permit, _tracked: self.state.connections.token() })
+    }
+}

@@ -1,0 +1,137 @@
+//! Who asks, and what ties the request to others.
+//!
+//! Development mode: the actor is whatever the header says. That is why the server refuses to listen beyond the loopback interface.
+
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use lotline_domain::id::{ActorId, CorrelationId};
+use lotline_domain::port::{Clock, Ids};
+use uuid::Uuid;
+
+use super::problem::Problem;
+
+/// Request header with the actor's id.
+pub const ACTOR: HeaderName = HeaderName::from_static("x-lotline-actor");
+/// Request and response header with the correlation id.
+pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+/// Response header that says how callers are identified.
+pub const MODE: HeaderName = HeaderName::from_static("x-lotline-mode");
+/// The value of [`MODE`].
+pub const DEVELOPMENT: &str = "development";
+/// The actor of requests that name none.
+const DEFAULT_ACTOR: &str = "dev";
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Opaque id.
+    pub actor: ActorId,
+    /// From the request, or fresh.
+    pub correlation_id: CorrelationId,
+    /// W3C Trace Context.
+    pub traceparent: Option<String>,
+}
+
+impl Caller {
+    /// Reads the headers.
+    ///
+    /// # Errors
+    /// 400 when the actor's id is malformed.
+    pub fn from_headers(headers: &HeaderMap, correlation_id: CorrelationId) -> Result<Self, Problem> {
+        let given = headers.get(ACTOR).map_or(Ok(DEFAULT_ACTOR), |value| value.to_str());
+        let actor = parse_actor(given.unwrap_or_default())?;
+        let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
+        let traceparent = traceparent.filter(|text| is_traceparent(text)).map(str::to_owned);
+        Ok(Self { actor, correlation_id, traceparent })
+    }
+}
+
+/// Reads an actor's id.
+///
+/// # Errors
+/// 400 that says the rule.
+pub fn parse_actor(text: &str) -> Result<ActorId, Problem> {
+    ActorId::new(text).map_err(|error| Problem::bad_request("INVALID_ACTOR", error.to_string()))
+}
+
+/// The request's correlation id when it is a UUID, else a fresh one.
+pub fn correlation_id(headers: &HeaderMap, clock: &dyn Clock, ids: &dyn Ids) -> CorrelationId {
+    let given = headers.get(CORRELATION_ID).and_then(|value| value.to_str().ok());
+    let given = given.and_then(|text| Uuid::parse_str(text).ok());
+    CorrelationId(given.unwrap_or_else(|| ids.uuid_v7(clock.now())))
+}
+
+/// Refuses requests that a page of another site has made a browser send: a foreign `Origin`, or a `Host` that is not this machine (a
+/// name that was rebound to it).
+///
+/// # Errors
+/// 403.
+pub fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
+    let refuse = |message: &str| Problem::new(StatusCode::FORBIDDEN, "FOREIGN_ORIGIN", message);
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("invalid"));
+    let host = text(header::HOST);
+    if host.is_some_and(|host| !is_loopback_name(host)) {
+        return Err(refuse("in development mode the Host must be localhost or a loopback address"));
+    }
+    let origin = text(header::ORIGIN).and_then(|origin| origin.split_once("://").map(|(_, authority)| authority));
+    if headers.contains_key(header::ORIGIN) && (origin.is_none() || origin != host) {
+        return Err(refuse("the Origin is another site's"));
+    }
+    Ok(())
+}
+
+fn is_loopback_name(authority: &str) -> bool {
+    let name = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.rsplit_once(':').map_or(authority, |(name, _)| name),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// W3C Trace Context section 3.2.2: `version-traceid-parentid-flags` in lower-case hex.
+fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let hex = |part: &str, len: usize| {
+        part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    let nonzero = |part: &str| part.bytes().any(|b| b != b'0');
+    matches!(parts.as_slice(), [version, trace, parent, flags]
+        if hex(version, 2) && *version != "ff" && hex(trace, 32) && nonzero(trace) && hex(parent, 16) && nonzero(parent) && hex(flags, 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(given: &[(&'static str, &'static str)]) -> HeaderMap {
+        given.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn callers_are_read_from_headers() {
+        let id = CorrelationId(Uuid::nil());
+        let caller = Caller::from_headers(&HeaderMap::new(), id).unwrap();
+        assert_eq!((caller.actor.as_str(), caller.traceparent), ("dev", None));
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let caller = Caller::from_headers(&headers(&[("x-lotline-actor", "ann"), ("traceparent", trace)]), id).unwrap();
+        assert_eq!((caller.actor.as_str(), caller.traceparent.as_deref()), ("ann", Some(trace)));
+        assert!(Caller::from_headers(&headers(&[("x-lotline-actor", "a b")]), id).is_err());
+        for bad in ["", "00-0-0-00", "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01"] {
+            assert!(!is_traceparent(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn foreign_origins_and_rebound_hosts_are_refused() {
+        for (given, fine) in [
+            (headers(&[]), true),
+            (headers(&[("host", "localhost:8080")]), true),
+            (headers(&[("host", "127.0.0.1:8080"), ("origin", "http://127.0.0.1:8080")]), true),
+            (headers(&[("host", "[::1]:8080"), ("origin", "http://[::1]:8080")]), true),
+            (headers(&[("host", "localhost:8080"), ("origin", "http://evil.example")]), false),
+            (headers(&[("host", "localhost:8080"), ("origin", "null")]), false),
+            (headers(&[("host", "evil.example:8080")]), false),
+        ] {
+            assert_eq!(check_origin(&given).is_ok(), fine, "{given:?}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! One operation from admission to answer, the same for every transport.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_graphql::parser::types::OperationType;
+use async_graphql::{ErrorExtensionValues, PathSegment, Request, Response, ServerError};
+use axum::http::StatusCode;
+use futures_util::StreamExt;
+use futures_util::stream::{BoxStream, once};
+use serde::Serialize;
+
+use super::caller::Caller;
+use crate::guard;
+use crate::schema::scope::Scope;
+use crate::server::Server;
+
+/// An admitted operation.
+pub struct Operation {
+    request: Request,
+    /// What it is.
+    pub kind: OperationType,
+}
+
+/// A response as it is written: without `data` when the request was refused before execution began.
+#[derive(Serialize)]
+struct Written<'a> {
+    #[serde(skip_serializing_if = "<[ServerError]>::is_empty")]
+    errors: &'a [ServerError],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a async_graphql::Value>,
+    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    extensions: &'a std::collections::BTreeMap<String, async_graphql::Value>,
+}
+
+/// Parses a request and checks it against the limits.
+///
+/// # Errors
+/// The answer that says what is wrong.
+pub fn admit(server: &Server, mut request: Request) -> Result<Operation, Box<Response>> {
+    let refuse = |error: ServerError| Box::new(Response::from_errors(vec![error]));
+    guard::admit(&mut request, &server.state.limits).map_err(refuse)?;
+    let name = request.operation_name.clone();
+    let document = request.parsed_query().map_err(refuse)?;
+    let kind = document.operations.iter().find_map(|(candidate, operation)| {
+        let chosen = name.as_deref().is_none_or(|name| candidate.is_some_and(|candidate| candidate.as_str() == name));
+        chosen.then_some(operation.node.ty)
+    });
+    // A name that no operation has is reported by the schema, whatever its kind.
+    Ok(Operation { request, kind: kind.unwrap_or(OperationType::Query) })
+}
+
+/// Runs a query or mutation within the time limit.
+pub async fn run(server: &Arc<Server>, operation: Operation, caller: Caller) -> Response {
+    let limit = server.state.limits.request_timeout();
+    let request = operation.request.data(Scope::new(Arc::clone(server), caller));
+    match tokio::time::timeout(limit, server.schema.execute(request)).await {
+        Ok(response) => response,
+        Err(_) => timed_out(limit),
+    }
+}
+
+/// Runs any operation; a query or mutation gives one response.
+pub fn stream(server: &Arc<Server>, operation: Operation, caller: Caller) -> BoxStream<'static, Response> {
+    if operation.kind == OperationType::Subscription {
+        let request = operation.request.data(Scope::new(Arc::clone(server), caller));
+        return server.schema.execute_stream(request);
+    }
+    let server = Arc::clone(server);
+    once(async move { run(&server, operation, caller).await }).boxed()
+}
+
+/// Whether nothing was executed: no error has a path into the data.
+pub fn is_request_error(response: &Response) -> bool {
+    let at_a_field = |error: &ServerError| error.path.iter().any(|part| matches!(part, PathSegment::Field(_)));
+    !response.errors.is_empty()
+        && response.data == async_graphql::Value::Null
+        && !response.errors.iter().any(at_a_field)
+}
+
+/// The status under `application/graphql-response+json`.
+pub fn status(response: &Response) -> StatusCode {
+    if has_code(response, "TIMEOUT") {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else if is_request_error(response) {
+        StatusCode::BAD_REQUEST
+    } else {
+        StatusCode::OK
+    }
+}
+
+/// The response as JSON.
+pub fn write(response: &Response) -> Vec<u8> {
+    let data = (!is_request_error(response)).then_some(&response.data);
+    let written = Written { errors: &response.errors, data, extensions: &response.extensions };
+    serde_json::to_vec(&written).expect("invariant: a response has string keys and finite numbers")
+}
+
+/// A request error with a code.
+pub fn error(code: &'static str, message: impl Into<String>) -> Response {
+    let mut extensions = ErrorExtensionValues::default();
+    extensions.set("code", code);
+    let mut error = ServerError::new(message, None);
+    error.extensions = Some(extensions);
+    Response::from_errors(vec![error])
+}
+
+fn timed_out(limit: Duration) -> Response {
+    let message = format!(
+        "the operation took longer than {} ms; a mutation may still be decided: send it again with the same idempotencyKey",
+        limit.as_millis()
+    );
+    error("TIMEOUT", message)
+}
+
+fn has_code(response: &Response, code: &str) -> bool {
+    response.errors.iter().any(|error| {
+        let given = error.extensions.as_ref().and_then(|extensions| extensions.get("code"));
+        matches!(given, Some(async_graphql::Value::String(given)) if given == code)
+    })
+}

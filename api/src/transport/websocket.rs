@@ -1,0 +1,35 @@
+//! GraphQL over WebSocket, subprotocol `graphql-transport-ws` (github.com/enisdenjo/graphql-ws, PROTOCOL.md).
+//!
+//! [`protocol`] is the protocol without a socket: messages in, actions out. [`session`] connects it to one.
+
+pub mod protocol;
+mod session;
+
+use std::sync::Arc;
+
+use axum::extract::WebSocketUpgrade;
+use axum::http::HeaderValue;
+use axum::response::Response;
+
+use super::caller::Caller;
+use super::problem::Problem;
+use crate::server::Server;
+
+/// The subprotocol's name.
+pub const SUBPROTOCOL: &str = "graphql-transport-ws";
+
+/// Takes over a socket.
+///
+/// # Errors
+/// 503 when too many connections are open.
+pub fn accept(server: &Arc<Server>, upgrade: WebSocketUpgrade, caller: Caller) -> Result<Response, Problem> {
+    let connection = server.connect()?;
+    let server = Arc::clone(server);
+    let size = server.state.limits.body_bytes;
+    let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(size).max_frame_size(size);
+    let spoken = upgrade.selected_protocol().is_some_and(|chosen: &HeaderValue| chosen == SUBPROTOCOL);
+    Ok(upgrade.on_upgrade(move |socket| async move {
+        session::run(server, socket, caller, spoken).await;
+        drop(connection);
+    }))
+}

@@ -1,0 +1,202 @@
+//! One socket: the protocol, its running operations, pings, and an orderly end.
+//!
+//! All operations of a socket are polled by the task that owns it and write in turn, so a client that reads slowly holds up its own
+//! operations and nobody else's; one that does not take a message in time is dropped.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use async_graphql::Response;
+use async_graphql::parser::types::OperationType;
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use futures_util::stream::{self, AbortHandle, BoxStream, SelectAll, StreamExt, abortable};
+use serde_json::Value;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use super::protocol::{Action, Close, Protocol};
+use crate::server::Server;
+use crate::transport::caller::{ACTOR, Caller, parse_actor};
+use crate::transport::{execute, params};
+
+/// What an operation gave.
+enum Outcome {
+    /// The first result; `true` for a subscription.
+    First(Response, bool),
+    Later(Response),
+    End,
+}
+
+type Outcomes = BoxStream<'static, (String, Outcome)>;
+
+struct Session {
+    server: Arc<Server>,
+    socket: WebSocket,
+    caller: Caller,
+    protocol: Protocol,
+    running: SelectAll<Outcomes>,
+    stops: HashMap<String, AbortHandle>,
+    /// Whether anything came since the last ping.
+    heard: bool,
+}
+
+/// Serves a socket to its end. `spoken`: whether the client offered the subprotocol.
+pub(super) async fn run(server: Arc<Server>, socket: WebSocket, caller: Caller, spoken: bool) {
+    let protocol = Protocol::new(server.state.limits.operations_per_socket);
+    let (running, stops) = (SelectAll::new(), HashMap::new());
+    let mut session = Session { server, socket, caller, protocol, running, stops, heard: true };
+    if !spoken {
+        return session.close(Close::new(4406, "Subprotocol not acceptable")).await;
+    }
+    if let ControlFlow::Break(Some(close)) = session.serve().await {
+        session.close(close).await;
+    }
+}
+
+/// Go on, or end: with a close frame, or without when the socket is of no use any more.
+type Step = ControlFlow<Option<Close>>;
+
+impl Session {
+    async fn serve(&mut self) -> Step {
+        let limits = &self.server.state.limits;
+        let init_deadline = Instant::now() + limits.connection_init_timeout();
+        let mut ping = interval(limits.ping_interval());
+        let shutdown = self.server.state.shutdown.clone();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Step::Break(Some(Close::new(1001, "The server is stopping"))),
+                () = tokio::time::sleep_until(init_deadline), if !self.protocol.is_introduced() => {
+                    return Step::Break(Some(Protocol::late()));
+                }
+                _ = ping.tick() => self.ping().await?,
+                message = self.socket.recv() => match message {
+                    Some(Ok(message)) => self.receive(message).await?,
+                    // The error's type belongs to a crate behind axum; its text is what can be told apart from here.
+                    Some(Err(error)) if error.to_string().contains("too long") => {
+                        return Step::Break(Some(Close::new(1009, "The message is too long")));
+                    }
+                    Some(Err(_)) | None => return Step::Break(None),
+                },
+                Some((id, outcome)) = self.running.next(), if !self.running.is_empty() => self.report(&id, outcome).await?,
+            }
+        }
+    }
+
+    async fn ping(&mut self) -> Step {
+        if !std::mem::replace(&mut self.heard, false) {
+            return Step::Break(Some(Close::new(1001, "No answer to ping")));
+        }
+        self.send(Message::Ping(axum::body::Bytes::new())).await
+    }
+
+    async fn receive(&mut self, message: Message) -> Step {
+        self.heard = true;
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Binary(_) => return Step::Break(Some(Close::new(4400, "Invalid message: binary"))),
+            Message::Ping(_) | Message::Pong(_) => return Step::Continue(()),
+            Message::Close(_) => return Step::Break(None),
+        };
+        match self.protocol.receive(text.as_str()) {
+            Action::Ignore => Step::Continue(()),
+            Action::Send(text) => self.send(Message::text(text)).await,
+            Action::Introduce(payload) => self.introduce(payload.get(ACTOR.as_str())).await,
+            Action::Start { id, payload } => self.start(id, payload).await,
+            Action::Stop(id) => {
+                if let Some(stop) = self.stops.remove(&id) {
+                    stop.abort();
+                }
+                Step::Continue(())
+            }
+            Action::Close(close) => Step::Break(Some(close)),
+        }
+    }
+
+    /// Browsers can't set headers on a socket, so the payload may name the actor under the header's name.
+    async fn introduce(&mut self, actor: Option<&Value>) -> Step {
+        if let Some(actor) = actor {
+            match parse_actor(actor.as_str().unwrap_or_default()) {
+                Ok(actor) => self.caller.actor = actor,
+                Err(problem) => return Step::Break(Some(Close::new(4403, format!("Forbidden: {}", problem.message)))),
+            }
+        }
+        let acknowledgement = self.protocol.acknowledge();
+        self.send(Message::text(acknowledgement)).await
+    }
+
+    async fn start(&mut self, id: String, payload: Value) -> Step {
+        let request = match params::from_value(payload) {
+            Ok(request) => request,
+            Err(problem) => return self.refuse(&id, &execute::error(problem.code, problem.message)).await,
+        };
+        let operation = match execute::admit(&self.server, request) {
+            Ok(operation) => operation,
+            Err(refusal) => return self.refuse(&id, &refusal).await,
+        };
+        let subscription = operation.kind == OperationType::Subscription;
+        let mut first = true;
+        let results = execute::stream(&self.server, operation, self.caller.clone()).map(move |response| {
+            if std::mem::take(&mut first) { Outcome::First(response, subscription) } else { Outcome::Later(response) }
+        });
+        let (results, stop) = abortable(results.chain(stream::iter([Outcome::End])));
+        self.stops.insert(id.clone(), stop);
+        self.running.push(results.map(move |outcome| (id.clone(), outcome)).boxed());
+        Step::Continue(())
+    }
+
+    async fn report(&mut self, id: &str, outcome: Outcome) -> Step {
+        match outcome {
+            Outcome::First(response, subscription) => {
+                // A subscription that could not begin is a request error too, though its error has a path.
+                let failed = response.is_err() && response.data == async_graphql::Value::Null;
+                if execute::is_request_error(&response) || (failed && subscription) {
+                    return self.refuse(id, &response).await;
+                }
+                self.send(Message::text(Protocol::next(id, &execute::write(&response)))).await
+            }
+            Outcome::Later(response) => self.send(Message::text(Protocol::next(id, &execute::write(&response)))).await,
+            Outcome::End => {
+                self.stops.remove(id);
+                let message = self.protocol.complete(id);
+                self.send(Message::text(message)).await
+            }
+        }
+    }
+
+    /// Ends an operation with an `error` message.
+    async fn refuse(&mut self, id: &str, response: &Response) -> Step {
+        if let Some(stop) = self.stops.remove(id) {
+            stop.abort();
+        }
+        let errors = serde_json::to_value(&response.errors).expect("invariant: errors are JSON");
+        let message = self.protocol.error(id, &errors);
+        self.send(Message::text(message)).await
+    }
+
+    async fn send(&mut self, message: Message) -> Step {
+        let limit = self.server.state.limits.send_timeout();
+        match tokio::time::timeout(limit, self.socket.send(message)).await {
+            Ok(Ok(())) => Step::Continue(()),
+            Ok(Err(_)) | Err(_) => Step::Break(None),
+        }
+    }
+
+    /// Sends a close frame and waits a moment for the client's, so that the frame is not lost with the connection.
+    async fn close(&mut self, close: Close) {
+        self.running.clear();
+        let frame = CloseFrame { code: close.code, reason: close.reason.into() };
+        if self.send(Message::Close(Some(frame))).await.is_break() {
+            return;
+        }
+        let limit = self.server.state.limits.connection_init_timeout();
+        let drained = tokio::time::timeout(limit, async { while let Some(Ok(_)) = self.socket.recv().await {} });
+        // Either the client has closed or it is not going to.
+        drained.await.ok();
+    }
+}
+
+fn interval(period: std::time::Duration) -> Interval {
+    let mut interval = tokio::time::interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}

@@ -1,0 +1,113 @@
+//! Configuration in layers: defaults, then a TOML file, then the environment. One struct per section; unknown keys are refused.
+//!
+//! Environment variables are `LOTLINE_<SECTION>__<KEY>`, such as `LOTLINE_POSTGRES__URL`. `lotline config` prints the result.
+
+mod api;
+mod collector;
+mod kafka;
+mod ledger;
+mod postgres;
+mod telemetry;
+mod tenant;
+
+use std::path::Path;
+
+use anyhow::Context;
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+pub use api::ApiSection;
+pub use collector::CollectorSection;
+pub use kafka::KafkaSection;
+pub use ledger::{LedgerSection, LogKind};
+pub use postgres::PostgresSection;
+pub use telemetry::{LogFormat, TelemetrySection};
+pub use tenant::TenantSection;
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Whose plants these are.
+    pub tenant: TenantSection,
+    /// The event log.
+    pub log: LedgerSection,
+    /// The database of read models, and of the embedded log.
+    pub postgres: PostgresSection,
+    /// Apache Kafka, when `log.kind = "kafka"`.
+    pub kafka: KafkaSection,
+    /// The HTTP server.
+    pub api: ApiSection,
+    /// Machines to read.
+    pub collector: CollectorSection,
+    /// Logs.
+    pub telemetry: TelemetrySection,
+}
+
+impl Config {
+    /// Reads all layers. Without `file`, `lotline.toml` in the working directory is used when it is there.
+    ///
+    /// # Errors
+    /// A file that can't be read, a key that is not known, a value that does not fit; the message names the key and its layer.
+    pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
+        let mut layers = Figment::from(Serialized::defaults(Self::default()));
+        layers = match file {
+            Some(path) => {
+                anyhow::ensure!(path.is_file(), "the configuration file {} does not exist", path.display());
+                layers.merge(Toml::file_exact(path))
+            }
+            None => layers.merge(Toml::file("lotline.toml")),
+        };
+        let config: Self =
+            layers.merge(Env::prefixed("LOTLINE_").split("__")).extract().context("the configuration can't be used")?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.tenant.sites.is_empty(), "tenant.sites is empty: name at least one plant");
+        anyhow::ensure!((1..=256).contains(&self.log.partitions), "log.partitions must be between 1 and 256");
+        anyhow::ensure!(self.postgres.max_connections >= 8, "postgres.max_connections must be at least 8");
+        Ok(())
+    }
+
+    /// Name of the tenant's ledger topic.
+    pub fn ledger_topic(&self) -> String {
+        format!("lotline.{}.ledger.v1", self.tenant.id)
+    }
+
+    /// Name of the tenant's signals topic.
+    pub fn signals_topic(&self) -> String {
+        format!("lotline.{}.signals.v1", self.tenant.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, Box<figment::Error>> {
+        Figment::from(Serialized::defaults(Config::default())).merge(Toml::string(text)).extract().map_err(Box::new)
+    }
+
+    #[test]
+    fn defaults_fit_together() {
+        let config = load("").unwrap();
+        config.check().unwrap();
+        assert_eq!(config.log.kind, LogKind::Postgres);
+        assert_eq!(config.ledger_topic(), "lotline.dairy.ledger.v1");
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name() {
+        let error = load("[postgres]\nurll = \"x\"\n").unwrap_err().to_string();
+        assert!(error.contains("urll"), "{error}");
+    }
+
+    #[test]
+    fn security_options_pass_through() {
+        let config = load("[kafka.client]\n\"security.protocol\" = \"SASL_SSL\"\n").unwrap();
+        assert_eq!(config.kafka.client["security.protocol"], "SASL_SSL");
+    }
+}

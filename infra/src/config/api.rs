@@ -1,0 +1,22 @@
+//! Section `[api]`.
+
+use std::net::SocketAddr;
+
+use lotline_api::config::Limits;
+use serde::{Deserialize, Serialize};
+
+/// The HTTP server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiSection {
+    /// Address and port. Only loopback until access control has landed.
+    pub bind: SocketAddr,
+    /// What a client may ask for.
+    pub limits: Limits,
+}
+
+impl Default for ApiSection {
+    fn default() -> Self {
+        Self { bind: SocketAddr::from(([127, 0, 0, 1], 8080)), limits: Limits::default() }
+    }
+}

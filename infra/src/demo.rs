@@ -1,0 +1,78 @@
+//! `lotline demo`: the server with a small dairy. Its pasteuriser speaks real Modbus TCP, its operators use the API over HTTP.
+//!
+//! Nothing here knows the inside of the server: the plant is a device like any other, the operators are clients like any other.
+
+mod mutation;
+pub mod operators;
+pub mod plant;
+pub mod story;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use lotline_adapters::clock::{RandomIds, SystemClock};
+use lotline_adapters::collector::config::DeviceConfig;
+use lotline_domain::id::DeviceId;
+use lotline_domain::port::Clock;
+use tokio_util::sync::CancellationToken;
+
+use self::operators::Operators;
+use self::plant::{Plant, registers};
+use self::story::Story;
+use crate::cli::{DemoArgs, Role};
+use crate::config::Config;
+use crate::serve;
+
+const POLL_INTERVAL_MS: u64 = 200;
+/// How long everything may take to stop.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Runs until a signal or a failure, or, when asked to, until the last batch is played.
+///
+/// # Errors
+/// What kept it from starting, or the failure that ended it.
+pub async fn run(mut config: Config, arguments: &DemoArgs) -> anyhow::Result<()> {
+    let plant = Plant::bind(arguments.seed).await.context("the demo's plant can't listen on 127.0.0.1")?;
+    let device = DeviceId::new(registers::DEVICE).context("the demo's device has a bad id")?;
+    config.collector.devices.retain(|configured| configured.id != device);
+    let address = plant.address();
+    let device = DeviceConfig::new(device, address.ip().to_string(), address.port());
+    config.collector.devices.push(DeviceConfig { poll_interval_ms: POLL_INTERVAL_MS, ..device });
+
+    let mut running = serve::start(&config, &Role::ALL).await?;
+    let url = running.url.clone().context("the server has no API for the demo's operators")?;
+    tracing::info!(plant = %address, "a pasteuriser speaks Modbus TCP; open {url}/graphiql");
+    let token = running.lifecycle.token();
+    running.lifecycle.spawn("the demo's plant", plant.run(token.clone()));
+    let operators = Operators {
+        url,
+        site: config.collector.site.clone().unwrap_or_else(|| config.tenant.sites[0].clone()),
+        pace: Duration::from_millis(arguments.pace_ms),
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(RandomIds::default()),
+    };
+    running.lifecycle.spawn("the demo's operators", work(operators, arguments.clone(), token));
+    running.lifecycle.run(SHUTDOWN_DEADLINE).await
+}
+
+async fn work(operators: Operators, arguments: DemoArgs, stop: CancellationToken) -> anyhow::Result<()> {
+    let now = SystemClock.now().to_utc();
+    let story = Story::new(arguments.seed, now.format("%m%d-%H%M%S").to_string(), now.date_naive());
+    match stop.run_until_cancelled(operators.declare(&registers::signals())).await {
+        Some(declared) => declared?,
+        None => return Ok(()),
+    }
+    let batches = arguments.batches.unwrap_or(u64::MAX);
+    let tally = operators.play(story.batches(batches), &stop).await?;
+    tracing::info!(
+        accepted = tally.accepted,
+        refused = tally.refused,
+        surprises = tally.surprises,
+        "the operators have gone home"
+    );
+    if !arguments.exit {
+        stop.cancelled().await;
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! Tasks that live and die together.
+//!
+//! The first task that fails, or a signal from outside, begins the end: everybody is asked to stop, and what has not stopped by
+//! the deadline is left behind with a word about it. Nothing acknowledged is lost by that; it is in the log.
+
+use std::future::Future;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Runs the tasks of one process.
+pub struct Lifecycle {
+    cancel: CancellationToken,
+    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+}
+
+impl Lifecycle {
+    /// No task yet.
+    pub fn new() -> Self {
+        Self { cancel: CancellationToken::new(), tasks: JoinSet::new() }
+    }
+
+    /// What every task selects on.
+    pub fn token(&self) -> CancellationToken {
+        self.cancel.clone()
+    }
+
+    /// Adds a task. Its end before the shutdown, even without an error, ends the process.
+    pub fn spawn<E: Into<anyhow::Error>>(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        self.tasks.spawn(async move { (name, task.await.map_err(Into::into)) });
+    }
+
+    /// Waits for a signal or the first task to end, then for the rest within the deadline.
+    ///
+    /// # Errors
+    /// The error of the task that ended first, or of one that failed while stopping.
+    pub async fn run(mut self, deadline: Duration) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be watched")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be watched")?;
+        let mut result = tokio::select! {
+            _ = terminate.recv() => { tracing::info!("SIGTERM received; stopping"); Ok(()) }
+            _ = interrupt.recv() => { tracing::info!("interrupted; stopping"); Ok(()) }
+            () = self.cancel.cancelled() => Ok(()),
+            Some(ended) = self.tasks.join_next() => match ended {
+                Ok((name, Ok(()))) => { tracing::info!(task = name, "a task has ended; stopping"); Ok(()) }
+                Ok((name, Err(error))) => Err(error.context(format!("{name} failed"))),
+                Err(panic) => Err(anyhow::Error::new(panic).context("a task panicked")),
+            },
+        };
+        self.cancel.cancel();
+        let drained = tokio::time::timeout(deadline, async {
+            while let Some(ended) = self.tasks.join_next().await {
+                let failed = match ended {
+                    Ok((_, Ok(()))) => continue,
+                    Ok((name, Err(error))) => error.context(format!("{name} failed while stopping")),
+                    Err(panic) => anyhow::Error::new(panic).context("a task panicked while stopping"),
+                };
+                if result.is_ok() {
+                    result = Err(failed);
+                } else {
+                    tracing::error!(error = format!("{failed:#}"), "another task failed while stopping");
+                }
+            }
+        });
+        if drained.await.is_err() {
+            let left = self.tasks.len();
+            tracing::warn!(tasks = left, "some tasks did not stop within {} s and are left behind", deadline.as_secs());
+            self.tasks.abort_all();
+        }
+        result
+    }
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,98 @@
+//! Opens the database and the logs that the configuration names.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use lotline_adapters::log::kafka::{KafkaLog, KafkaOptions};
+use lotline_adapters::log::postgres::{self, PostgresLog};
+use lotline_domain::port::{EventLog, SignalLog};
+use lotline_domain::position::TopicKind;
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::config::{Config, LogKind};
+
+/// The tenant's two logs.
+#[derive(Clone)]
+pub struct Logs {
+    /// Decided events.
+    pub ledger: Arc<dyn EventLog>,
+    /// Signal batches.
+    pub signals: Arc<dyn SignalLog>,
+}
+
+/// The database, connected as its owner for read models and as the restricted role for the embedded log.
+#[derive(Clone)]
+pub struct Databases {
+    /// Read models, migrations.
+    pub owner: PgPool,
+    /// The embedded log, snapshots and personal keys.
+    pub app: PgPool,
+}
+
+/// Connects and brings all schemas to this version.
+///
+/// # Errors
+/// When PostgreSQL can't be reached or a migration fails; the message says which.
+pub async fn databases(config: &Config) -> anyhow::Result<Databases> {
+    let options: PgConnectOptions = config
+        .postgres
+        .url
+        .parse()
+        .context("postgres.url is no PostgreSQL URL (postgres://user@host:port/database)")?;
+    let owner = PgPoolOptions::new()
+        .max_connections(config.postgres.max_connections)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_with(options.clone())
+        .await
+        .with_context(|| format!("PostgreSQL at {} can't be reached", place(&options)))?;
+    postgres::migrate(&owner).await.context("the schema of the embedded log can't be brought to this version")?;
+    lotline_projections::migrate(&owner)
+        .await
+        .context("the schema of the read models can't be brought to this version")?;
+    let app = postgres::connect(options, config.postgres.max_connections).await?;
+    Ok(Databases { owner, app })
+}
+
+/// Opens the configured logs, creating topics that are missing.
+///
+/// # Errors
+/// When the log can't be reached or was created with other partition counts.
+pub async fn logs(config: &Config, databases: &Databases) -> anyhow::Result<Logs> {
+    open(config, config.log.kind, databases).await
+}
+
+/// Opens the logs of a kind, whatever is configured.
+///
+/// # Errors
+/// As [`logs`].
+pub async fn open(config: &Config, kind: LogKind, databases: &Databases) -> anyhow::Result<Logs> {
+    let (ledger, signals) = (config.ledger_topic(), config.signals_topic());
+    Ok(match kind {
+        LogKind::Postgres => Logs {
+            ledger: Arc::new(PostgresLog::open(&databases.app, &ledger, config.log.partitions).await?),
+            signals: Arc::new(PostgresLog::open(&databases.app, &signals, config.log.signal_partitions).await?),
+        },
+        LogKind::Kafka => Logs {
+            ledger: kafka(config, ledger, config.log.partitions, TopicKind::Ledger).await?,
+            signals: kafka(config, signals, config.log.signal_partitions, TopicKind::Signals).await?,
+        },
+    })
+}
+
+async fn kafka(config: &Config, topic: String, partitions: u32, kind: TopicKind) -> anyhow::Result<Arc<KafkaLog>> {
+    let options = KafkaOptions {
+        replication: config.kafka.replication,
+        flush_each_batch: config.kafka.flush_each_batch,
+        client: config.kafka.client.clone(),
+        ..KafkaOptions::new(config.kafka.brokers.clone(), topic, partitions)
+    };
+    let log = KafkaLog::open(options, kind).await;
+    log.map(Arc::new).with_context(|| format!("the log in Kafka at {} can't be opened", config.kafka.brokers))
+}
+
+/// Host, port and database, without the password.
+fn place(options: &PgConnectOptions) -> String {
+    format!("{}:{}/{}", options.get_host(), options.get_port(), options.get_database().unwrap_or_default())
+}

@@ -1,0 +1,27 @@
+//! `make bench`: prints one line `RESULT <name> <value> <unit> <ratio>` per figure and keeps them in `results/`.
+
+use clap::Parser;
+use lotline_adapters::clock::SystemClock;
+use lotline_domain::port::Clock;
+use lotline_tests::bench::report::Report;
+use lotline_tests::bench::{api, ledger, projection};
+
+/// Measures Lotline against raw probes in the same run.
+#[derive(Parser)]
+struct Arguments {
+    /// Only figures whose names begin with this.
+    #[arg(long, default_value = "")]
+    only: String,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let mut report = Report::new(&arguments.only, SystemClock.now());
+    ledger::run(&mut report).await?;
+    api::run(&mut report).await?;
+    projection::run(&mut report).await?;
+    let file = report.save()?;
+    report.note(&format!("kept in {}", file.display()));
+    Ok(())
+}

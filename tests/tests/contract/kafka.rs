@@ -1,0 +1,234 @@
+//! What Kafka alone can be asked: open and aborted transactions, markers, settings, threads.
+
+use std::time::Duration;
+
+use lotline_adapters::log::kafka::KafkaLog;
+use lotline_domain::port::{AppendError, EventLog, LogError};
+use lotline_domain::position::TopicKind;
+use lotline_tests::contract::subject::Kafka;
+use lotline_tests::contract::{DEADLINE, Subject, ledger, plain, plain_batch, read_all, read_until, values};
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::KafkaResult;
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+/// A producer that the test pauses, kills or aborts as it likes. Blocking calls are made where they hold up nobody else.
+#[derive(Clone)]
+struct Stranger {
+    producer: FutureProducer,
+    topic: String,
+}
+
+impl Stranger {
+    async fn transactional(subject: &Kafka, id: &str) -> Self {
+        let mut config = subject.stranger();
+        let producer: FutureProducer = config.set("transactional.id", id).set("linger.ms", "0").create().unwrap();
+        let stranger = Self { producer, topic: subject.topic().to_owned() };
+        stranger.blocking(|producer| producer.init_transactions(DEADLINE)).await.unwrap();
+        stranger
+    }
+
+    /// Begins a transaction and returns when the record is written, though not committed.
+    async fn begin(&self, value: &str) -> i64 {
+        self.producer.begin_transaction().unwrap();
+        let message = FutureRecord::to(&self.topic).partition(0).key("north").payload(value);
+        self.producer.send_result(message).map_err(|(error, _)| error).unwrap().await.unwrap().unwrap().offset
+    }
+
+    async fn abort(&self) {
+        self.blocking(|producer| producer.abort_transaction(DEADLINE)).await.unwrap();
+    }
+
+    async fn commit(&self) -> KafkaResult<()> {
+        self.blocking(|producer| producer.commit_transaction(DEADLINE)).await
+    }
+
+    async fn blocking<T: Send + 'static>(&self, call: impl FnOnce(&FutureProducer) -> T + Send + 'static) -> T {
+        let producer = self.producer.clone();
+        tokio::task::spawn_blocking(move || call(&producer)).await.unwrap()
+    }
+}
+
+/// Aborted records between committed ones, and at the very end: readers see none of them and still arrive.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn aborted_records_are_never_seen() {
+    let subject = Kafka::new();
+    let log = ledger(&subject, 1).await;
+    let stranger = Stranger::transactional(&subject, subject.topic()).await;
+    let mut writer = log.writer(0).await.unwrap();
+    let mut tail = log.reader(0, 0).await.unwrap();
+    let mut last_aborted = 0;
+    for round in 0..3 {
+        writer.append(plain_batch(&round.to_string(), 2)).await.unwrap();
+        last_aborted = stranger.begin("aborted").await;
+        stranger.abort().await;
+    }
+    let end = log.end(0).await.unwrap();
+    assert!(end > last_aborted, "the end lies behind aborted records: {end}");
+    let expected = ["0-0", "0-1", "1-0", "1-1", "2-0", "2-1"];
+    assert_eq!(values(&read_until(tail.as_mut(), end).await), expected);
+    let records = read_all(log.as_ref(), 0).await;
+    assert_eq!(values(&records), expected);
+    assert!(records[5].offset - records[0].offset > 5, "markers and aborted records left gaps");
+}
+
+/// While a transaction is open, what it has written is not seen, and neither is what others commit behind it. The end waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_waits_for_an_open_transaction() {
+    let subject = Kafka::new();
+    let log = ledger(&subject, 1).await;
+    let mut writer = log.writer(0).await.unwrap();
+    writer.append(vec![plain("first")]).await.unwrap();
+    let stranger = Stranger::transactional(&subject, subject.topic()).await;
+    stranger.begin("open").await;
+    let acknowledged = writer.append(vec![plain("behind")]).await.unwrap();
+    let mut end = log.end(0);
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut end).await.is_err(), "the end is not known yet");
+    let mut tail = log.reader(0, 0).await.unwrap();
+    assert_eq!(values(&tail.read(10, DEADLINE).await.unwrap().records), ["first"]);
+    stranger.commit().await.unwrap();
+    let end = end.await.unwrap();
+    assert!(end > acknowledged);
+    assert_eq!(values(&read_until(tail.as_mut(), end).await), ["open", "behind"]);
+}
+
+/// A predecessor that pauses within its transaction: the takeover aborts it, and it can't commit when it resumes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_takeover_aborts_what_a_paused_writer_had_in_flight() {
+    let subject = Kafka::new();
+    let log = ledger(&subject, 1).await;
+    // What Lotline's own writer would be, stopped between its record and its commit.
+    let paused = Stranger::transactional(&subject, &format!("{}-0", subject.topic())).await;
+    paused.begin("in flight").await;
+    let mut writer = log.writer(0).await.unwrap();
+    assert!(read_all(log.as_ref(), 0).await.is_empty());
+    writer.append(vec![plain("successor")]).await.unwrap();
+    paused.commit().await.expect_err("the paused writer is fenced");
+    assert_eq!(values(&read_all(log.as_ref(), 0).await), ["successor"]);
+}
+
+/// The caller goes away after its batch went out. The thread finishes the transaction, so the log has all of it, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abandoned_append_is_resolved_from_the_log() {
+    let subject = Kafka::new();
+    let log = ledger(&subject, 1).await;
+    let mut writer = log.writer(0).await.unwrap();
+    let mut tail = log.reader(0, 0).await.unwrap();
+    let mut append = writer.append(plain_batch("left", 50));
+    assert!(futures_util::poll!(&mut append).is_pending());
+    drop(append);
+    let seen = tail.read(1, DEADLINE).await.unwrap();
+    assert_eq!(values(&seen.records), ["left-0"]);
+    let again = writer.append(vec![plain("more")]).await;
+    assert!(matches!(again, Err(AppendError::Unknown(_))), "{again:?}");
+    let mut successor = log.writer(0).await.unwrap();
+    assert_eq!(read_all(log.as_ref(), 0).await.len(), 50);
+    successor.append(vec![plain("more")]).await.unwrap();
+    assert_eq!(read_all(log.as_ref(), 0).await.len(), 51);
+}
+
+/// What the broker has deleted is not silently skipped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_before_the_start_is_refused() {
+    let subject = Kafka::new();
+    let log = ledger(&subject, 1).await;
+    log.writer(0).await.unwrap().append(plain_batch("a", 5)).await.unwrap();
+    let admin: AdminClient<DefaultClientContext> = subject.stranger().create().unwrap();
+    let mut before = TopicPartitionList::new();
+    before.add_partition_offset(subject.topic(), 0, Offset::Offset(3)).unwrap();
+    admin.delete_records(&before, &AdminOptions::new()).await.unwrap();
+    let refused = log.reader(0, 0).await.map(|_| ());
+    assert!(matches!(refused, Err(LogError::OffsetOutOfRange { offset: 0, .. })), "{refused:?}");
+    let mut reader = log.reader(0, 3).await.unwrap();
+    assert_eq!(values(&reader.read(10, DEADLINE).await.unwrap().records), ["a-3", "a-4"]);
+}
+
+/// A ledger is kept forever and never compacted, whatever the broker's defaults.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_is_kept_forever() {
+    let subject = Kafka::new();
+    let mut options = subject.options(2);
+    options.flush_each_batch = true;
+    KafkaLog::open(options, TopicKind::Ledger).await.unwrap();
+    let admin: AdminClient<DefaultClientContext> = subject.stranger().create().unwrap();
+    let topic = ResourceSpecifier::Topic(subject.topic());
+    let found = admin.describe_configs([&topic], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+    for (name, expected) in [
+        ("cleanup.policy", "delete"),
+        ("retention.ms", "-1"),
+        ("retention.bytes", "-1"),
+        ("flush.messages", "1"),
+        ("unclean.leader.election.enable", "false"),
+    ] {
+        assert_eq!(found.get(name).and_then(|entry| entry.value.as_deref()), Some(expected), "{name}");
+    }
+}
+
+/// Operators pass any option of librdkafka through; one that it does not know is an error, one that the log rests on is overruled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn client_options_pass_through() {
+    let subject = Kafka::new();
+    let mut options = subject.options(1);
+    options.client.insert("compression.type".to_owned(), "lz4".to_owned());
+    options.client.insert("acks".to_owned(), "0".to_owned());
+    options.client.insert("isolation.level".to_owned(), "read_uncommitted".to_owned());
+    let log = KafkaLog::open(options.clone(), TopicKind::Ledger).await.unwrap();
+    log.writer(0).await.unwrap().append(vec![plain("x".repeat(10_000))]).await.unwrap();
+    assert_eq!(read_all(&log, 0).await.len(), 1);
+    options.client.insert("no.such.option".to_owned(), "1".to_owned());
+    let refused = KafkaLog::open(options, TopicKind::Ledger).await.map(|_| ());
+    assert!(matches!(refused, Err(LogError::Broken { .. })), "{refused:?}");
+}
+
+/// Dropped handles take their threads with them, without holding up who drops them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dropping_ends_the_threads() {
+    // No other test has a partition 6, whose number is in the names of the threads.
+    let subject = Kafka::new();
+    let log = ledger(&subject, 7).await;
+    let mut writer = log.writer(6).await.unwrap();
+    writer.append(vec![plain("a")]).await.unwrap();
+    let mut reader = log.reader(6, 0).await.unwrap();
+    assert_eq!(reader.read(1, DEADLINE).await.unwrap().records.len(), 1);
+    assert_eq!(threads(), ["log-reader-6", "log-writer-6"]);
+    let begin = std::time::Instant::now();
+    drop((writer, reader, log));
+    assert!(begin.elapsed() < Duration::from_millis(100), "dropping took {:?}", begin.elapsed());
+    while !threads().is_empty() {
+        assert!(begin.elapsed() < DEADLINE, "threads go on: {:?}", threads());
+        tokio::task::yield_now().await;
+    }
+    assert!(begin.elapsed() < Duration::from_secs(5), "ending took {:?}", begin.elapsed());
+}
+
+fn threads() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    let mut names: Vec<_> = names.map(|name| name.trim().to_owned()).collect();
+    names.retain(|name| name.starts_with("log-") && name.ends_with("-6"));
+    names.sort();
+    names
+}
+
+/// Brokers that are not there are an error within the deadline, not a hang.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn absent_brokers_are_an_error() {
+    let subject = Kafka::new();
+    let mut options = subject.options(1);
+    options.brokers = "127.0.0.1:1".to_owned();
+    let opening = tokio::time::timeout(DEADLINE, KafkaLog::open(options, TopicKind::Ledger)).await;
+    assert!(matches!(opening.unwrap().map(|_| ()), Err(LogError::Broken { .. })));
+}
+
+/// A stranger's plain producer needs no transaction; its record is seen, in its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plain_producer_is_seen() {
+    let subject = Kafka::new();
+    let log = ledger(&subject, 1).await;
+    let mut writer = log.writer(0).await.unwrap();
+    writer.append(vec![plain("mine")]).await.unwrap();
+    subject.append_foreign(0, plain("stranger")).await;
+    writer.append(vec![plain("mine again")]).await.unwrap();
+    assert_eq!(values(&read_all(log.as_ref(), 0).await), ["mine", "stranger", "mine again"]);
+}

@@ -1,0 +1,133 @@
+//! kill -9 of the server under load: nothing acknowledged is lost, nothing is doubled, and the read models still equal the log.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use lotline_tests::client::{Client, decision, key, lot};
+use lotline_tests::server::{Log, Server};
+use serde_json::{Value, json};
+use tokio::sync::RwLock;
+use tokio::task::JoinSet;
+
+use crate::site::{Plant, SITE};
+
+const OPERATORS: usize = 16;
+const KILLS: usize = 3;
+const PATIENCE: Duration = Duration::from_secs(90);
+
+#[tokio::test]
+async fn killed_under_load_on_the_embedded_log() {
+    survives(Log::Postgres).await;
+}
+
+#[tokio::test]
+async fn killed_under_load_on_kafka() {
+    survives(Log::Kafka).await;
+}
+
+/// What an operator was told.
+struct Told {
+    actor: String,
+    command: String,
+    accepted: bool,
+}
+
+async fn survives(log: Log) {
+    let plant = Plant::new("crash", log).await;
+    let mut server = plant.serve().await;
+    let url = Arc::new(RwLock::new(server.url.clone()));
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut operators = JoinSet::new();
+    for number in 0..OPERATORS {
+        operators.spawn(work(number, Arc::clone(&url), Arc::clone(&stop)));
+    }
+    for kill in 0..KILLS {
+        // The moment differs from kill to kill and hits the writer in whatever it is doing.
+        tokio::time::sleep(Duration::from_millis(700 + 333 * kill as u64)).await;
+        server.kill();
+        server = Server::start(&plant.settings, &["serve"]).await;
+        *url.write().await = server.url.clone();
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut told = Vec::new();
+    while let Some(ended) = operators.join_next().await {
+        told.extend(ended.unwrap());
+    }
+    assert!(told.len() > OPERATORS * 5, "the load was real: {} answers", told.len());
+
+    let client = Client::new(&server.url, "judge");
+    let oracle = plant.assert_tables_equal_the_log(&client).await;
+    for Told { actor, command, accepted } in &told {
+        let decisions = oracle.commands.get(&format!("{actor}/{command}")).copied().unwrap_or(0);
+        assert_eq!(
+            decisions, 1,
+            "command {command} of {actor} (accepted: {accepted}) stands {decisions} times in the log"
+        );
+    }
+    assert!(oracle.commands.values().all(|count| *count == 1), "a command was decided twice");
+}
+
+/// Registers lots, mixes them and judges them, until told to stop; insists on an answer to each command.
+async fn work(number: usize, url: Arc<RwLock<String>>, stop: Arc<AtomicBool>) -> Vec<Told> {
+    let actor = format!("operator-{number}");
+    let mut told = Vec::new();
+    let mut round = 0;
+    while !stop.load(Ordering::Relaxed) {
+        round += 1;
+        let raw = format!("R-{number}-{round}");
+        let steps = [
+            ("registerLot", lot(SITE, &raw, "100", &[])),
+            ("registerLot", lot(SITE, &format!("X-{number}-{round}"), "10", &[(&raw, "10.25")])),
+            ("recordQcDecision", decision(SITE, &raw, if round % 3 == 0 { "HOLD" } else { "PASS" })),
+            // Sometimes refused, sometimes not: both are facts.
+            ("registerLot", lot(SITE, &format!("Y-{number}-{round}"), "10", &[(&raw, "5")])),
+        ];
+        for (name, input) in steps {
+            told.push(insist(&actor, &url, name, &input).await);
+        }
+    }
+    told
+}
+
+async fn insist(actor: &str, url: &RwLock<String>, name: &str, input: &Value) -> Told {
+    let until = std::time::Instant::now() + PATIENCE;
+    loop {
+        let client = Client::new(&url.read().await.clone(), actor);
+        if let Ok(payload) = client.try_mutate(name, "", input).await
+            && payload.get("errors").is_none()
+        {
+            let accepted = payload["userErrors"] == json!([]);
+            return Told {
+                actor: actor.to_owned(),
+                command: input["idempotencyKey"].as_str().unwrap().to_owned(),
+                accepted,
+            };
+        }
+        assert!(std::time::Instant::now() < until, "{actor} got no answer to {name} within {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+}
+
+/// A retry over a restart gives the first answer.
+#[tokio::test]
+async fn a_retry_after_a_crash_gets_the_first_answer() {
+    let plant = Plant::new("retry", Log::Postgres).await;
+    let mut server = plant.serve().await;
+    let input = lot(SITE, "L-1", "5", &[]);
+    let first = Client::new(&server.url, "ann").mutate("registerLot", "lotId", &input).await;
+    server.kill();
+    let server = plant.serve().await;
+    let ann = Client::new(&server.url, "ann");
+    let second = ann.mutate("registerLot", "lotId", &input).await;
+    assert_eq!(
+        (&second["lotId"], &second["version"], &second["replayed"]),
+        (&first["lotId"], &first["version"], &json!(true))
+    );
+    let mut other = input.clone();
+    other["code"] = json!("L-2");
+    assert_eq!(ann.refused("registerLot", &other).await, "IDEMPOTENCY_KEY_REUSED");
+    other["idempotencyKey"] = json!(key());
+    ann.mutate("registerLot", "", &other).await;
+}

@@ -1,0 +1,108 @@
+//! A plant of its own for each test: database, tenant, folder.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lotline_adapters::log::kafka::{KafkaLog, KafkaOptions};
+use lotline_adapters::log::postgres::{self, PostgresLog};
+use lotline_domain::port::LogRead;
+use lotline_domain::position::TopicKind;
+use lotline_tests::client::Client;
+use lotline_tests::oracle::{self, Oracle};
+use lotline_tests::server::{Log, Server, Settings};
+use lotline_tests::stack::{self, Database};
+use serde_json::json;
+
+/// The site that every test works in.
+pub(crate) const SITE: &str = "north";
+/// Partitions that a server makes by default.
+const PARTITIONS: u32 = 4;
+
+pub(crate) struct Plant {
+    pub(crate) settings: Settings,
+    pub(crate) database: Database,
+}
+
+impl Plant {
+    pub(crate) async fn new(name: &str, log: Log) -> Self {
+        let database = stack::database(name).await;
+        let tenant = stack::unique(name);
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(&tenant);
+        std::fs::create_dir_all(&folder).unwrap();
+        let brokers = (log == Log::Kafka).then(stack::kafka_brokers);
+        let settings =
+            Settings { tenant, log, database: database.url.clone(), brokers, folder, environment: Vec::new() };
+        Self { settings, database }
+    }
+
+    pub(crate) async fn serve(&self) -> Server {
+        Server::start(&self.settings, &["serve"]).await
+    }
+
+    /// The ledger, opened beside the server.
+    pub(crate) async fn ledger(&self) -> Arc<dyn LogRead> {
+        let topic = format!("lotline.{}.ledger.v1", self.settings.tenant);
+        match self.settings.log {
+            Log::Postgres => {
+                let pool = postgres::connect(self.database.url.parse().unwrap(), 4).await.unwrap();
+                Arc::new(PostgresLog::open(&pool, &topic, PARTITIONS).await.unwrap())
+            }
+            Log::Kafka => {
+                let options = KafkaOptions::new(stack::kafka_brokers(), topic, PARTITIONS);
+                Arc::new(KafkaLog::open(options, TopicKind::Ledger).await.unwrap())
+            }
+        }
+    }
+
+    /// Waits until the read models have all of the ledger, then compares them with a fold that shares no code with them.
+    pub(crate) async fn assert_tables_equal_the_log(&self, client: &Client) -> Oracle {
+        let ledger = self.ledger().await;
+        let mut position = Vec::new();
+        for partition in 0..ledger.partitions() {
+            position.push(format!("l{partition}.{}", ledger.end(partition).await.unwrap()));
+        }
+        let oracle = Oracle::read(ledger.as_ref()).await;
+        self.wait_for(client, &position.join("_")).await;
+        let tables = oracle::tables(&self.database.pool, &self.settings.tenant).await;
+        assert_eq!(oracle.world.lots, tables.lots);
+        assert_eq!(oracle.world, tables);
+        oracle
+    }
+
+    /// Waits until every read model of the ledger has reached its end.
+    async fn wait_for(&self, _client: &Client, position: &str) {
+        let wanted: Vec<(i32, i64)> = position
+            .split('_')
+            .map(|part| part[1..].split_once('.').unwrap())
+            .map(|(partition, offset)| (partition.parse().unwrap(), offset.parse().unwrap()))
+            .collect();
+        let until = std::time::Instant::now() + Duration::from_secs(60);
+        loop {
+            let rows: Vec<(String, i32, i64)> = sqlx::query_as(
+                "SELECT model, partition, next_offset FROM read.projection_offset WHERE tenant = $1 AND topic LIKE '%ledger%'",
+            )
+            .bind(&self.settings.tenant)
+            .fetch_all(&self.database.pool)
+            .await
+            .unwrap();
+            let behind = |&(partition, end): &(i32, i64)| {
+                let there = rows.iter().filter(|row| row.1 == partition && row.2 >= end).count();
+                end > 0 && there < 6
+            };
+            if !wanted.iter().any(behind) {
+                return;
+            }
+            assert!(std::time::Instant::now() < until, "the read models did not catch up: {rows:?}, wanted {wanted:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// `lot(site, code)` as the API shows it, once the position is visible.
+pub(crate) async fn lot(client: &Client, code: &str, position: &serde_json::Value) -> serde_json::Value {
+    let query = "query($site: String!, $code: String!, $at: PositionToken) { lot(site: $site, code: $code, consistentWith: $at) {
+        code version qcStatus remaining { value unit } parents { quantity { value } parent { code } } children(first: 10) { child { code } } } }";
+    let data = client.query(query, &json!({ "site": SITE, "code": code, "at": position })).await;
+    data["lot"].clone()
+}

@@ -1,0 +1,18 @@
+//! The writer on a log in memory, with faults, a clock moved by hand and counted ids: nothing here waits for time to pass.
+
+#[path = "writer/answering.rs"]
+mod answering;
+#[path = "writer/failing.rs"]
+mod failing;
+#[path = "writer/ordering.rs"]
+mod ordering;
+#[path = "writer/recovering.rs"]
+mod recovering;
+#[path = "writer/refusing.rs"]
+mod refusing;
+#[path = "writer/retrying.rs"]
+mod retrying;
+#[path = "writer/simulation.rs"]
+mod simulation;
+#[path = "writer/stand.rs"]
+mod stand;
