@@ -253,7 +253,7 @@ fn evolve(
     let (occurred_at, decided_at) = (fact.occurred_at.to_utc(), attributes.time.to_utc());
     let Some(id) = touched(&fact.event) else { return Ok(()) };
     if let Event::PipelineDrafted(data) = &fact.event {
-        let row = drafted(partition, event, fact, data);
+        let row = drafted(data, partition, event, fact);
         return match pipelines.insert(id.0, row) {
             None => Ok(()),
             Some(_) => Err(ApplyError::Inconsistent(format!("pipeline {id} is drafted a second time"))),
@@ -307,7 +307,7 @@ fn evolve(
     Ok(())
 }
 
-fn drafted(partition: i32, event: &LedgerEvent, fact: &Fact, data: &PipelineDrafted) -> PipelineRow {
+fn drafted(data: &PipelineDrafted, partition: i32, event: &LedgerEvent, fact: &Fact) -> PipelineRow {
     let attributes = &event.envelope.attributes;
     let decided_at = attributes.time.to_utc();
     PipelineRow {
