@@ -75,6 +75,11 @@ impl Oracle {
         oracle
     }
 
+    /// Last sequence and hash of each stream.
+    pub fn heads(&self) -> &BTreeMap<String, (u64, String)> {
+        &self.heads
+    }
+
     fn apply(&mut self, stored: &StoredRecord) {
         let stream = stored.record.key.clone();
         let header = |name: &str| -> String {

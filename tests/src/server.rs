@@ -51,20 +51,9 @@ impl Server {
         let port = free_port();
         let output = settings.folder.join(format!("lotline-{port}.log"));
         let file = File::create(&output).expect("the folder of the test can be written");
-        let log = match settings.log {
-            Log::Postgres => "postgres",
-            Log::Kafka => "kafka",
-        };
-        let child = Command::new(binary())
+        let child = lotline(settings)
             .args(arguments)
-            .current_dir(&settings.folder)
-            .env("LOTLINE_TENANT__ID", &settings.tenant)
-            .env("LOTLINE_LOG__KIND", log)
-            .env("LOTLINE_POSTGRES__URL", &settings.database)
-            .env("LOTLINE_KAFKA__BROKERS", settings.brokers.as_deref().unwrap_or("127.0.0.1:1"))
             .env("LOTLINE_API__BIND", format!("127.0.0.1:{port}"))
-            .env("LOTLINE_COLLECTOR__BUFFER__DIR", settings.folder.join("buffer"))
-            .envs(settings.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a file handle can be cloned"))
             .stderr(file)
@@ -127,6 +116,24 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The binary of this build with a plant's settings in its environment, ready for arguments.
+pub fn lotline(settings: &Settings) -> Command {
+    let log = match settings.log {
+        Log::Postgres => "postgres",
+        Log::Kafka => "kafka",
+    };
+    let mut command = Command::new(binary());
+    command
+        .current_dir(&settings.folder)
+        .env("LOTLINE_TENANT__ID", &settings.tenant)
+        .env("LOTLINE_LOG__KIND", log)
+        .env("LOTLINE_POSTGRES__URL", &settings.database)
+        .env("LOTLINE_KAFKA__BROKERS", settings.brokers.as_deref().unwrap_or("127.0.0.1:1"))
+        .env("LOTLINE_COLLECTOR__BUFFER__DIR", settings.folder.join("buffer"))
+        .envs(settings.environment.iter().cloned());
+    command
 }
 
 /// A port that nobody listens on at the moment.

@@ -8,3 +8,4 @@ mod input;
 mod live;
 mod plant;
 mod site;
+mod tools;

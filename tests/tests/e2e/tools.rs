@@ -1,0 +1,74 @@
+//! The command line tools on a plant that has worked: doctor, log stats, log tail, log copy, config.
+
+use std::process::{Command, Output};
+
+use lotline_tests::client::{Client, decision, lot};
+use lotline_tests::oracle::Oracle;
+use lotline_tests::server::{Log, lotline};
+use lotline_tests::stack;
+
+use crate::site::{Plant, SITE};
+
+#[tokio::test]
+async fn the_log_is_looked_at_and_moved_to_kafka_with_identical_hashes() {
+    let mut plant = Plant::new("tools", Log::Postgres).await;
+    plant.settings.brokers = Some(stack::kafka_brokers());
+    let mut server = plant.serve().await;
+    let ann = Client::new(&server.url, "ann");
+    for number in 0..30 {
+        ann.mutate("registerLot", "", &lot(SITE, &format!("L-{number}"), "10", &[])).await;
+    }
+    ann.mutate("recordQcDecision", "", &decision(SITE, "L-3", "HOLD")).await;
+    assert_eq!(ann.refused("registerLot", &lot(SITE, "L-3", "10", &[])).await, "DUPLICATE_LOT_CODE");
+    server.kill();
+
+    let embedded = Oracle::read(plant.ledger().await.as_ref()).await;
+    let stats = said(&tool(&plant, &["log", "stats"]));
+    assert!(stats.contains("32 events, every chain verified"), "{stats}");
+    let tail = said(&tool(&plant, &["log", "tail", "--stream", SITE]));
+    assert_eq!(tail.lines().count(), 32, "{tail}");
+    assert!(tail.contains("lotline.command.refused.v1"), "{tail}");
+    let doctor = said(&tool(&plant, &["doctor"]));
+    assert!(doctor.contains("PostgreSQL") && doctor.contains("none is halted"), "{doctor}");
+
+    let copied = said(&tool(&plant, &["log", "copy", "--to", "kafka"]));
+    assert!(copied.contains("copied 32 events"), "{copied}");
+    let again = said(&tool(&plant, &["log", "copy", "--to", "kafka"]));
+    assert!(again.contains("copied 0 events") && again.contains("32 were there already"), "{again}");
+
+    plant.settings.log = Log::Kafka;
+    let moved = Oracle::read(plant.ledger().await.as_ref()).await;
+    assert_eq!(embedded.heads(), moved.heads(), "the copy has the same heads, so the same hashes throughout");
+    assert_eq!(embedded.world, moved.world);
+}
+
+#[tokio::test]
+async fn the_tools_say_in_one_line_what_is_wrong() {
+    let mut plant = Plant::new("wrong", Log::Postgres).await;
+    plant.settings.database = "postgres://lotline@127.0.0.1:1/nowhere".into();
+    let output = tool(&plant, &["doctor"]);
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && complaint.contains("127.0.0.1:1/nowhere can't be reached"), "{complaint}");
+
+    plant.settings.environment.push(("LOTLINE_API__BINDD".into(), "127.0.0.1:1".into()));
+    let output = tool(&plant, &["config"]);
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && complaint.to_lowercase().contains("bindd"), "{complaint}");
+
+    plant.settings.environment = vec![("LOTLINE_API__BIND".into(), "0.0.0.0:0".into())];
+    plant.settings.database = plant.database.url.clone();
+    let output = tool(&plant, &["serve"]);
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && complaint.contains("only a loopback address"), "{complaint}");
+}
+
+fn tool(plant: &Plant, arguments: &[&str]) -> Output {
+    let mut command: Command = lotline(&plant.settings);
+    command.args(arguments).output().expect("the lotline binary starts")
+}
+
+fn said(output: &Output) -> String {
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    printed
+}
