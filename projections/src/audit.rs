@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use lotline_domain::envelope::Attributes;
 use lotline_domain::event::Fact;
 use lotline_domain::id::TenantId;
+use lotline_domain::lot::LotRegistered;
 use lotline_domain::record::Offset;
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
@@ -18,6 +19,8 @@ use crate::failure::ApplyError;
 use crate::page::{Page, limit};
 
 mod changes;
+
+const LOT_REGISTERED: &str = "lotline.lot.registered.v1";
 
 /// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -267,13 +270,39 @@ async fn load_states(db: &mut PgConnection, slice: Slice<'_>) -> Result<States, 
         slice.tenant,
         &subjects
     )
-    .fetch_all(db)
+    .fetch_all(&mut *db)
     .await?;
-    let mut known: HashMap<String, State> = HashMap::with_capacity(rows.len());
+    let mut known: HashMap<String, State> = HashMap::with_capacity(subjects.len());
     for row in rows {
         known.insert(row.subject, serde_json::from_str(&row.state)?);
     }
+    let unchanged: Vec<String> = subjects.into_iter().filter(|subject| !known.contains_key(subject)).collect();
+    if !unchanged.is_empty() {
+        load_registrations(db, slice, &unchanged, &mut known).await?;
+    }
     Ok(States::resume(known))
+}
+
+/// Lots that no event has changed since they were registered have no state of their own: it is in the registration.
+async fn load_registrations(
+    db: &mut PgConnection,
+    slice: Slice<'_>,
+    subjects: &[String],
+    known: &mut HashMap<String, State>,
+) -> Result<(), ApplyError> {
+    let rows = sqlx::query!(
+        "SELECT subject, data::TEXT AS \"data!\" FROM read.audit WHERE tenant = $1 AND subject = ANY($2) AND event_type = $3",
+        slice.tenant,
+        subjects,
+        LOT_REGISTERED
+    )
+    .fetch_all(db)
+    .await?;
+    for row in rows {
+        let data: LotRegistered = serde_json::from_str(&row.data)?;
+        known.insert(row.subject, State::registered(&data));
+    }
+    Ok(())
 }
 
 async fn save_states(db: &mut PgConnection, slice: Slice<'_>, states: &States) -> Result<(), ApplyError> {

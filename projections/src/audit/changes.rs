@@ -22,6 +22,13 @@ pub(super) enum State {
     Pipeline { name: String, definition: Box<RawValue>, published_version: Option<u32>, archived: bool },
 }
 
+impl State {
+    /// A lot as it came into being.
+    pub(super) fn registered(data: &LotRegistered) -> Self {
+        Self::Lot { remaining_base: data.quantity.in_base(), qc_status: None }
+    }
+}
+
 /// The two JSON columns of an event.
 pub(super) struct Entry<'a> {
     pub(super) data: &'a str,
@@ -127,7 +134,8 @@ impl States {
             changes.push(&format!("{parent}.remaining_base"), &*remaining_base, &after)?;
             *remaining_base = after;
         }
-        self.put(subject, State::Lot { remaining_base: data.quantity.in_base(), qc_status: None });
+        // Not kept by itself: most lots never change, and of one that does the registration is at hand.
+        self.known.insert(subject.to_owned(), State::registered(data));
         Ok(())
     }
 
