@@ -17,6 +17,7 @@ use lotline_domain::record::{Offset, Record};
 mod copy;
 pub mod kafka;
 pub mod memory;
+pub mod origin;
 pub mod postgres;
 
 pub use copy::{CopyError, CopyOptions, Progress, Report, copy};

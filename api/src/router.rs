@@ -51,7 +51,7 @@ async fn frame(State(server): State<Arc<Server>>, mut request: Request, next: Ne
     let caller = Caller::from_headers(request.headers(), id);
     request.extensions_mut().insert(caller);
     let span =
-        tracing::debug_span!("request", http.method = %request.method(), http.route = route, correlation_id = %id);
+        tracing::info_span!("request", http.method = %request.method(), http.route = route, correlation_id = %id);
     let mut response = match foreign {
         Ok(()) => next.run(request).instrument(span).await,
         Err(problem) => problem.into_response(),

@@ -206,9 +206,13 @@ impl PartitionWriter {
                 }
             }
             let mut batch = Batch::new(self, &mut fold);
-            for job in jobs.drain(..) {
+            let mut waiting = std::mem::take(&mut jobs).into_iter();
+            while batch.has_room()
+                && let Some(job) = waiting.next()
+            {
                 batch.decide(job);
             }
+            jobs.extend(waiting);
             batch.report_suppressed();
             let (records, pending) = batch.finish();
             if records.is_empty() {
@@ -242,7 +246,9 @@ impl PartitionWriter {
                         "an append had no certain outcome; recovering from the log"
                     );
                     metrics::counter!("lotline_writer_unknown_outcomes_total").increment(1);
-                    return Ok(Ended::Unknown(pending.into_jobs()));
+                    let mut unanswered = pending.into_jobs();
+                    unanswered.append(&mut jobs);
+                    return Ok(Ended::Unknown(unanswered));
                 }
             }
         }

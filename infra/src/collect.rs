@@ -1,6 +1,7 @@
 //! The collector role: reads the configured devices, and follows the ledger for the signals that are declared on them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use lotline_adapters::clock::{RandomIds, SystemClock};
@@ -21,6 +22,8 @@ use crate::lifecycle::Lifecycle;
 use crate::stores::{Databases, Logs};
 
 const PAGE: u32 = 1_000;
+/// How often to look even when nothing is said to have changed: a failed look must not wait for the next declaration.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Starts the collector, when there is a device to read.
 pub fn start(config: &Config, logs: &Logs, databases: &Databases, progress: &Progress, lifecycle: &mut Lifecycle) {
@@ -79,6 +82,7 @@ impl Follower {
             }
             tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
                 changed = moved.changed() => changed.context("the progress of the read models is not followed any more")?,
             }
         }

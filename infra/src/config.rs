@@ -68,7 +68,12 @@ impl Config {
     fn check(&self) -> anyhow::Result<()> {
         anyhow::ensure!(!self.tenant.sites.is_empty(), "tenant.sites is empty: name at least one plant");
         anyhow::ensure!((1..=256).contains(&self.log.partitions), "log.partitions must be between 1 and 256");
-        anyhow::ensure!(self.postgres.max_connections >= 8, "postgres.max_connections must be at least 8");
+        let wanted = self.log.partitions.min(8) * 7 + 4;
+        anyhow::ensure!(
+            self.postgres.max_connections >= wanted,
+            "postgres.max_connections must be at least {wanted} for {} partitions",
+            self.log.partitions
+        );
         Ok(())
     }
 

@@ -67,7 +67,10 @@ async fn log(config: &Config, command: LogCommand) -> anyhow::Result<()> {
             };
             anyhow::ensure!(kind != config.log.kind, "the log is already in {to:?}; log.kind names the source");
             let target = stores::open(config, kind, &databases).await?;
-            logs::copy(opened.ledger, target.ledger, tenant).await
+            logs::copy(opened.ledger, target.ledger, tenant).await?;
+            stores::follow(config, kind, &databases).await?;
+            let next = "the read models will be built again; signals were not copied. Now set log.kind";
+            writeln!(std::io::stdout(), "{next} = \"{}\"", kind.name()).context("standard output is closed")
         }
     }
 }
@@ -77,12 +80,14 @@ fn redact(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for line in text.lines() {
         let (name, value) = line.split_once('=').unwrap_or((line, ""));
-        let secret = ["password", "secret"].iter().any(|word| name.to_lowercase().contains(word));
+        let hidden = ["password", "secret", "key", "token", "oauth", "jaas"];
+        let secret = hidden.iter().any(|word| name.to_lowercase().contains(word));
         if secret && !value.is_empty() {
             shown.push_str(name);
             shown.push_str("= \"***\"");
         } else if let Some((head, tail)) = line.split_once("://").filter(|(_, tail)| tail.contains('@')) {
-            let (credentials, rest) = tail.split_once('@').unwrap_or(("", tail));
+            let (credentials, rest) = tail.rsplit_once('@').unwrap_or(("", tail));
+            let rest = rest.split_once('?').map_or(rest, |(place, _)| place);
             let user = credentials.split(':').next().unwrap_or_default();
             let mask = if credentials.contains(':') { ":***" } else { "" };
             shown.extend([head, "://", user, mask, "@", rest]);

@@ -37,6 +37,28 @@ impl Lifecycle {
         self.tasks.spawn(async move { (name, task.await.map_err(Into::into)) });
     }
 
+    /// Adds a task whose failure concerns one partition only: it is reported, and the rest goes on without it. The health check tells.
+    pub fn spawn_isolated<E: std::error::Error + Send + Sync + 'static>(
+        &mut self,
+        name: &'static str,
+        ends_all: fn(&E) -> bool,
+        task: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        let cancel = self.cancel.clone();
+        self.spawn(name, async move {
+            match task.await {
+                Err(error) if !ends_all(&error) => {
+                    let error = format!("{:#}", anyhow::Error::from(error));
+                    tracing::error!(error, "{name} has stopped; everything else goes on");
+                    cancel.cancelled().await;
+                    anyhow::Ok(())
+                }
+                Err(error) => Err(error.into()),
+                Ok(()) => Ok(()),
+            }
+        });
+    }
+
     /// Waits for a signal or the first task to end, then for the rest within the deadline.
     ///
     /// # Errors

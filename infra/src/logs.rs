@@ -119,7 +119,7 @@ pub async fn stats(log: Arc<dyn LogRead>, tenant: &TenantId) -> anyhow::Result<(
 ///
 /// # Errors
 /// A target that holds anything but the beginning of the source, a broken chain, or a log that fails; starting again goes on where it stopped.
-pub async fn copy(from: Arc<dyn LogRead>, to: Arc<dyn EventLog>, tenant: &TenantId) -> anyhow::Result<()> {
+pub async fn copy(from: Arc<dyn EventLog>, to: Arc<dyn EventLog>, tenant: &TenantId) -> anyhow::Result<()> {
     let options = CopyOptions { verify: Some(tenant.clone()), ..CopyOptions::default() };
     let mut shown = tokio::time::Instant::now();
     let report = lotline_adapters::log::copy(from.as_ref(), to.as_ref(), &options, &mut |progress| {

@@ -10,11 +10,12 @@ use lotline_adapters::snapshot::PostgresSnapshots;
 use lotline_api::server::{ApiState, Partitions, Readiness};
 use lotline_commands::bus::{CommandBus, Ports};
 use lotline_commands::snapshotter::{SnapshotOptions, Snapshotter};
-use lotline_commands::writer::{WriterOptions, WriterStatus};
+use lotline_commands::writer::{WriterError, WriterOptions, WriterStatus};
 use lotline_domain::port::LogRead;
 use lotline_projections::progress::Progress;
 use lotline_projections::worker::{LedgerWorker, SignalsWorker, WorkerContext};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -59,6 +60,9 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
         has(Role::Writer) || !has(Role::Api),
         "the role api needs writer in the same process, because commands are not forwarded between processes yet"
     );
+    // Before any writer fences another: a second server on the same port must fail without having harmed the first.
+    let listener = if has(Role::Api) { Some(lotline_api::bind(config.api.bind).await?) } else { None };
+    config.collector.resolve(&config.tenant.sites[0]).validate().context("the collector can't run")?;
     let metrics = telemetry::start_metrics()?;
     let databases = stores::databases(config).await?;
     let logs = stores::logs(config, &databases).await?;
@@ -73,7 +77,12 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     let (bus, writers) = CommandBus::new(&config.tenant.id, &config.tenant.sites, &ports, writer_options(config));
     if has(Role::Writer) {
         for writer in writers {
-            lifecycle.spawn("the writer of a partition", writer.run(lifecycle.token()));
+            let ends_all = |error: &WriterError| match error {
+                // Another process serves, or the log is not as configured: nothing here is of use.
+                WriterError::Fenced { .. } | WriterError::Log { .. } => true,
+                WriterError::Fold { .. } => false,
+            };
+            lifecycle.spawn_isolated("the writer of a partition", ends_all, writer.run(lifecycle.token()));
         }
         snapshots(config, &ports, &mut lifecycle);
     }
@@ -84,10 +93,10 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
         crate::collect::start(config, &logs, &databases, &progress, &mut lifecycle);
     }
     let mut url = None;
-    if has(Role::Api) {
+    if let Some(listener) = listener {
         let served = Served { bus: &bus, logs: &logs, databases: &databases, progress, metrics };
         let state = api_state(config, served, lifecycle.token());
-        url = Some(listen(config, state, &mut lifecycle).await?);
+        url = Some(listen(listener, state, &mut lifecycle)?);
     }
     Ok(Running { lifecycle, bus, url })
 }
@@ -103,7 +112,7 @@ fn snapshots(config: &Config, ports: &Ports, lifecycle: &mut Lifecycle) {
             min_records: config.log.snapshot_min_records,
         };
         let snapshotter = Snapshotter::new(config.tenant.id.clone(), partition, ports.clone(), options);
-        lifecycle.spawn("the snapshotter of a partition", snapshotter.run(lifecycle.token()));
+        lifecycle.spawn_isolated("the snapshotter of a partition", |_| false, snapshotter.run(lifecycle.token()));
     }
 }
 
@@ -116,11 +125,11 @@ fn projections(config: &Config, logs: &Logs, databases: &Databases, lifecycle: &
     };
     for partition in 0..logs.ledger.partitions() {
         let worker = LedgerWorker::new(context(logs.ledger.clone()), partition);
-        lifecycle.spawn("the projection of a ledger partition", worker.run(lifecycle.token()));
+        lifecycle.spawn_isolated("the projection of a ledger partition", |_| false, worker.run(lifecycle.token()));
     }
     for partition in 0..logs.signals.partitions() {
         let worker = SignalsWorker::new(context(logs.signals.clone()), partition);
-        lifecycle.spawn("the projection of a signals partition", worker.run(lifecycle.token()));
+        lifecycle.spawn_isolated("the projection of a signals partition", |_| false, worker.run(lifecycle.token()));
     }
 }
 
@@ -176,8 +185,7 @@ fn writers_ready(bus: CommandBus) -> Arc<dyn Readiness> {
     })
 }
 
-async fn listen(config: &Config, state: ApiState, lifecycle: &mut Lifecycle) -> anyhow::Result<String> {
-    let listener = lotline_api::bind(config.api.bind).await?;
+fn listen(listener: TcpListener, state: ApiState, lifecycle: &mut Lifecycle) -> anyhow::Result<String> {
     let address = listener.local_addr().context("the listener has no address")?;
     let connections = state.connections.clone();
     lifecycle.spawn("the HTTP server", async move {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use lotline_adapters::log::kafka::{KafkaLog, KafkaOptions};
+use lotline_adapters::log::origin;
 use lotline_adapters::log::postgres::{self, PostgresLog};
 use lotline_domain::port::{EventLog, SignalLog};
 use lotline_domain::position::TopicKind;
@@ -12,6 +13,9 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::config::{Config, LogKind};
+
+/// Connections for the embedded log's readers, snapshots and keys. Each writer has one of its own.
+const APP_CONNECTIONS: u32 = 12;
 
 /// The tenant's two logs.
 #[derive(Clone)]
@@ -51,7 +55,7 @@ pub async fn databases(config: &Config) -> anyhow::Result<Databases> {
     lotline_projections::migrate(&owner)
         .await
         .context("the schema of the read models can't be brought to this version")?;
-    let app = postgres::connect(options, config.postgres.max_connections).await?;
+    let app = postgres::connect(options, APP_CONNECTIONS).await?;
     Ok(Databases { owner, app })
 }
 
@@ -60,7 +64,21 @@ pub async fn databases(config: &Config) -> anyhow::Result<Databases> {
 /// # Errors
 /// When the log can't be reached or was created with other partition counts.
 pub async fn logs(config: &Config, databases: &Databases) -> anyhow::Result<Logs> {
+    origin::claim(&databases.owner, &config.ledger_topic(), config.log.kind.name()).await?;
     open(config, config.log.kind, databases).await
+}
+
+/// Makes the database follow the ledger in another log: read models and snapshots of the old one are forgotten.
+///
+/// # Errors
+/// When PostgreSQL fails; doing it again finishes it.
+pub async fn follow(config: &Config, kind: LogKind, databases: &Databases) -> anyhow::Result<()> {
+    let topic = config.ledger_topic();
+    lotline_projections::reset::ledger_models(&databases.owner, &config.tenant.id, &topic)
+        .await
+        .context("the read models can't be emptied")?;
+    origin::switch(&databases.owner, &topic, kind.name()).await?;
+    Ok(())
 }
 
 /// Opens the logs of a kind, whatever is configured.

@@ -22,6 +22,7 @@ pub mod page;
 pub mod pipelines;
 pub mod progress;
 pub mod qc_decisions;
+pub mod reset;
 pub mod samples;
 pub mod signals;
 pub mod worker;

@@ -3,7 +3,8 @@
 //! Partition by partition, in order. What the target already holds must be exactly how the source begins; then the copy goes on
 //! behind it, so an interrupted copy is finished by starting it again. Offsets differ afterwards, sequences and hashes do not.
 //!
-//! Invariant: the copy is the target's writer before it looks at the target's end, so nobody else can append in between.
+//! Invariant: the copy is the writer of every partition of both logs before it looks at their ends, so nobody else can append in
+//! between, and a server that still runs on the source acknowledges nothing that the copy would lack.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -100,9 +101,9 @@ pub enum CopyError {
 /// Appends to `to` all that `from` holds now and `to` lacks, telling `progress` after each batch.
 ///
 /// # Errors
-/// [`CopyError`]. Both logs must have the same number of partitions, since a key's partition depends on it.
+/// [`CopyError`]. Whoever writes to either log is fenced. Both logs must have the same number of partitions, since a key's partition depends on it.
 pub async fn copy(
-    from: &dyn LogRead,
+    from: &dyn EventLog,
     to: &dyn EventLog,
     options: &CopyOptions,
     progress: &mut (dyn FnMut(Progress) + Send),
@@ -111,17 +112,22 @@ pub async fn copy(
         let topic = to.topic().to_owned();
         return Err(LogError::PartitionCount { topic, expected: from.partitions(), actual: to.partitions() }.into());
     }
+    let mut fences = Vec::new();
+    for partition in 0..from.partitions() {
+        fences.push(from.writer(partition).await?);
+    }
     let mut report = Report::default();
     for partition in 0..from.partitions() {
         let done = copy_partition(from, to, partition, options, progress).await?;
         report.found += done.found;
         report.copied += done.copied;
     }
+    drop(fences);
     Ok(report)
 }
 
 async fn copy_partition(
-    from: &dyn LogRead,
+    from: &dyn EventLog,
     to: &dyn EventLog,
     partition: u32,
     options: &CopyOptions,

@@ -31,10 +31,15 @@ pub trait OrFail<T> {
     fn or_fail(self, action: &'static str) -> Result<T, Error>;
 }
 
-impl<T, E: std::fmt::Display> OrFail<T> for Result<T, E> {
+impl<T, E: Into<Box<dyn std::error::Error + Send + Sync>>> OrFail<T> for Result<T, E> {
     fn or_fail(self, action: &'static str) -> Result<T, Error> {
         self.map_err(|error| {
-            tracing::error!(error = %error, action, "a request failed inside the server");
+            let error: Box<dyn std::error::Error + Send + Sync> = error.into();
+            tracing::error!(
+                error = error.as_ref() as &dyn std::error::Error,
+                action,
+                "a request failed inside the server"
+            );
             coded("INTERNAL", format!("the server failed to {action}; the log has the reason under the correlation id"))
         })
     }

@@ -26,8 +26,12 @@ pub(super) struct Batch<'a> {
     writer: &'a mut PartitionWriter,
     fold: &'a mut PartitionFold,
     records: Vec<Record>,
+    bytes: usize,
     pending: Pending,
 }
+
+/// A batch is closed when its records have this many bytes: one transaction must stay far below the limits of any log.
+const MAX_BATCH_BYTES: usize = 8 << 20;
 
 /// Commands whose answers wait for the append.
 pub(super) struct Pending {
@@ -48,7 +52,12 @@ struct Source<'a> {
 impl<'a> Batch<'a> {
     pub(super) fn new(writer: &'a mut PartitionWriter, fold: &'a mut PartitionFold) -> Self {
         let pending = Pending { partition: writer.partition, entries: Vec::new() };
-        Self { writer, fold, records: Vec::new(), pending }
+        Self { writer, fold, records: Vec::new(), bytes: 0, pending }
+    }
+
+    /// Whether another command may join.
+    pub(super) fn has_room(&self) -> bool {
+        self.bytes < MAX_BATCH_BYTES
     }
 
     /// Decides a command: its events join the batch, its answer waits for the append.
@@ -106,6 +115,7 @@ impl<'a> Batch<'a> {
         for (attributes, event, record) in sealed {
             stream.state.evolve(&event, attributes.sequence);
             stream.answers.record(&attributes, &event);
+            self.bytes += record.size();
             self.records.push(record);
         }
         count(request, "accepted");

@@ -32,6 +32,16 @@ pub enum LogKind {
     Kafka,
 }
 
+impl LogKind {
+    /// As written in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Kafka => "kafka",
+        }
+    }
+}
+
 impl Default for LedgerSection {
     fn default() -> Self {
         Self {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct PostgresSection {
     /// `postgres://user:password@host:port/database`.
     pub url: String,
-    /// Connections that one process may hold.
+    /// Connections for read models, queries and projections, which use up to seven for each partition of the ledger. The log takes about
+    /// a dozen more.
     pub max_connections: u32,
 }
 

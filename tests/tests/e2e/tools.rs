@@ -6,6 +6,7 @@ use lotline_tests::client::{Client, decision, lot};
 use lotline_tests::oracle::Oracle;
 use lotline_tests::server::{Log, lotline};
 use lotline_tests::stack;
+use serde_json::json;
 
 use crate::site::{Plant, SITE};
 
@@ -20,7 +21,6 @@ async fn the_log_is_looked_at_and_moved_to_kafka_with_identical_hashes() {
     }
     ann.mutate("recordQcDecision", "", &decision(SITE, "L-3", "HOLD")).await;
     assert_eq!(ann.refused("registerLot", &lot(SITE, "L-3", "10", &[])).await, "DUPLICATE_LOT_CODE");
-    server.kill();
 
     let embedded = Oracle::read(plant.ledger().await.as_ref()).await;
     let stats = said(&tool(&plant, &["log", "stats"]));
@@ -33,13 +33,24 @@ async fn the_log_is_looked_at_and_moved_to_kafka_with_identical_hashes() {
 
     let copied = said(&tool(&plant, &["log", "copy", "--to", "kafka"]));
     assert!(copied.contains("copied 32 events"), "{copied}");
-    let again = said(&tool(&plant, &["log", "copy", "--to", "kafka"]));
-    assert!(again.contains("copied 0 events") && again.contains("32 were there already"), "{again}");
+    // The copy has fenced the server that was still running: what it is asked now it must not acknowledge.
+    let late = ann.try_mutate("registerLot", "", &lot(SITE, "late", "10", &[])).await;
+    let acknowledged = late.is_ok_and(|payload| payload["userErrors"] == json!([]));
+    assert!(!acknowledged, "nothing is acknowledged that the copy lacks");
+    server.kill();
 
+    let again = tool(&plant, &["serve"]);
+    let complaint = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(!again.status.success() && complaint.contains("follows the ledger"), "{complaint}");
     plant.settings.log = Log::Kafka;
     let moved = Oracle::read(plant.ledger().await.as_ref()).await;
     assert_eq!(embedded.heads(), moved.heads(), "the copy has the same heads, so the same hashes throughout");
     assert_eq!(embedded.world, moved.world);
+
+    let server = plant.serve().await;
+    let ann = Client::new(&server.url, "ann");
+    ann.mutate("registerLot", "", &lot(SITE, "L-30", "10", &[("L-1", "4")])).await;
+    plant.assert_tables_equal_the_log(&ann).await;
 }
 
 #[tokio::test]

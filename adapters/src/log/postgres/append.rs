@@ -31,7 +31,9 @@ impl PostgresWriter {
     /// Takes the partition. This waits for the row lock, hence for whatever an earlier writer has in flight.
     pub(super) async fn open(shared: Arc<Shared>, partition: u32) -> Result<Self, LogError> {
         let limit = format!("{}ms", STATEMENT_TIMEOUT.as_millis());
-        let options = shared.pool.connect_options().as_ref().clone().options([("statement_timeout", limit)]);
+        // What is acknowledged must survive a crash of PostgreSQL, whatever the server's or the role's default is.
+        let settings = [("statement_timeout", limit), ("synchronous_commit", "on".to_owned())];
+        let options = shared.pool.connect_options().as_ref().clone().options(settings);
         let opening = async {
             let mut connection = options.connect().await?;
             let epoch = sqlx::query_scalar!(

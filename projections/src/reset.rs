@@ -1,0 +1,34 @@
+//! Empties the read models of a tenant, so that they are built again from the beginning of its logs.
+//!
+//! For a ledger that has moved to another log, whose offsets are others. The server must not be running: a rebuild beside a live one comes with
+//! `lotline projections rebuild`.
+
+use lotline_domain::id::TenantId;
+use sqlx::PgPool;
+
+/// Deletes every row of the tenant that was made from its ledger, and the positions they were made up to. Samples stay.
+///
+/// # Errors
+/// When PostgreSQL fails; nothing is deleted then.
+pub async fn ledger_models(pool: &PgPool, tenant: &TenantId, topic: &str) -> Result<(), sqlx::Error> {
+    let tenant = tenant.as_str();
+    let mut tx = pool.begin().await?;
+    sqlx::query!("DELETE FROM read.projection_offset WHERE tenant = $1 AND topic = $2", tenant, topic)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("DELETE FROM read.projection_head WHERE tenant = $1 AND topic = $2", tenant, topic)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("DELETE FROM read.projection_halt WHERE tenant = $1 AND topic = $2", tenant, topic)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("DELETE FROM read.lots WHERE tenant = $1", tenant).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM read.genealogy WHERE tenant = $1", tenant).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM read.qc_decisions WHERE tenant = $1", tenant).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM read.pipelines WHERE tenant = $1", tenant).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM read.pipeline_versions WHERE tenant = $1", tenant).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM read.signals WHERE tenant = $1", tenant).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM read.audit WHERE tenant = $1", tenant).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM read.audit_state WHERE tenant = $1", tenant).execute(&mut *tx).await?;
+    tx.commit().await
+}
