@@ -25,6 +25,7 @@ mod publisher;
 mod reader;
 mod record;
 mod settings;
+mod terms;
 mod topic;
 mod transaction;
 mod writer;
@@ -91,7 +92,8 @@ impl KafkaLog {
     /// Opens a topic, and creates it when it is not there.
     ///
     /// # Errors
-    /// [`LogError::PartitionCount`] when it has another count; [`LogError::Broken`] when the brokers can't be reached.
+    /// [`LogError::PartitionCount`] when it has another count; [`LogError::Broken`] when the brokers can't be reached, or when the
+    /// topic is to be a ledger and was made with settings that would lose events. Its source names them and the repair.
     pub async fn open(options: KafkaOptions, kind: TopicKind) -> Result<Self, LogError> {
         let options = Arc::new(options);
         let ends = Ends::new(&options)?;

@@ -1,5 +1,6 @@
 //! What Kafka alone can be asked: open and aborted transactions, markers, settings, threads.
 
+use std::error::Error;
 use std::time::Duration;
 
 use lotline_adapters::log::kafka::KafkaLog;
@@ -7,7 +8,7 @@ use lotline_domain::port::{AppendError, EventLog, LogError};
 use lotline_domain::position::TopicKind;
 use lotline_tests::contract::subject::Kafka;
 use lotline_tests::contract::{DEADLINE, Subject, ledger, plain, plain_batch, read_all, read_until, values};
-use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaResult;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
@@ -165,6 +166,54 @@ async fn a_ledger_is_kept_forever() {
     }
 }
 
+/// Creates a ledger's topic as an operator would by hand: right but for what is given.
+async fn make_by_hand(subject: &Kafka, wrong: &[(&str, &str)]) {
+    let right = [
+        ("cleanup.policy", "delete"),
+        ("retention.ms", "-1"),
+        ("retention.bytes", "-1"),
+        ("unclean.leader.election.enable", "false"),
+        ("max.message.bytes", "4194304"),
+    ];
+    let kept = right.iter().filter(|(name, _)| wrong.iter().all(|(other, _)| other != name));
+    let topic = NewTopic::new(subject.topic(), 1, TopicReplication::Fixed(1));
+    let topic = kept.chain(wrong).fold(topic, |topic, (name, value)| topic.set(name, value));
+    let admin: AdminClient<DefaultClientContext> = subject.stranger().create().unwrap();
+    admin.create_topics([&topic], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+}
+
+/// A topic that would delete, compact, lose or refuse events is not opened as a ledger; the error names the setting and the repair.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_would_lose_events_is_refused() {
+    for (name, found, needed) in [
+        ("cleanup.policy", "compact", "delete"),
+        ("retention.ms", "604800000", "-1"),
+        ("retention.bytes", "1073741824", "-1"),
+        ("unclean.leader.election.enable", "true", "false"),
+        ("max.message.bytes", "1000", "at least "),
+    ] {
+        let subject = Kafka::new();
+        make_by_hand(&subject, &[(name, found)]).await;
+        let refused = KafkaLog::open(subject.options(1), TopicKind::Ledger).await.map(|_| ()).unwrap_err();
+        assert!(matches!(refused, LogError::Broken { action: "open the topic", .. }), "{refused:?}");
+        let why = refused.source().unwrap().to_string();
+        assert!(why.contains(&format!("ledger: {name} is {found} but must be {needed}")), "{why}");
+        assert!(why.contains(&format!("--entity-name {} --add-config {name}=", subject.topic())), "{why}");
+    }
+}
+
+/// A topic made by hand with the right settings is as good as one that Lotline made; not being flushed is no reason to refuse it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_made_by_hand_is_opened() {
+    let subject = Kafka::new();
+    make_by_hand(&subject, &[]).await;
+    let mut options = subject.options(1);
+    options.flush_each_batch = true;
+    let log = KafkaLog::open(options, TopicKind::Ledger).await.unwrap();
+    log.writer(0).await.unwrap().append(vec![plain("a")]).await.unwrap();
+    assert_eq!(values(&read_all(&log, 0).await), ["a"]);
+}
+
 /// Operators pass any option of librdkafka through; one that it does not know is an error, one that the log rests on is overruled.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn client_options_pass_through() {
@@ -191,7 +240,12 @@ async fn dropping_ends_the_threads() {
     writer.append(vec![plain("a")]).await.unwrap();
     let mut reader = log.reader(6, 0).await.unwrap();
     assert_eq!(reader.read(1, DEADLINE).await.unwrap().records.len(), 1);
-    assert_eq!(threads(), ["log-reader-6", "log-writer-6"]);
+    let begin = std::time::Instant::now();
+    // A thread that librdkafka has just started goes by the name of the thread that started it until it has set its own.
+    while threads() != ["log-reader-6", "log-writer-6"] {
+        assert!(begin.elapsed() < DEADLINE, "not the threads that were expected: {:?}", threads());
+        tokio::task::yield_now().await;
+    }
     let begin = std::time::Instant::now();
     drop((writer, reader, log));
     assert!(begin.elapsed() < Duration::from_millis(100), "dropping took {:?}", begin.elapsed());

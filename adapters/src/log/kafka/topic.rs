@@ -11,7 +11,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
 use super::ends::Ends;
-use super::{KafkaOptions, OPEN_TIMEOUT, REQUEST_TIMEOUT, destroy, settings};
+use super::{KafkaOptions, OPEN_TIMEOUT, REQUEST_TIMEOUT, destroy, settings, terms};
 
 /// How long to wait before the brokers are asked again whether the topic is there.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -21,11 +21,19 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 #[error("the brokers have not made the topic available in time")]
 struct NotAvailable;
 
-/// Makes sure that the topic is there with the partitions that are configured.
+/// Who made the topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Maker {
+    Us,
+    SomebodyElse,
+}
+
+/// Makes sure that the topic is there with the partitions that are configured, and that a ledger lasts in it.
 pub(super) async fn ensure(options: &KafkaOptions, kind: TopicKind, ends: &Ends) -> Result<(), LogError> {
     let mut found = ends.partitions().await?;
+    let mut maker = Maker::SomebodyElse;
     if found.is_none() {
-        create(options, kind).await?;
+        maker = create(options, kind).await?;
         let deadline = Instant::now() + OPEN_TIMEOUT;
         while found.is_none() {
             if Instant::now() >= deadline {
@@ -39,39 +47,41 @@ pub(super) async fn ensure(options: &KafkaOptions, kind: TopicKind, ends: &Ends)
         Some(actual) if actual != options.partitions => {
             Err(LogError::PartitionCount { topic: options.topic.clone(), expected: options.partitions, actual })
         }
+        Some(_) | None if (kind, maker) == (TopicKind::Ledger, Maker::SomebodyElse) => terms::check(options).await,
         Some(_) | None => Ok(()),
     }
 }
 
-async fn create(options: &KafkaOptions, kind: TopicKind) -> Result<(), LogError> {
+async fn create(options: &KafkaOptions, kind: TopicKind) -> Result<Maker, LogError> {
     let broken = |error: KafkaError| LogError::broken("create the topic", error);
     let admin: AdminClient<DefaultClientContext> = settings::client(options).create().map_err(broken)?;
     let (copies, in_sync) = (options.replication.max(1), if options.replication >= 3 { "2" } else { "1" });
     let max_batch_bytes = settings::max_batch_bytes(options).to_string();
-    let retention = match (kind, options.signal_retention) {
-        (TopicKind::Ledger, _) => Some("-1".to_owned()),
-        (TopicKind::Signals, kept) => kept.map(|kept| kept.as_millis().to_string()),
-    };
     let mut topic = NewTopic::new(&options.topic, options.partitions as i32, TopicReplication::Fixed(copies as i32))
-        .set("cleanup.policy", "delete")
         .set("min.insync.replicas", in_sync)
-        .set("unclean.leader.election.enable", "false")
-        .set("max.message.bytes", &max_batch_bytes);
-    if let Some(retention) = &retention {
-        topic = topic.set("retention.ms", retention);
-    }
-    if kind == TopicKind::Ledger {
-        topic = topic.set("retention.bytes", "-1");
+        .set(terms::MAX_MESSAGE_BYTES, &max_batch_bytes);
+    let retention = options.signal_retention.map(|kept| kept.as_millis().to_string());
+    match kind {
+        TopicKind::Ledger => {
+            topic = terms::LEDGER.into_iter().fold(topic, |topic, (name, value)| topic.set(name, value));
+        }
+        TopicKind::Signals => {
+            topic = topic.set("cleanup.policy", "delete").set("unclean.leader.election.enable", "false");
+            if let Some(retention) = &retention {
+                topic = topic.set("retention.ms", retention);
+            }
+        }
     }
     if options.flush_each_batch {
-        topic = topic.set("flush.messages", "1");
+        topic = topic.set(terms::FLUSH_MESSAGES, "1");
     }
     let timeouts = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT)).operation_timeout(Some(REQUEST_TIMEOUT));
-    let results = admin.create_topics([&topic], &timeouts).await.map_err(broken)?;
+    let results = admin.create_topics([&topic], &timeouts).await;
     destroy(admin);
-    match results.into_iter().next() {
+    match results.map_err(broken)?.into_iter().next() {
+        Some(Ok(_)) => Ok(Maker::Us),
         // Another process was faster; what it made is checked like any topic that is there.
-        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists)) | Ok(_)) | None => Ok(()),
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | None => Ok(Maker::SomebodyElse),
         Some(Err((_, code))) => Err(LogError::broken("create the topic", KafkaError::AdminOp(code))),
     }
 }
