@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use lotline_adapters::clock::{RandomIds, SystemClock};
 use lotline_adapters::log::kafka::{KafkaLog, KafkaOptions};
 use lotline_adapters::log::postgres::{self, PostgresLog};
@@ -81,12 +82,19 @@ async fn measure(kind: Kind, report: &mut Report) -> anyhow::Result<()> {
     let site = rig.sites[0].clone();
     load::sequential(&rig.bus, &mut commands, &site, WARM_UP).await?;
     let latency = load::sequential(&rig.bus, &mut commands, &site, SEQUENTIAL).await?;
-    report.result(&format!("{prefix}.command_p50_ms"), millis(latency.value_at_quantile(0.5)), "ms", None);
-    report.result(&format!("{prefix}.command_p99_ms"), millis(latency.value_at_quantile(0.99)), "ms", None);
     let sample = rig.sample().await?;
     rig.stop().await?;
 
     let bytes: usize = sample.iter().map(Record::size).sum::<usize>() / sample.len().max(1);
+    let raw = probe_latency(kind, &sample).await?;
+    let quantiles = [("p50", 0.5), ("p99", 0.99)];
+    for (name, quantile) in quantiles {
+        let (ours, raw) = (millis(latency.value_at_quantile(quantile)), millis(raw.value_at_quantile(quantile)));
+        report.result(&format!("{prefix}.command_{name}_ms"), ours, "ms", Some(ours / raw));
+    }
+    let [p50, p99] = quantiles.map(|(_, quantile)| millis(raw.value_at_quantile(quantile)));
+    report
+        .note(&format!("{prefix}: raw probe p50 {p50:.2} ms, p99 {p99:.2} ms, one record of {bytes} bytes at a time"));
     let raw = probe(kind, &sample).await?;
     report.note(&format!("{prefix}: raw probe {raw:.0} records/s of {bytes} bytes with headers"));
     for (sites, projections) in [(1, false), (8, false), (1, true), (8, true)] {
@@ -148,6 +156,18 @@ async fn probe(kind: Kind, sample: &[Record]) -> anyhow::Result<f64> {
             let database = stack::database("probe").await;
             probe::plain_copy(&database.pool, sample, PROBE_LENGTH).await
         }
+    }
+}
+
+async fn probe_latency(kind: Kind, sample: &[Record]) -> anyhow::Result<Histogram<u64>> {
+    let database = stack::database("probe").await;
+    match kind {
+        Kind::Kafka | Kind::KafkaFlushed => {
+            let tenant = TenantId::new(stack::unique("probe"))?;
+            let log = open(kind, &tenant, &database).await?;
+            probe::plain_producer_latency(&stack::kafka_brokers(), log.topic(), sample, SEQUENTIAL as usize).await
+        }
+        Kind::Postgres => probe::plain_insert_latency(&database.pool, sample, SEQUENTIAL as usize).await,
     }
 }
 
