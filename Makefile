@@ -25,6 +25,7 @@ help:
 	@echo
 	@echo '  run            build Lotline and start it with demo data; PostgreSQL is installed and started for it.'
 	@echo '                 KAFKA=1 keeps the log in Kafka instead of PostgreSQL. Ctrl-C stops Lotline; the services stay.'
+	@echo '  use            point a shell at what `make run` has started: eval "$$(make use)", then: lotline doctor'
 	@echo '  stop           stop the services of every profile; their data stays'
 	@echo '  clean-state    delete what `make run` has stored, in both profiles'
 	@echo
@@ -40,6 +41,13 @@ help:
 .PHONY: env
 env:
 	@printf 'export CARGO_TARGET_DIR=%q RUSTFLAGS=%q SQLX_OFFLINE=true\n' "$$CARGO_TARGET_DIR" "$$RUSTFLAGS"
+
+# For a shell that looks at the demo: where its database and log are, and the binary on the PATH.
+.PHONY: use
+use:
+	@$(stack) env --profile $(run_profile)
+	@printf 'export PATH=%q:"$$PATH" LOTLINE_LOG__KIND=%s\n' "$$CARGO_TARGET_DIR/release" '$(if $(KAFKA),kafka,postgres)'
+	@echo 'export LOTLINE_POSTGRES__URL=$$STACK_POSTGRES_URL LOTLINE_KAFKA__BROKERS=$${STACK_KAFKA_BROKERS:-127.0.0.1:9092}'
 
 .PHONY: run
 run:

@@ -1,6 +1,6 @@
 //! GraphQL over HTTP, WebSocket and server-sent events, with health and metrics.
 //!
-//! A request passes [`router`] (who asks), a transport in [`transport`] (how it was sent), [`guard`] (what it would cost), and the
+//! A request passes [`mod@router`] (who asks), a transport in [`transport`] (how it was sent), [`guard`] (what it would cost), and the
 //! [`schema`], whose mutations go to the command bus and whose queries read the read models. The composition root fills
 //! [`server::ApiState`] and calls [`serve::bind`] and [`serve::serve`].
 

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// System of record for plants: every fact appended once, projected, served, provable.
 ///
-/// Settings come from defaults, a TOML file and LOTLINE_<SECTION>__<KEY> variables, later ones winning; `lotline config` prints them.
+/// Settings come from defaults, a TOML file and `LOTLINE_<SECTION>__<KEY>` variables, later ones winning; `lotline config` prints them.
 #[derive(Debug, Parser)]
 #[command(name = "lotline", version)]
 pub struct Cli {

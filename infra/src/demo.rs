@@ -7,6 +7,7 @@ pub mod operators;
 pub mod plant;
 pub mod story;
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ pub async fn run(mut config: Config, arguments: &DemoArgs) -> anyhow::Result<()>
 
     let mut running = serve::start(&config, &Role::ALL).await?;
     let url = running.url.clone().context("the server has no API for the demo's operators")?;
-    tracing::info!(plant = %address, "a pasteuriser speaks Modbus TCP; open {url}/graphiql");
+    welcome(&url, &address.to_string())?;
     let token = running.lifecycle.token();
     running.lifecycle.spawn("the demo's plant", plant.run(token.clone()));
     let operators = Operators {
@@ -54,6 +55,25 @@ pub async fn run(mut config: Config, arguments: &DemoArgs) -> anyhow::Result<()>
     };
     running.lifecycle.spawn("the demo's operators", work(operators, arguments.clone(), token));
     running.lifecycle.run(SHUTDOWN_DEADLINE).await
+}
+
+/// What to open and what to try, apart from the log lines.
+fn welcome(url: &str, plant: &str) -> anyhow::Result<()> {
+    let text = format!(
+        "
+  Lotline runs with a small dairy.
+
+    playground   {url}/graphiql
+    GraphQL      {url}/graphql
+    health       {url}/health/ready    metrics  {url}/metrics
+    pasteuriser  Modbus TCP at {plant}
+
+  The operators are at work; Ctrl-C sends them home and stops Lotline.
+  To look at this plant from another shell: eval \"$(make use)\"; lotline log tail --follow
+
+"
+    );
+    std::io::stdout().write_all(text.as_bytes()).context("standard output is closed")
 }
 
 async fn work(operators: Operators, arguments: DemoArgs, stop: CancellationToken) -> anyhow::Result<()> {

@@ -74,7 +74,7 @@ pub async fn logs(config: &Config, databases: &Databases) -> anyhow::Result<Logs
 /// When PostgreSQL fails; doing it again finishes it.
 pub async fn follow(config: &Config, kind: LogKind, databases: &Databases) -> anyhow::Result<()> {
     let topic = config.ledger_topic();
-    lotline_projections::reset::ledger_models(&databases.owner, &config.tenant.id, &topic)
+    lotline_projections::reset::ledger_models(&databases.owner, &config.tenant.id)
         .await
         .context("the read models can't be emptied")?;
     origin::switch(&databases.owner, &topic, kind.name()).await?;

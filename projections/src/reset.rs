@@ -6,22 +6,17 @@
 use lotline_domain::id::TenantId;
 use sqlx::PgPool;
 
-/// Deletes every row of the tenant that was made from its ledger, and the positions they were made up to. Samples stay.
+/// Deletes every row of the tenant that was made from its ledger, and all positions. Samples stay, and so does the knowledge of which batches they
+/// came from; only the position in the signals topic is forgotten, for that topic is another one now.
 ///
 /// # Errors
 /// When PostgreSQL fails; nothing is deleted then.
-pub async fn ledger_models(pool: &PgPool, tenant: &TenantId, topic: &str) -> Result<(), sqlx::Error> {
+pub async fn ledger_models(pool: &PgPool, tenant: &TenantId) -> Result<(), sqlx::Error> {
     let tenant = tenant.as_str();
     let mut tx = pool.begin().await?;
-    sqlx::query!("DELETE FROM read.projection_offset WHERE tenant = $1 AND topic = $2", tenant, topic)
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query!("DELETE FROM read.projection_head WHERE tenant = $1 AND topic = $2", tenant, topic)
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query!("DELETE FROM read.projection_halt WHERE tenant = $1 AND topic = $2", tenant, topic)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query!("DELETE FROM read.projection_offset WHERE tenant = $1", tenant).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM read.projection_head WHERE tenant = $1", tenant).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM read.projection_halt WHERE tenant = $1", tenant).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM read.lots WHERE tenant = $1", tenant).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM read.genealogy WHERE tenant = $1", tenant).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM read.qc_decisions WHERE tenant = $1", tenant).execute(&mut *tx).await?;

@@ -1,6 +1,6 @@
 //! GraphQL over WebSocket, subprotocol `graphql-transport-ws` (github.com/enisdenjo/graphql-ws, PROTOCOL.md).
 //!
-//! [`protocol`] is the protocol without a socket: messages in, actions out. [`session`] connects it to one.
+//! [`protocol`] is the protocol without a socket: messages in, actions out. `session` connects it to one.
 
 pub mod protocol;
 mod session;

@@ -24,6 +24,6 @@ pub enum LogFormat {
 
 impl Default for TelemetrySection {
     fn default() -> Self {
-        Self { format: LogFormat::Pretty, level: "info".into() }
+        Self { format: LogFormat::Pretty, level: "info,sqlx::postgres::notice=warn".into() }
     }
 }

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use lotline_adapters::log::kafka::{KafkaLog, KafkaOptions};
 use lotline_adapters::log::postgres::{self, PostgresLog};
-use lotline_domain::port::LogRead;
+use lotline_domain::id::{CollectorId, DeviceId, SiteId, TenantId};
+use lotline_domain::port::{LogRead, SignalLog};
 use lotline_domain::position::TopicKind;
+use lotline_domain::sample::{Quality, SignalBatch, codec};
+use lotline_domain::timestamp::Timestamp;
 use lotline_tests::client::Client;
 use lotline_tests::oracle::{self, Oracle};
 use lotline_tests::server::{Log, Server, Settings};
@@ -18,6 +21,8 @@ use serde_json::json;
 pub(crate) const SITE: &str = "north";
 /// Partitions that a server makes by default.
 const PARTITIONS: u32 = 4;
+/// The same of the signals topic.
+const SIGNAL_PARTITIONS: u32 = 2;
 
 pub(crate) struct Plant {
     pub(crate) settings: Settings,
@@ -52,6 +57,54 @@ impl Plant {
                 let options = KafkaOptions::new(stack::kafka_brokers(), topic, PARTITIONS);
                 Arc::new(KafkaLog::open(options, TopicKind::Ledger).await.unwrap())
             }
+        }
+    }
+
+    /// The signals topic, opened beside the server.
+    pub(crate) async fn signals(&self) -> Arc<dyn SignalLog> {
+        let topic = format!("lotline.{}.signals.v1", self.settings.tenant);
+        match self.settings.log {
+            Log::Postgres => {
+                let pool = postgres::connect(self.database.url.parse().unwrap(), 4).await.unwrap();
+                Arc::new(PostgresLog::open(&pool, &topic, SIGNAL_PARTITIONS).await.unwrap())
+            }
+            Log::Kafka => {
+                let options = KafkaOptions::new(stack::kafka_brokers(), topic, SIGNAL_PARTITIONS);
+                Arc::new(KafkaLog::open(options, TopicKind::Signals).await.unwrap())
+            }
+        }
+    }
+
+    /// Publishes a batch of one sample, as a collector would, and waits until it is the latest value.
+    pub(crate) async fn sample(&self, sequence: u64, value: f64) {
+        let time = Timestamp::from_millis(1_700_000_000_000 + sequence as i64);
+        let batch = SignalBatch {
+            site: SiteId::new(SITE).unwrap(),
+            collector: CollectorId::new("hand").unwrap(),
+            epoch: uuid::Uuid::from_u128(1),
+            sequence,
+            device: DeviceId::new("hand").unwrap(),
+            signals: vec![1],
+            source_times: vec![time],
+            values: vec![value],
+            qualities: vec![Quality::GOOD],
+            collected_at: time,
+        };
+        let tenant = TenantId::new(self.settings.tenant.clone()).unwrap();
+        self.signals().await.publish(vec![codec::to_record(&tenant, &batch)]).await.unwrap();
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        loop {
+            let latest: Option<f64> =
+                sqlx::query_scalar("SELECT value FROM read.signal_latest WHERE tenant = $1 AND number = 1")
+                    .bind(&self.settings.tenant)
+                    .fetch_optional(&self.database.pool)
+                    .await
+                    .unwrap();
+            if latest == Some(value) {
+                return;
+            }
+            assert!(std::time::Instant::now() < until, "the sample {value} was not seen; latest is {latest:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 

@@ -21,6 +21,7 @@ async fn the_log_is_looked_at_and_moved_to_kafka_with_identical_hashes() {
     }
     ann.mutate("recordQcDecision", "", &decision(SITE, "L-3", "HOLD")).await;
     assert_eq!(ann.refused("registerLot", &lot(SITE, "L-3", "10", &[])).await, "DUPLICATE_LOT_CODE");
+    plant.sample(1, 1.5).await;
 
     let embedded = Oracle::read(plant.ledger().await.as_ref()).await;
     let stats = said(&tool(&plant, &["log", "stats"]));
@@ -51,6 +52,7 @@ async fn the_log_is_looked_at_and_moved_to_kafka_with_identical_hashes() {
     let ann = Client::new(&server.url, "ann");
     ann.mutate("registerLot", "", &lot(SITE, "L-30", "10", &[("L-1", "4")])).await;
     plant.assert_tables_equal_the_log(&ann).await;
+    plant.sample(2, 2.5).await;
 }
 
 #[tokio::test]
