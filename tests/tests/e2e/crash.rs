@@ -4,8 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use lotline_domain::partition::partition_of;
 use lotline_tests::client::{Client, decision, key, lot};
 use lotline_tests::server::{Log, Server};
+use lotline_tests::stack;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
 use tokio::sync::RwLock;
 use tokio::task::JoinSet;
@@ -130,4 +134,33 @@ async fn a_retry_after_a_crash_gets_the_first_answer() {
     assert_eq!(ann.refused("registerLot", &other).await, "IDEMPOTENCY_KEY_REUSED");
     other["idempotencyKey"] = json!(key());
     ann.mutate("registerLot", "", &other).await;
+}
+
+/// A record that Lotline did not write stops what follows that partition, loudly; the rest of the plant goes on.
+#[tokio::test]
+async fn a_foreign_record_stops_its_partition_only() {
+    let plant = Plant::new("foreign", Log::Kafka).await;
+    let server = plant.serve().await;
+    let ann = Client::new(&server.url, "ann");
+    ann.mutate("registerLot", "", &lot(SITE, "L-1", "5", &[])).await;
+
+    let topic = format!("lotline.{}.ledger.v1", plant.settings.tenant);
+    let other = (0..4).find(|partition| *partition != partition_of(SITE, 4)).unwrap();
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", stack::kafka_brokers()).create().expect("a producer");
+    producer
+        .send(BaseRecord::to(&topic).partition(other as i32).key("south").payload("hello"))
+        .expect("the record is taken");
+    producer.flush(PATIENCE).expect("Kafka takes the record");
+
+    let until = std::time::Instant::now() + PATIENCE;
+    while !server.printed().contains("has stopped; everything else goes on") {
+        assert!(std::time::Instant::now() < until, "nobody complained:\n{}", server.printed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let second = ann.mutate("registerLot", "", &lot(SITE, "L-2", "5", &[("L-1", "2")])).await;
+    let child = crate::site::lot(&ann, "L-2", &second["position"]).await;
+    assert_eq!(child["parents"][0]["parent"]["code"], "L-1");
+    let health = reqwest::get(format!("{}/health/ready", server.url)).await.unwrap().text().await.unwrap();
+    assert!(health.contains("lots"), "the health check names what is degraded: {health}");
 }
