@@ -26,8 +26,6 @@ use crate::config::Config;
 use crate::serve;
 
 const POLL_INTERVAL_MS: u64 = 200;
-/// How long everything may take to stop.
-const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Runs until a signal or a failure, or, when asked to, until the last batch is played.
 ///
@@ -54,7 +52,7 @@ pub async fn run(mut config: Config, arguments: &DemoArgs) -> anyhow::Result<()>
         ids: Arc::new(RandomIds::default()),
     };
     running.lifecycle.spawn("the demo's operators", work(operators, arguments.clone(), token));
-    running.lifecycle.run(SHUTDOWN_DEADLINE).await
+    running.lifecycle.run(serve::SHUTDOWN_DEADLINE).await
 }
 
 /// What to open and what to try, apart from the log lines.

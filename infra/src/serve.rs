@@ -26,7 +26,7 @@ use crate::stores::{self, Databases, Logs};
 use crate::telemetry;
 
 /// How long everything may take to stop.
-const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A server that has been put together and started.
 pub struct Running {
