@@ -1,10 +1,14 @@
 //! What was answered to which command, so that a retry gets the same answer and decides nothing twice.
 //!
 //! The scope of a command id is (tenant, stream, actor). Every decision writes at least one event, so the answers are rebuilt by replay.
-//! A command id carries its time and is refused when older than [`RETENTION_MICROS`]; answers older than that are forgotten, which
-//! bounds the memory.
+//!
+//! A command id carries its time and is refused when older than [`RETENTION_MICROS`] by the writer's clock. Answers are forgotten when they
+//! are that old by the stream's time *and* more than [`KEPT`] are held; what has been forgotten moves the [`Answers::horizon`], and no id at or
+//! before the horizon is taken for a new command. The second condition is for a clock that jumps ahead and comes back: the stream's
+//! time stays ahead for good, but the horizon only ever moves to the time of an id that was really forgotten, so genuine ids go on being
+//! accepted and no retry is decided twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use lotline_domain::envelope::{Attributes, CommandHash};
 use lotline_domain::event::Event;
@@ -19,7 +23,12 @@ pub const RETENTION_MICROS: i64 = 7 * 24 * 3_600 * 1_000_000;
 /// How far ahead of the decision's clock a command id may be: 5 minutes.
 pub const AHEAD_MICROS: i64 = 5 * 60 * 1_000_000;
 
-const PRUNE_EVERY_MICROS: i64 = 3_600 * 1_000_000;
+/// Answers of a stream that are kept however old they are.
+pub const KEPT: usize = 10_000;
+/// Answers that come in between two looks for what can be forgotten.
+const PRUNE_EVERY: usize = 5_000;
+/// Refusals that are not answers to a retry, kept for commands whose append had an unknown outcome: a batch has fewer.
+const PASSING: usize = 4_096;
 
 /// The outcome of a decided command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,11 +70,23 @@ pub struct Answer {
     pub outcome: Outcome,
 }
 
-/// All answers of a stream within the retention.
+/// A refusal that a later try of the same command does not get, see [`is_remembered`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Passing {
+    sequence: u64,
+    actor: ActorId,
+    command: CommandId,
+    answer: Answer,
+}
+
+/// The answers of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Answers {
     by_actor: HashMap<ActorId, HashMap<CommandId, Answer>>,
-    pruned_at: Timestamp,
+    held: usize,
+    prune_at: usize,
+    horizon: Option<Timestamp>,
+    passing: VecDeque<Passing>,
 }
 
 impl Answers {
@@ -74,49 +95,94 @@ impl Answers {
         self.by_actor.get(actor)?.get(&command)
     }
 
+    /// The refusal of exactly that try of a command that was made when the stream ended at `after`, if it reached the log.
+    pub fn passing(&self, actor: &ActorId, command: CommandId, hash: CommandHash, after: u64) -> Option<&Outcome> {
+        let mut later = self.passing.iter().rev().take_while(|passing| passing.sequence > after);
+        let is_it = |p: &&Passing| p.command == command && p.actor == *actor && p.answer.hash == hash;
+        later.find(is_it).map(|passing| &passing.answer.outcome)
+    }
+
+    /// Time of the newest id whose answer has been forgotten. That id and those before it can't be told from new ones.
+    pub fn horizon(&self) -> Option<Timestamp> {
+        self.horizon
+    }
+
     /// Remembers the answer that an event stands for. The last event of a decision counts.
     pub fn record(&mut self, attributes: &Attributes, event: &Event) {
         let outcome = match (Subject::of(event), event) {
             (Some(subject), _) => Outcome::Accepted { subject, version: attributes.sequence },
-            (None, Event::CommandRefused(refused)) if is_remembered(&refused.code) => Outcome::Refused(refused.into()),
+            (None, Event::CommandRefused(refused)) => Outcome::Refused(refused.into()),
             (None, _) => return,
         };
-        if check_age(attributes.causation_id, attributes.time).is_err() {
+        let (actor, command) = (attributes.actor.clone(), attributes.causation_id);
+        let answer = Answer { hash: attributes.command_hash, outcome };
+        if let Outcome::Refused(refused) = &answer.outcome
+            && !is_remembered(&refused.code)
+        {
+            if self.passing.len() == PASSING {
+                self.passing.pop_front();
+            }
+            self.passing.push_back(Passing { sequence: attributes.sequence, actor, command, answer });
             return;
         }
-        let answers = self.by_actor.entry(attributes.actor.clone()).or_default();
-        answers.insert(attributes.causation_id, Answer { hash: attributes.command_hash, outcome });
-        self.prune(attributes.time);
+        if self.by_actor.entry(actor).or_default().insert(command, answer).is_none() {
+            self.held += 1;
+            if self.held >= self.prune_at.max(KEPT + PRUNE_EVERY) {
+                self.prune(attributes.time);
+            }
+        }
     }
 
+    /// Forgets the oldest of what is older than the retention, down to what is kept.
     fn prune(&mut self, now: Timestamp) {
-        if now.micros() - self.pruned_at.micros() < PRUNE_EVERY_MICROS {
-            return;
+        let oldest = now.plus_micros(-RETENTION_MICROS);
+        let times = self.by_actor.values().flat_map(HashMap::keys).filter_map(|command| command.time());
+        let mut old: Vec<Timestamp> = times.filter(|time| *time < oldest).collect();
+        let surplus = old.len().min(self.held - KEPT);
+        if surplus > 0 {
+            let (_, horizon, _) = old.select_nth_unstable(surplus - 1);
+            let horizon = *horizon;
+            self.horizon = self.horizon.max(Some(horizon));
+            for answers in self.by_actor.values_mut() {
+                answers.retain(|command, _| command.time().is_some_and(|time| time > horizon));
+            }
+            self.by_actor.retain(|_, answers| !answers.is_empty());
+            self.held = self.by_actor.values().map(HashMap::len).sum();
         }
-        self.pruned_at = now;
-        for answers in self.by_actor.values_mut() {
-            answers.retain(|command, _| check_age(*command, now).is_ok());
+        self.prune_at = self.held + PRUNE_EVERY;
+    }
+
+    /// Whether a command id is a UUIDv7 of an acceptable age: not older than the retention by the clock, not before what has been forgotten,
+    /// not ahead of the stream.
+    ///
+    /// # Errors
+    /// The refusal that says what is wrong.
+    pub fn check_age(&self, command: CommandId, clock: Timestamp, stream: Timestamp) -> Result<(), Refusal> {
+        let given = command.time().ok_or(Refusal::InvalidCommandId)?;
+        let oldest = clock.plus_micros(-RETENTION_MICROS);
+        if given < oldest {
+            return Err(Refusal::CommandTooOld { given, oldest });
         }
-        self.by_actor.retain(|_, answers| !answers.is_empty());
+        if let Some(horizon) = self.horizon.filter(|horizon| given <= *horizon) {
+            return Err(Refusal::CommandTooOld { given, oldest: horizon });
+        }
+        let now = clock.max(stream);
+        if given > now.plus_micros(AHEAD_MICROS) {
+            return Err(Refusal::CommandFromFuture { given, now });
+        }
+        Ok(())
     }
 }
 
-/// A conflict may resolve itself, and a reused id must not displace the answer that it was first used for.
+/// Whether a later try gets the same refusal. A conflict may resolve itself, a clock may be put right, and a reused id must not displace the
+/// answer that it was first used for.
 fn is_remembered(code: &str) -> bool {
-    code != Refusal::CommandIdReused.code() && code != (Refusal::VersionConflict { expected: 0, current: 0 }).code()
-}
-
-/// Whether a command id is a UUIDv7 of an acceptable age.
-///
-/// # Errors
-/// The refusal that says what is wrong.
-pub fn check_age(command: CommandId, now: Timestamp) -> Result<(), Refusal> {
-    let given = command.time().ok_or(Refusal::InvalidCommandId)?;
-    if given < now.plus_micros(-RETENTION_MICROS) {
-        return Err(Refusal::CommandTooOld { given, now });
-    }
-    if given > now.plus_micros(AHEAD_MICROS) {
-        return Err(Refusal::CommandFromFuture { given, now });
-    }
-    Ok(())
+    const PASSING_CODES: [&str; 5] = [
+        Refusal::ID_REUSED,
+        Refusal::VERSION_CONFLICT,
+        Refusal::ID_TOO_OLD,
+        Refusal::ID_FROM_FUTURE,
+        Refusal::INVALID_ID,
+    ];
+    !PASSING_CODES.contains(&code)
 }

@@ -153,7 +153,7 @@ impl CommandBus {
             return Err(SubmitError::UnknownStream(request.stream.to_string()));
         };
         let (reply, answer) = oneshot::channel();
-        let job = Job { request, reply, retried: false };
+        let job = Job { request, reply, tried_at: None };
         match shared.queues[*partition as usize].try_send(job) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {

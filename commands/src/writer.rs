@@ -27,6 +27,9 @@ use crate::fold::{FoldError, PartitionFold};
 use crate::refusals::RefusalLimiter;
 use batch::Batch;
 
+/// The first pause between two tries; each next one is twice as long, up to [`WriterOptions::max_backoff`].
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+
 /// Limits of a writer.
 #[derive(Debug, Clone)]
 pub struct WriterOptions {
@@ -107,8 +110,9 @@ pub struct Job {
     pub(crate) request: CommandRequest,
     /// Where the answer goes.
     pub(crate) reply: oneshot::Sender<Result<Receipt, SubmitError>>,
-    /// Whether an earlier append with it had an unknown outcome; finding its answer in the log is then no replay.
-    pub(crate) retried: bool,
+    /// Where its stream ended before the first append with it, when the outcome of that was unknown. Finding its answer in the log is then
+    /// no replay.
+    pub(crate) tried_at: Option<u64>,
 }
 
 /// How a writer is connected to the rest of the process.
@@ -127,6 +131,10 @@ pub struct PartitionWriter {
     options: WriterOptions,
     wires: Wires,
     limiter: RefusalLimiter,
+    /// Commands in the next batch at most: halved after an append without a certain outcome, since its size may be the cause.
+    batch_limit: usize,
+    /// Appends without a certain outcome since the last good one.
+    failures: u32,
 }
 
 /// Why serving ended.
@@ -140,7 +148,8 @@ impl PartitionWriter {
     pub(crate) fn new(tenant: TenantId, partition: u32, ports: Ports, options: WriterOptions, wires: Wires) -> Self {
         let window_micros = i64::try_from(options.refusal_window.as_micros()).unwrap_or(i64::MAX);
         let limiter = RefusalLimiter::new(options.refusals_per_window, window_micros);
-        Self { tenant, partition, ports, options, wires, limiter }
+        let batch_limit = options.max_batch;
+        Self { tenant, partition, ports, options, wires, limiter, batch_limit, failures: 0 }
     }
 
     /// The partition it owns.
@@ -180,6 +189,11 @@ impl PartitionWriter {
             match self.serve(taken.writer, taken.fold, carried, cancel).await? {
                 Ended::Cancelled => return Ok(()),
                 Ended::Unknown(jobs) => carried = jobs,
+            }
+            self.wires.status.send_replace(WriterStatus::Recovering);
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(()),
+                () = tokio::time::sleep(self.pause()) => {}
             }
         }
     }
@@ -224,6 +238,8 @@ impl PartitionWriter {
             match writer.append(records).await {
                 Ok(last) => {
                     metrics::histogram!("lotline_writer_append_seconds").record(started.elapsed().as_secs_f64());
+                    self.batch_limit = (self.batch_limit * 2).min(self.options.max_batch);
+                    self.failures = 0;
                     fold.next = last + 1;
                     self.publish_tenant_sequence(&fold);
                     pending.answer(fold.next);
@@ -246,11 +262,21 @@ impl PartitionWriter {
                         "an append had no certain outcome; recovering from the log"
                     );
                     metrics::counter!("lotline_writer_unknown_outcomes_total").increment(1);
+                    self.batch_limit = (self.batch_limit / 2).max(1);
+                    self.failures += 1;
                     let mut unanswered = pending.into_jobs();
                     unanswered.append(&mut jobs);
                     return Ok(Ended::Unknown(unanswered));
                 }
             }
+        }
+    }
+
+    /// Before the next takeover: none after the first failure, then longer and longer.
+    fn pause(&self) -> Duration {
+        match self.failures {
+            0 | 1 => Duration::ZERO,
+            again => (FIRST_BACKOFF * 2_u32.saturating_pow(again - 2)).min(self.options.max_backoff),
         }
     }
 

@@ -16,12 +16,12 @@ pub enum Refusal {
     #[error("the idempotency key must be a UUIDv7")]
     InvalidCommandId,
     /// Too old to be told from a new command.
-    #[error("the idempotency key dates from {given}, more than 7 days before {now}")]
+    #[error("the idempotency key dates from {given}; keys as old as {oldest} can't be told from new ones any more")]
     CommandTooOld {
         /// Time in the id.
         given: Timestamp,
-        /// Time of the decision.
-        now: Timestamp,
+        /// Up to here ids are refused.
+        oldest: Timestamp,
     },
     /// The id's time is ahead of the clock.
     #[error("the idempotency key dates from {given}, which is ahead of {now}")]
@@ -242,14 +242,25 @@ impl Refusal {
         Self::InvalidId { field, problem: InvalidIdText(error.to_string()) }
     }
 
+    /// Code of [`Self::InvalidCommandId`].
+    pub const INVALID_ID: &'static str = "INVALID_IDEMPOTENCY_KEY";
+    /// Code of [`Self::CommandTooOld`].
+    pub const ID_TOO_OLD: &'static str = "IDEMPOTENCY_KEY_TOO_OLD";
+    /// Code of [`Self::CommandFromFuture`].
+    pub const ID_FROM_FUTURE: &'static str = "IDEMPOTENCY_KEY_FROM_FUTURE";
+    /// Code of [`Self::CommandIdReused`].
+    pub const ID_REUSED: &'static str = "IDEMPOTENCY_KEY_REUSED";
+    /// Code of [`Self::VersionConflict`].
+    pub const VERSION_CONFLICT: &'static str = "VERSION_CONFLICT";
+
     /// Stable code for programs.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::InvalidCommandId => "INVALID_IDEMPOTENCY_KEY",
-            Self::CommandTooOld { .. } => "IDEMPOTENCY_KEY_TOO_OLD",
-            Self::CommandFromFuture { .. } => "IDEMPOTENCY_KEY_FROM_FUTURE",
-            Self::CommandIdReused => "IDEMPOTENCY_KEY_REUSED",
-            Self::VersionConflict { .. } => "VERSION_CONFLICT",
+            Self::InvalidCommandId => Self::INVALID_ID,
+            Self::CommandTooOld { .. } => Self::ID_TOO_OLD,
+            Self::CommandFromFuture { .. } => Self::ID_FROM_FUTURE,
+            Self::CommandIdReused => Self::ID_REUSED,
+            Self::VersionConflict { .. } => Self::VERSION_CONFLICT,
             Self::OccurredAtOutOfRange { .. } => "OCCURRED_AT_OUT_OF_RANGE",
             Self::WrongStream { .. } => "WRONG_STREAM",
             Self::InvalidText { .. } => "INVALID_TEXT",

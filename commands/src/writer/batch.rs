@@ -15,7 +15,7 @@ use lotline_domain::state::{Decision, Subject};
 use lotline_domain::timestamp::Timestamp;
 
 use super::{Job, PartitionWriter};
-use crate::answers::{Outcome, check_age};
+use crate::answers::Outcome;
 use crate::bus::{Receipt, SubmitError};
 use crate::fold::PartitionFold;
 
@@ -36,7 +36,16 @@ const MAX_BATCH_BYTES: usize = 8 << 20;
 /// Commands whose answers wait for the append.
 pub(super) struct Pending {
     partition: u32,
-    entries: Vec<(Job, Outcome, bool)>,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    job: Job,
+    outcome: Outcome,
+    /// Whether an earlier try was answered with this outcome already.
+    replayed: bool,
+    /// Sequence of the stream's last event before this decision.
+    head: u64,
 }
 
 /// What the events of one decision share.
@@ -57,7 +66,7 @@ impl<'a> Batch<'a> {
 
     /// Whether another command may join.
     pub(super) fn has_room(&self) -> bool {
-        self.bytes < MAX_BATCH_BYTES
+        self.bytes < MAX_BATCH_BYTES && self.pending.entries.len() < self.writer.batch_limit
     }
 
     /// Decides a command: its events join the batch, its answer waits for the append.
@@ -65,15 +74,22 @@ impl<'a> Batch<'a> {
         let request = &job.request;
         let key = request.stream.as_str();
         let hash = request.hash();
-        let now = self.writer.ports.clock.now().max(self.fold.chain.head(key).time);
+        let (clock, head) = (self.writer.ports.clock.now(), self.fold.chain.head(key));
+        let now = clock.max(head.time);
         let stream = self.fold.stream_mut(key);
-        let verdict = match check_age(request.command_id, now) {
+        if let Some(known) =
+            job.tried_at.and_then(|at| stream.answers.passing(&request.actor, request.command_id, hash, at))
+        {
+            let outcome = known.clone();
+            self.pending.entries.push(Entry { job, outcome, replayed: false, head: head.sequence });
+            return;
+        }
+        let verdict = match stream.answers.check_age(request.command_id, clock, head.time) {
             Err(refusal) => Err(refusal),
             Ok(()) => match stream.answers.get(&request.actor, request.command_id) {
                 Some(answer) if answer.hash == hash => {
-                    let replayed = !job.retried;
-                    let outcome = answer.outcome.clone();
-                    self.pending.entries.push((job, outcome, replayed));
+                    let (replayed, outcome) = (job.tried_at.is_none(), answer.outcome.clone());
+                    self.pending.entries.push(Entry { job, outcome, replayed, head: head.sequence });
                     return;
                 }
                 Some(_) => Err(Refusal::CommandIdReused),
@@ -84,7 +100,7 @@ impl<'a> Batch<'a> {
             Ok(outcome) => outcome,
             Err(refusal) => self.refuse(request, hash, now, &refusal),
         };
-        self.pending.entries.push((job, outcome, false));
+        self.pending.entries.push(Entry { job, outcome, replayed: false, head: head.sequence });
     }
 
     /// Seals a decision's events; refuses them all when one is too large for the log.
@@ -224,7 +240,7 @@ impl Pending {
     /// Answers every command; `next` covers all of them. A caller that has gone away needs no answer.
     pub(super) fn answer(self, next: Offset) {
         let position = Position::at(TopicKind::Ledger, self.partition, next);
-        for (job, outcome, replayed) in self.entries {
+        for Entry { job, outcome, replayed, .. } in self.entries {
             let position = position.clone();
             let answer = match outcome {
                 Outcome::Accepted { subject, version } => Ok(receipt(subject, version, position, replayed)),
@@ -240,14 +256,18 @@ impl Pending {
     }
 
     pub(super) fn unavailable(self) {
-        for (job, _, _) in self.entries {
+        for Entry { job, .. } in self.entries {
             drop(job.reply.send(Err(SubmitError::Unavailable)));
         }
     }
 
     /// The commands again, after an append of which nothing is known. What was answered from an earlier batch stays a replay.
     pub(super) fn into_jobs(self) -> Vec<Job> {
-        self.entries.into_iter().map(|(job, _, replayed)| Job { retried: !replayed, ..job }).collect()
+        let again = |Entry { job, replayed, head, .. }: Entry| {
+            let tried_at = job.tried_at.or((!replayed).then_some(head));
+            Job { tried_at, ..job }
+        };
+        self.entries.into_iter().map(again).collect()
     }
 }
 

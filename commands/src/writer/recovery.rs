@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use lotline_domain::port::{LogError, LogWriter};
 
-use super::{PartitionWriter, WriterError};
+use super::{FIRST_BACKOFF, PartitionWriter, WriterError};
 use crate::bus::Ports;
 use crate::fold::{FoldError, PartitionFold, SNAPSHOT_FORMAT};
 
 const READ_AT_ONCE: usize = 4_096;
 const READ_WAIT: Duration = Duration::from_millis(200);
-const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
 /// The right to write, and the state that goes with it.
 pub(super) struct Taken {

@@ -210,3 +210,28 @@ async fn a_log_that_takes_not_even_a_refusal_stops_the_writer() {
     let ended = process.end().await;
     assert!(matches!(ended, Err(WriterError::Log { source: LogError::TooLarge { max: 200, .. }, .. })));
 }
+
+#[tokio::test]
+async fn after_an_unknown_outcome_the_next_batches_are_smaller() {
+    let mut stand = Stand::new();
+    stand.options.max_batch = 8;
+    let process = stand.serve().await;
+    let gate = stand.hold();
+    let first = process.begin(stand.request(register("M0"))).await;
+    gate.reached().await;
+    let mut waiting = Vec::new();
+    for number in 1..=8 {
+        waiting.push(process.begin(stand.request(register(&format!("M{number}")))).await);
+    }
+    // The first of these is for the append that waits behind the gate: four at once from then on, and two after the second.
+    stand.log.faults().push(Fault::Unacknowledged);
+    stand.log.faults().push(Fault::Lost);
+    gate.open();
+    answer(first).await.unwrap();
+    let mut ends = Vec::new();
+    for waiting in waiting {
+        ends.push(answer(waiting).await.unwrap().position.to_string());
+    }
+    assert_eq!(ends, ["l0.3", "l0.3", "l0.7", "l0.7", "l0.7", "l0.7", "l0.9", "l0.9"]);
+    process.stop().await;
+}

@@ -1,12 +1,13 @@
 //! A command that comes twice is decided once.
 
+use lotline_adapters::log::memory::Fault;
 use lotline_domain::id::{ActorId, CommandId};
 use lotline_domain::port::{Clock, Ids};
 use lotline_domain::qc::QcOutcome;
 use lotline_domain::timestamp::Timestamp;
 use uuid::Uuid;
 
-use crate::stand::{MINUTE, Stand, answer, judge, register};
+use crate::stand::{MINUTE, Process, Stand, answer, judge, register};
 
 const DAY: i64 = 24 * 60 * MINUTE;
 
@@ -162,5 +163,85 @@ async fn a_key_is_forgotten_only_when_it_is_refused_for_its_age() {
     assert!(process.accepted(request.clone()).await.replayed);
     stand.clock.forward(2_000);
     assert_eq!(process.refused(request).await.0, "IDEMPOTENCY_KEY_TOO_OLD");
+    process.stop().await;
+}
+
+/// Submits one command a second, often enough that old answers are looked at.
+async fn fill(stand: &Stand, process: &Process, count: usize) {
+    let mut waiting = Vec::new();
+    for _ in 0..count {
+        // Refusals of a duplicate: the cheapest decision that is remembered.
+        let bus = process.bus.clone();
+        stand.clock.forward(1_000_000);
+        let request = stand.request(register("M1"));
+        waiting.push(tokio::spawn(async move { bus.submit(request).await }));
+        if waiting.len() == 1_000 {
+            for waiting in waiting.drain(..) {
+                assert!(answer(waiting).await.is_err());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_jumped_ahead_and_came_back_locks_nobody_out() {
+    let mut stand = Stand::new();
+    stand.options.refusals_per_window = u64::MAX;
+    let process = stand.serve().await;
+    let before = stand.request(register("M1"));
+    process.accepted(before.clone()).await;
+    stand.clock.forward(365 * DAY);
+    process.accepted(stand.request(register("M2"))).await;
+    assert_eq!(process.refused(before.clone()).await.0, "IDEMPOTENCY_KEY_TOO_OLD", "by the clock as it is");
+    stand.clock.forward(-365 * DAY);
+    assert!(process.accepted(before.clone()).await.replayed, "the answer is remembered");
+    fill(&stand, &process, 16_000).await;
+    assert!(!process.accepted(stand.request(register("M3"))).await.replayed, "a key of today is good");
+    // Its answer has been forgotten by now: it must not be decided a second time.
+    assert_eq!(process.refused(before.clone()).await.0, "IDEMPOTENCY_KEY_TOO_OLD");
+    process.stop().await;
+    let restarted = stand.serve().await;
+    assert_eq!(restarted.refused(before).await.0, "IDEMPOTENCY_KEY_TOO_OLD");
+    assert!(!restarted.accepted(stand.request(register("M4"))).await.replayed);
+    restarted.stop().await;
+}
+
+#[tokio::test]
+async fn a_wrong_clock_leaves_no_answer_behind() {
+    let stand = Stand::new();
+    let process = stand.serve().await;
+    let request = stand.request(register("M1"));
+    stand.clock.forward(8 * DAY);
+    assert_eq!(process.refused(request.clone()).await.0, "IDEMPOTENCY_KEY_TOO_OLD");
+    stand.clock.forward(-8 * DAY);
+    assert!(!process.accepted(request).await.replayed);
+    process.stop().await;
+}
+
+#[tokio::test]
+async fn a_passing_refusal_that_landed_unacknowledged_is_recorded_once() {
+    let stand = Stand::new();
+    let process = stand.serve().await;
+    let first = stand.request(register("M1"));
+    process.accepted(first.clone()).await;
+    let mut conflicting = stand.request(judge("M1", QcOutcome::Hold));
+    conflicting.expected_version = Some(3);
+    let mut reused = first;
+    reused.command = register("M2");
+    for (request, code) in [(conflicting.clone(), "VERSION_CONFLICT"), (reused, "IDEMPOTENCY_KEY_REUSED")] {
+        let end = stand.end(0).await;
+        stand.log.faults().push(Fault::Unacknowledged);
+        assert_eq!(process.refused(request.clone()).await.0, code);
+        assert_eq!(stand.end(0).await, end + 1, "{code} is recorded once");
+        stand.log.faults().push(Fault::Lost);
+        assert_eq!(process.refused(request).await.0, code);
+        assert_eq!(stand.end(0).await, end + 2, "another try is another fact");
+    }
+    // A refusal of an earlier try is no answer to a try that was lost.
+    stand.log.faults().push(Fault::Lost);
+    process.accepted(stand.request(judge("M1", QcOutcome::Pass))).await;
+    conflicting.expected_version = Some(6);
+    stand.log.faults().push(Fault::Lost);
+    assert_eq!(process.accepted(conflicting).await.version, 7);
     process.stop().await;
 }
