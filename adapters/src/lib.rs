@@ -2,6 +2,7 @@
 //! collector that polls them.
 
 pub mod clock;
+pub mod cluster;
 pub mod collector;
 pub mod field;
 pub mod log;

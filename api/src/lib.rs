@@ -7,6 +7,7 @@
 pub mod config;
 pub mod guard;
 mod health;
+pub mod peer;
 mod playground;
 pub mod router;
 pub mod schema;

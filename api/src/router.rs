@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use metrics::{counter, histogram};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -15,7 +15,7 @@ use tracing::Instrument;
 use crate::server::{ApiState, Server};
 use crate::transport::caller::{CORRELATION_ID, Caller, DEVELOPMENT, MODE, check_origin, correlation_id};
 use crate::transport::problem::Problem;
-use crate::{health, playground, transport};
+use crate::{health, peer, playground, transport};
 
 /// The whole API.
 pub fn router(state: ApiState) -> Router {
@@ -27,6 +27,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .route(peer::PATH, post(peer::take))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(Arc::clone(&server), frame))
@@ -74,6 +75,7 @@ fn route(path: &str) -> &'static str {
         "/health/live" => "/health/live",
         "/health/ready" => "/health/ready",
         "/metrics" => "/metrics",
+        peer::PATH => peer::PATH,
         _ => "other",
     }
 }

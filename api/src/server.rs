@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::config::Limits;
+use crate::peer::PeerKey;
 use crate::schema::{self, LotlineSchema};
 use crate::transport::problem::Problem;
 
@@ -72,6 +73,8 @@ pub struct ApiState {
     pub clock: Arc<dyn Clock>,
     /// Fresh ids.
     pub ids: Arc<dyn Ids>,
+    /// Knows other nodes that forward commands; nothing when there are none.
+    pub peers: Option<PeerKey>,
     /// What clients may ask.
     pub limits: Limits,
     /// Parts that `/health/ready` asks, by name, such as `writer`.

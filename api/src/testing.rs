@@ -110,6 +110,7 @@ pub(crate) fn state(limits: Limits) -> ApiState {
         sites,
         bus,
         pool,
+        peers: None,
         limits,
     }
 }

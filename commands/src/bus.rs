@@ -1,4 +1,8 @@
 //! The way in: hands a command to the writer of its stream and waits for the answer.
+//!
+//! When the stream's partition is another node's, the command goes there, one hop, under the same id and within the same deadline. A node
+//! that turns out not to own the partition either says so, and the command is sent again to whoever has been announced since. Sending it
+//! twice is harmless: it is decided once.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,16 +11,22 @@ use std::time::Duration;
 use lotline_domain::command::CommandRequest;
 use lotline_domain::id::{SiteId, StreamKey, TenantId};
 use lotline_domain::partition::partition_of;
-use lotline_domain::port::{Clock, EventLog, Ids, SnapshotStore};
+use lotline_domain::port::{BoxFuture, Clock, EventLog, Ids, SnapshotStore};
 use lotline_domain::position::Position;
 use lotline_domain::state::Subject;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::writer::{Job, PartitionWriter, WriterOptions, WriterStatus};
+use crate::writer::{Job, PartitionWriter, Rejected, WriterOptions, WriterStatus};
+
+/// Pauses between two tries to find a partition's writer.
+const FIRST_LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LAST_LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// A command was decided and its events are in the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// The thing that was created or changed.
     pub subject: Subject,
@@ -29,7 +39,7 @@ pub struct Receipt {
 }
 
 /// A command was not accepted.
-#[derive(Debug, Clone, Error, PartialEq, Eq)]
+#[derive(Debug, Clone, Error, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SubmitError {
     /// A rule was broken. The refusal is in the log, and `position` covers it.
     #[error("{message}")]
@@ -58,13 +68,45 @@ pub enum SubmitError {
     Unavailable,
 }
 
-/// Finds the writer of a stream. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct CommandBus {
-    shared: Arc<Shared>,
+/// Why a node did not answer a command that was meant for its writer.
+#[derive(Debug, Clone, Error, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ForwardError {
+    /// The partition is not that node's, or nobody is known to have it. Look for its owner again.
+    #[error("the partition's writer is not there")]
+    NotOwner {
+        /// As in [`Forwarded::tried_at`].
+        tried_at: Option<u64>,
+    },
+    /// This is the answer.
+    #[error(transparent)]
+    Answer(SubmitError),
 }
 
-#[derive(Debug)]
+/// A command on its way to another node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forwarded {
+    /// What is asked, and by whom.
+    pub request: CommandRequest,
+    /// Where its stream ended before a first append with it whose outcome is unknown. Finding its answer in the log is then no replay.
+    pub tried_at: Option<u64>,
+    /// How long the caller still waits.
+    pub within: Duration,
+}
+
+/// Brings commands to other nodes.
+pub trait Forward: Send + Sync + 'static {
+    /// Asks the owner of a partition. Failures on the way are [`ForwardError::NotOwner`]: whether the command arrived is not known then, and
+    /// asking again finds out.
+    fn forward<'a>(&'a self, partition: u32, command: &'a Forwarded) -> BoxFuture<'a, Result<Receipt, ForwardError>>;
+}
+
+/// Finds the writer of a stream. Cheap to clone.
+#[derive(Clone)]
+pub struct CommandBus {
+    shared: Arc<Shared>,
+    others: Option<Arc<dyn Forward>>,
+}
+
 struct Shared {
     tenant: TenantId,
     partitions: HashMap<StreamKey, u32>,
@@ -116,7 +158,12 @@ impl CommandBus {
             ));
         }
         let shared = Shared { tenant: tenant.clone(), partitions, queues, statuses, options };
-        (Self { shared: Arc::new(shared) }, writers)
+        (Self { shared: Arc::new(shared), others: None }, writers)
+    }
+
+    /// The same bus, which also reaches the writers of other nodes.
+    pub fn with_others(self, others: Arc<dyn Forward>) -> Self {
+        Self { others: Some(others), ..self }
     }
 
     /// The tenant whose commands this bus takes.
@@ -129,42 +176,95 @@ impl CommandBus {
         self.shared.statuses.iter().map(|status| *status.borrow()).collect()
     }
 
-    /// Waits until every writer serves. Gives false when one has stopped for good.
+    /// Waits until every writer serves, here or elsewhere as far as is known. Gives false when one has stopped for good.
     pub async fn ready(&self) -> bool {
         for status in &self.shared.statuses {
             let mut status = status.clone();
             match status.wait_for(|status| *status != WriterStatus::Recovering).await {
-                Ok(status) if *status == WriterStatus::Serving => {}
+                Ok(status) if matches!(*status, WriterStatus::Serving | WriterStatus::Elsewhere) => {}
                 Ok(_) | Err(_) => return false,
             }
         }
         true
     }
 
-    /// Submits a command and waits for its decision to be in the log.
+    /// Submits a command and waits for its decision to be in the log, wherever its writer is.
     ///
     /// # Errors
     /// [`SubmitError`].
     pub async fn submit(&self, request: CommandRequest) -> Result<Receipt, SubmitError> {
+        let deadline = Instant::now() + self.shared.options.answer_deadline;
+        let partition = self.partition(&request)?;
+        let (mut request, mut tried_at) = (request, None);
+        let mut pause = FIRST_LOOK_AGAIN;
+        loop {
+            let elsewhere = *self.shared.statuses[partition as usize].borrow() == WriterStatus::Elsewhere;
+            match &self.others {
+                Some(others) if elsewhere => {
+                    let within = deadline.saturating_duration_since(Instant::now());
+                    let command = Forwarded { request, tried_at, within };
+                    match others.forward(partition, &command).await {
+                        Ok(receipt) => return Ok(receipt),
+                        Err(ForwardError::Answer(error)) => return Err(error),
+                        Err(ForwardError::NotOwner { tried_at: at }) => tried_at = tried_at.or(at),
+                    }
+                    request = command.request;
+                }
+                Some(_) | None => match self.enqueue(partition, request, tried_at, deadline).await {
+                    Ok(receipt) => return Ok(receipt),
+                    Err(Rejected::Answer(error)) => return Err(error),
+                    Err(Rejected::NotOwner { request: back, tried_at: at }) => (request, tried_at) = (back, at),
+                },
+            }
+            if Instant::now() + pause >= deadline {
+                return Err(SubmitError::Unavailable);
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LAST_LOOK_AGAIN);
+        }
+    }
+
+    /// Submits a command that another node sent here. It is not sent on.
+    ///
+    /// # Errors
+    /// [`ForwardError`].
+    pub async fn submit_here(&self, command: Forwarded) -> Result<Receipt, ForwardError> {
+        let deadline = Instant::now() + command.within.min(self.shared.options.answer_deadline);
+        let partition = self.partition(&command.request).map_err(ForwardError::Answer)?;
+        let answer = self.enqueue(partition, command.request, command.tried_at, deadline).await;
+        answer.map_err(|rejected| match rejected {
+            Rejected::Answer(error) => ForwardError::Answer(error),
+            Rejected::NotOwner { tried_at, .. } => ForwardError::NotOwner { tried_at },
+        })
+    }
+
+    fn partition(&self, request: &CommandRequest) -> Result<u32, SubmitError> {
+        let known = request.tenant == self.shared.tenant;
+        let partition = self.shared.partitions.get(&request.stream).filter(|_| known);
+        partition.copied().ok_or_else(|| SubmitError::UnknownStream(request.stream.to_string()))
+    }
+
+    async fn enqueue(
+        &self,
+        partition: u32,
+        request: CommandRequest,
+        tried_at: Option<u64>,
+        deadline: Instant,
+    ) -> Result<Receipt, Rejected> {
         let shared = &self.shared;
-        let known = request.tenant == shared.tenant;
-        let partition = shared.partitions.get(&request.stream).filter(|_| known);
-        let Some(partition) = partition else {
-            return Err(SubmitError::UnknownStream(request.stream.to_string()));
-        };
         let (reply, answer) = oneshot::channel();
-        let job = Job { request, reply, tried_at: None };
-        match shared.queues[*partition as usize].try_send(job) {
+        match shared.queues[partition as usize].try_send(Job { request, reply, tried_at }) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
                 metrics::counter!("lotline_commands_total", "outcome" => "busy").increment(1);
-                return Err(SubmitError::Busy { retry_after: shared.options.busy_retry_after });
+                let retry_after = shared.options.busy_retry_after;
+                return Err(Rejected::Answer(SubmitError::Busy { retry_after }));
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(SubmitError::Unavailable),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(Rejected::Answer(SubmitError::Unavailable)),
         }
-        match tokio::time::timeout(shared.options.answer_deadline, answer).await {
+        match timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) | Err(_) => Err(SubmitError::Unavailable),
+            Ok(Err(_)) | Err(_) => Err(Rejected::Answer(SubmitError::Unavailable)),
         }
     }
 }

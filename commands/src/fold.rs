@@ -39,12 +39,15 @@ pub struct PartitionFold {
     pub chain: Chain,
     /// Streams by record key.
     pub streams: BTreeMap<String, StreamFold>,
+    /// Highest sequence of the tenant stream that a decision here was made on. A successor decides on nothing older.
+    pub tenant_seen: u64,
     /// Offset of the next record.
     pub next: Offset,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Image {
+    tenant_seen: u64,
     heads: BTreeMap<String, ChainHead>,
     streams: BTreeMap<String, StreamFold>,
 }
@@ -87,6 +90,7 @@ impl PartitionFold {
             sequence: attributes.sequence,
             source,
         })?;
+        self.tenant_seen = self.tenant_seen.max(attributes.tenant_sequence.unwrap_or(0));
         let stream = self.stream_mut(&stored.record.key);
         stream.state.evolve(&fact.event, attributes.sequence);
         stream.answers.record(attributes, &fact.event);
@@ -112,7 +116,7 @@ impl PartitionFold {
     /// # Errors
     /// [`FoldError::Snapshot`].
     pub fn to_snapshot(&self) -> Result<Snapshot, FoldError> {
-        let image = (self.chain.heads(), &self.streams);
+        let image = (self.tenant_seen, self.chain.heads(), &self.streams);
         let mut bytes = postcard::to_stdvec(&image)?;
         let digest = digest(self.next, &bytes);
         bytes.extend(digest);
@@ -131,7 +135,12 @@ impl PartitionFold {
             return Err(FoldError::SpoiledSnapshot);
         }
         let image: Image = postcard::from_bytes(bytes)?;
-        Ok(Self { chain: Chain::resume(image.heads), streams: image.streams, next: snapshot.position })
+        Ok(Self {
+            chain: Chain::resume(image.heads),
+            streams: image.streams,
+            tenant_seen: image.tenant_seen,
+            next: snapshot.position,
+        })
     }
 }
 

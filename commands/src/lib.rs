@@ -2,13 +2,16 @@
 //!
 //! One [`writer::PartitionWriter`] owns one partition of the ledger: it decides commands in order against in-memory state, appends all
 //! events of a batch in one transaction, and then answers. [`bus::CommandBus`] finds the writer of a stream. [`snapshotter::Snapshotter`]
-//! folds the same log a second time and keeps snapshots, so that a writer never has to.
+//! folds the same log a second time and keeps snapshots, so that a writer never has to. [`ownership::Owners`] starts and stops the writers of
+//! a node as partitions come to it and go, when several nodes share a ledger.
 //!
 //! Invariant: a command is answered only after its events are committed to the log.
 
 pub mod answers;
 pub mod bus;
 pub mod fold;
+mod follower;
+pub mod ownership;
 pub mod refusals;
 pub mod snapshotter;
 pub mod writer;

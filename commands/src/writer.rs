@@ -26,6 +26,7 @@ use crate::bus::{Ports, Receipt, SubmitError};
 use crate::fold::{FoldError, PartitionFold};
 use crate::refusals::RefusalLimiter;
 use batch::Batch;
+use recovery::Taken;
 
 /// The first pause between two tries; each next one is twice as long, up to [`WriterOptions::max_backoff`].
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -70,6 +71,8 @@ pub enum WriterStatus {
     Recovering,
     /// Deciding.
     Serving,
+    /// Another node's.
+    Elsewhere,
     /// Ended, for good or ill.
     Stopped,
 }
@@ -109,10 +112,27 @@ pub struct Job {
     /// What is asked.
     pub(crate) request: CommandRequest,
     /// Where the answer goes.
-    pub(crate) reply: oneshot::Sender<Result<Receipt, SubmitError>>,
+    pub(crate) reply: oneshot::Sender<Result<Receipt, Rejected>>,
     /// Where its stream ended before the first append with it, when the outcome of that was unknown. Finding its answer in the log is then
     /// no replay.
     pub(crate) tried_at: Option<u64>,
+}
+
+/// Why a job was not done.
+#[derive(Debug)]
+pub(crate) enum Rejected {
+    /// This is the answer.
+    Answer(SubmitError),
+    /// The partition is another node's by now; here is the job back.
+    NotOwner { request: CommandRequest, tried_at: Option<u64> },
+}
+
+impl Job {
+    /// Hands it back, for another node to do. A caller that has gone away needs no answer.
+    pub(crate) fn turn_away(self) {
+        let rejected = Rejected::NotOwner { request: self.request, tried_at: self.tried_at };
+        drop(self.reply.send(Err(rejected)));
+    }
 }
 
 /// How a writer is connected to the rest of the process.
@@ -157,45 +177,77 @@ impl PartitionWriter {
         self.partition
     }
 
-    /// Runs until cancelled.
+    /// Where the sequence of the tenant's stream is made known to all writers of the process.
+    pub(crate) fn tenant_sequence(&self) -> Arc<watch::Sender<Option<u64>>> {
+        Arc::clone(&self.wires.tenant_sequence)
+    }
+
+    /// Runs until cancelled, as the only node there is.
     ///
     /// # Errors
     /// [`WriterError`]; commands in the queue are then answered Unavailable.
     pub async fn run(mut self, cancel: CancellationToken) -> Result<(), WriterError> {
-        let result = self.work(&cancel).await;
-        self.wires.status.send_replace(WriterStatus::Stopped);
+        let result = self.hold(&cancel).await;
+        self.stop();
         result
     }
 
-    async fn work(&mut self, cancel: &CancellationToken) -> Result<(), WriterError> {
+    /// Nothing comes after this.
+    pub(crate) fn stop(&mut self) {
+        self.wires.status.send_replace(WriterStatus::Stopped);
+    }
+
+    /// Hands back whatever comes, as the partition is another node's, until cancelled.
+    pub(crate) async fn turn_away(&mut self, cancel: &CancellationToken) {
+        self.wires.status.send_replace(WriterStatus::Elsewhere);
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                job = self.wires.jobs.recv() => match job {
+                    Some(job) => job.turn_away(),
+                    // The bus is gone, and with it everybody who could ask.
+                    None => return cancel.cancelled().await,
+                },
+            }
+        }
+    }
+
+    /// Takes the partition over and writes it, until cancelled. Jobs whose outcome is open then go back to who asked.
+    pub(crate) async fn hold(&mut self, cancel: &CancellationToken) -> Result<(), WriterError> {
+        self.failures = 0;
+        self.batch_limit = self.options.max_batch;
         let mut carried = Vec::new();
         loop {
             self.wires.status.send_replace(WriterStatus::Recovering);
-            let taken = tokio::select! {
-                () = cancel.cancelled() => return Ok(()),
-                taken = self.take_over() => taken?,
+            let prepared = tokio::select! {
+                () = cancel.cancelled() => None,
+                prepared = self.prepare() => Some(prepared),
             };
-            self.publish_tenant_sequence(&taken.fold);
-            if !self.owns_tenant_stream() {
-                let mut known = self.wires.tenant_sequence.subscribe();
-                tokio::select! {
-                    () = cancel.cancelled() => return Ok(()),
-                    known = known.wait_for(Option::is_some) => {
-                        known.expect("invariant: this writer holds the sender");
-                    }
+            let taken = match prepared {
+                Some(Ok(taken)) => taken,
+                ended => {
+                    carried.into_iter().for_each(Job::turn_away);
+                    return ended.map_or(Ok(()), |failed| failed.map(drop));
                 }
-            }
+            };
             self.wires.status.send_replace(WriterStatus::Serving);
             match self.serve(taken.writer, taken.fold, carried, cancel).await? {
                 Ended::Cancelled => return Ok(()),
                 Ended::Unknown(jobs) => carried = jobs,
             }
-            self.wires.status.send_replace(WriterStatus::Recovering);
-            tokio::select! {
-                () = cancel.cancelled() => return Ok(()),
-                () = tokio::time::sleep(self.pause()) => {}
-            }
         }
+    }
+
+    /// Everything that comes before deciding.
+    async fn prepare(&mut self) -> Result<Taken, WriterError> {
+        tokio::time::sleep(self.pause()).await;
+        let taken = self.take_over().await?;
+        self.publish_tenant_sequence(&taken.fold);
+        if !self.owns_tenant_stream() {
+            let mut known = self.wires.tenant_sequence.subscribe();
+            known.wait_for(Option::is_some).await.expect("invariant: this writer holds the sender");
+        }
+        Ok(taken)
     }
 
     async fn serve(
@@ -245,7 +297,7 @@ impl PartitionWriter {
                     pending.answer(fold.next);
                 }
                 Err(AppendError::Fenced) => {
-                    pending.unavailable();
+                    pending.into_jobs().into_iter().chain(jobs).for_each(Job::turn_away);
                     return Err(WriterError::Fenced { partition: self.partition });
                 }
                 // Decisions are refused when they are too large, so this is a limit that not even a refusal fits: trying again
@@ -286,7 +338,12 @@ impl PartitionWriter {
 
     fn publish_tenant_sequence(&self, fold: &PartitionFold) {
         if self.owns_tenant_stream() {
-            self.wires.tenant_sequence.send_replace(Some(fold.tenant_sequence()));
+            let reached = Some(fold.tenant_sequence());
+            self.wires.tenant_sequence.send_if_modified(|known| {
+                let later = reached > *known;
+                *known = reached.max(*known);
+                later
+            });
         }
     }
 }

@@ -188,8 +188,8 @@ impl Command {
     }
 }
 
-/// A command with who asks, and how to tell a retry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A command with who asks, and how to tell a retry. Nodes send it to each other as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandRequest {
     /// Whose data.
     pub tenant: TenantId,

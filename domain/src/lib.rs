@@ -13,6 +13,7 @@ pub mod envelope;
 pub mod event;
 pub mod id;
 pub mod lot;
+pub mod ownership;
 pub mod partition;
 pub mod personal;
 pub mod pipeline;

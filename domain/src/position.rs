@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::record::Offset;
@@ -21,7 +22,8 @@ pub enum TopicKind {
 }
 
 /// Everything before these offsets has been seen. A partition that is not named has not been looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Position(BTreeMap<(TopicKind, u32), Offset>);
 
 /// A text that is no position.
@@ -71,6 +73,20 @@ impl fmt::Display for Position {
             write!(f, "{separator}{letter}{partition}.{next}")?;
         }
         Ok(())
+    }
+}
+
+impl From<Position> for String {
+    fn from(position: Position) -> Self {
+        position.to_string()
+    }
+}
+
+impl TryFrom<String> for Position {
+    type Error = MalformedPosition;
+
+    fn try_from(text: String) -> Result<Self, MalformedPosition> {
+        text.parse()
     }
 }
 

@@ -7,6 +7,8 @@ use lotline_tests::log_contract;
 
 #[path = "contract/kafka.rs"]
 mod kafka_transactions;
+#[path = "contract/membership.rs"]
+mod membership;
 #[path = "contract/memory.rs"]
 mod memory_faults;
 #[path = "contract/postgres.rs"]

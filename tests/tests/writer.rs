@@ -6,6 +6,8 @@ mod answering;
 mod failing;
 #[path = "writer/ordering.rs"]
 mod ordering;
+#[path = "writer/owning.rs"]
+mod owning;
 #[path = "writer/recovering.rs"]
 mod recovering;
 #[path = "writer/refusing.rs"]

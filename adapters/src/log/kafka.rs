@@ -4,6 +4,7 @@
 //! |---|---|
 //! | writer | one transactional producer per partition; `transactional.id` is `<topic>-<partition>`, so the broker fences |
 //! | reader | one consumer on a thread of its own, `assign()`ed, `read_committed`, no group |
+//! | group | one consumer that is assigned partitions and reads none, so that several nodes share them |
 //! | end | the last stable offset, once all that was written before the question is decided |
 //! | signals | one plain idempotent producer |
 //!
@@ -21,6 +22,7 @@ use tokio::sync::OnceCell;
 use super::{MAX_RECORD_BYTES, check_offset, check_partition, check_published_sizes};
 
 mod ends;
+mod group;
 mod publisher;
 mod reader;
 mod record;
@@ -31,6 +33,7 @@ mod transaction;
 mod writer;
 
 use ends::Ends;
+pub use group::KafkaGroup;
 use publisher::Publisher;
 use reader::KafkaReader;
 use writer::KafkaWriter;
@@ -99,6 +102,14 @@ impl KafkaLog {
         let ends = Ends::new(&options)?;
         topic::ensure(&options, kind, &ends).await?;
         Ok(Self { options, ends, publisher: OnceCell::new() })
+    }
+
+    /// Joins the group of nodes that share the writing of this topic.
+    ///
+    /// # Errors
+    /// [`LogError::Broken`] when no client can be made.
+    pub fn join(&self) -> Result<KafkaGroup, LogError> {
+        KafkaGroup::join(&self.options)
     }
 
     fn check(&self, partition: u32) -> Result<(), LogError> {

@@ -14,8 +14,8 @@ use lotline_domain::refusal::Refusal;
 use lotline_domain::state::{Decision, Subject};
 use lotline_domain::timestamp::Timestamp;
 
-use super::{Job, PartitionWriter};
-use crate::answers::Outcome;
+use super::{Job, PartitionWriter, Rejected};
+use crate::answers::{Outcome, Refused};
 use crate::bus::{Receipt, SubmitError};
 use crate::fold::PartitionFold;
 
@@ -212,7 +212,7 @@ impl<'a> Batch<'a> {
         if partition_of(StreamKey::Tenant.as_str(), partitions) == self.writer.partition {
             self.fold.tenant_sequence()
         } else {
-            self.writer.wires.tenant_sequence.borrow().unwrap_or(0)
+            self.writer.wires.tenant_sequence.borrow().unwrap_or(0).max(self.fold.tenant_seen)
         }
     }
 }
@@ -244,12 +244,9 @@ impl Pending {
             let position = position.clone();
             let answer = match outcome {
                 Outcome::Accepted { subject, version } => Ok(receipt(subject, version, position, replayed)),
-                Outcome::Refused(refused) => Err(SubmitError::Refused {
-                    code: refused.code,
-                    message: refused.message,
-                    field: refused.field,
-                    position,
-                }),
+                Outcome::Refused(Refused { code, message, field }) => {
+                    Err(Rejected::Answer(SubmitError::Refused { code, message, field, position }))
+                }
             };
             drop(job.reply.send(answer));
         }
@@ -257,7 +254,7 @@ impl Pending {
 
     pub(super) fn unavailable(self) {
         for Entry { job, .. } in self.entries {
-            drop(job.reply.send(Err(SubmitError::Unavailable)));
+            drop(job.reply.send(Err(Rejected::Answer(SubmitError::Unavailable))));
         }
     }
 

@@ -160,6 +160,7 @@ impl Plant {
             keys: keys.clone(),
             clock: Arc::new(Fixed),
             ids: Arc::new(Fixed),
+            peers: None,
             limits,
             readiness: Vec::new(),
             metrics: PrometheusBuilder::new().build_recorder().handle(),

@@ -74,3 +74,21 @@ pub(super) fn consumer(options: &KafkaOptions) -> ClientConfig {
         .set("auto.offset.reset", "error");
     config
 }
+
+/// A member of the group of writers. It is assigned partitions and consumes none of them.
+pub(super) fn member(options: &KafkaOptions) -> ClientConfig {
+    let mut config = client(options);
+    for (name, value) in [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "1500")] {
+        if !options.client.contains_key(name) {
+            config.set(name, value);
+        }
+    }
+    config
+        .set("group.id", format!("{}-writers", options.topic))
+        .set("group.protocol", "classic")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "latest");
+    config
+}

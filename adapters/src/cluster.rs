@@ -1,0 +1,34 @@
+//! What the nodes of one installation share beside the log, in PostgreSQL: who writes what, who lives, and a secret.
+//!
+//! | part | for |
+//! |---|---|
+//! | [`PostgresDirectory`] | the address of each partition's writer, for forwarding |
+//! | [`PostgresLeases`] | sharing partitions among nodes where no Kafka group does it: the embedded log's writers, and projections |
+//! | [`secret`] | signing what nodes send to each other |
+//!
+//! None of it is needed for safety: writers are fenced by the log, projections by their offsets.
+
+mod directory;
+mod lease;
+
+pub use self::directory::PostgresDirectory;
+pub use self::lease::{LeaseOptions, PostgresLeases};
+
+use lotline_domain::port::LogError;
+use sqlx::PgPool;
+
+use crate::clock::random_bytes;
+
+/// The installation's secret, made by whichever node asks first.
+///
+/// # Errors
+/// [`LogError::Broken`] when the database fails.
+pub async fn secret(pool: &PgPool) -> Result<Vec<u8>, LogError> {
+    let broken = |error| LogError::broken("read the cluster's secret", error);
+    let fresh = random_bytes::<32>();
+    sqlx::query!("INSERT INTO vault.cluster_secret (secret) VALUES ($1) ON CONFLICT DO NOTHING", fresh.as_slice())
+        .execute(pool)
+        .await
+        .map_err(broken)?;
+    sqlx::query_scalar!("SELECT secret FROM vault.cluster_secret").fetch_one(pool).await.map_err(broken)
+}

@@ -1,0 +1,314 @@
+//! Which of a ledger's partitions this node writes, when several nodes share them.
+//!
+//! An attendant stands by each partition for as long as the process lives. While the partition is another node's, it hands back what comes,
+//! so that the bus looks elsewhere. While it is assigned here, the attendant announces this node as the writer, and only then takes over: so
+//! whoever finds itself fenced can look in the directory and see by whom.
+//!
+//! Being fenced does not prove that there is a successor: a broker also fences a producer whose transaction it aborted after a pause. The
+//! directory tells: if this node was announced last, the partition is taken back at once, and else only when membership says so again, or
+//! has gone on saying so for [`OwnershipOptions::settle`]. That last rule mends the case that a node which was about to lose the partition
+//! announced itself and then stopped.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lotline_domain::id::TenantId;
+use lotline_domain::ownership::{Directory, Membership};
+use lotline_domain::port::LogError;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::Ports;
+use crate::follower::TenantFollower;
+use crate::snapshotter::{SnapshotOptions, Snapshotter};
+use crate::writer::{PartitionWriter, WriterError};
+
+/// How long the directory may take to answer before a takeover goes on without it.
+const DIRECTORY_TIMEOUT: Duration = Duration::from_secs(2);
+const RETAKE_PAUSE: Duration = Duration::from_millis(100);
+const ANNOUNCE_AGAIN: Duration = Duration::from_secs(1);
+
+/// How partitions are held.
+#[derive(Debug, Clone)]
+pub struct OwnershipOptions {
+    /// How long a fenced writer that is still assigned waits for its assignment to change before it takes the partition back.
+    pub settle: Duration,
+    /// Snapshots of the partitions that are written here.
+    pub snapshots: SnapshotOptions,
+}
+
+impl Default for OwnershipOptions {
+    fn default() -> Self {
+        Self { settle: Duration::from_secs(10), snapshots: SnapshotOptions::default() }
+    }
+}
+
+/// What of a ledger is assigned to this node, as its attendants see it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Assigned {
+    /// Counts the changes, so that one that was taken away and given back is seen.
+    version: u64,
+    partitions: BTreeSet<u32>,
+}
+
+/// Holds what membership assigns.
+pub struct Owners {
+    tenant: TenantId,
+    ports: Ports,
+    directory: Arc<dyn Directory>,
+    options: OwnershipOptions,
+    joined: watch::Sender<bool>,
+}
+
+/// The one who stands by a partition.
+struct Attendant {
+    writer: PartitionWriter,
+    owners: Arc<Owners>,
+    assigned: watch::Receiver<Assigned>,
+}
+
+impl Owners {
+    /// For the partitions of one ledger.
+    pub fn new(tenant: TenantId, ports: Ports, directory: Arc<dyn Directory>, options: OwnershipOptions) -> Self {
+        Self { tenant, ports, directory, options, joined: watch::Sender::new(false) }
+    }
+
+    /// Turns true once membership has assigned something, be it nothing.
+    pub fn joined(&self) -> watch::Receiver<bool> {
+        self.joined.subscribe()
+    }
+
+    /// Attends to all partitions until cancelled, then leaves the membership. A partition that can't be written by anybody is left alone;
+    /// the others go on, and [`crate::bus::CommandBus::statuses`] tells.
+    pub async fn run(
+        self,
+        writers: Vec<PartitionWriter>,
+        mut membership: Box<dyn Membership>,
+        cancel: CancellationToken,
+    ) {
+        let owners = Arc::new(self);
+        let assigned = watch::Sender::new(Assigned::default());
+        let mut attendants = JoinSet::new();
+        let tenant_sequence = writers.first().map(PartitionWriter::tenant_sequence);
+        for writer in writers {
+            let attendant = Attendant { writer, owners: Arc::clone(&owners), assigned: assigned.subscribe() };
+            attendants.spawn(attendant.attend(cancel.clone()));
+        }
+        if let Some(sequence) = tenant_sequence {
+            let follower = TenantFollower::new(owners.tenant.clone(), owners.ports.clone(), sequence);
+            attendants.spawn(owners.clone().follow_tenant(follower, assigned.subscribe(), cancel.clone()));
+        }
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                partitions = membership.changed() => {
+                    tracing::info!(partitions = ?partitions, "the partitions of this node");
+                    metrics::gauge!("lotline_writer_assigned_partitions").set(partitions.len() as f64);
+                    assigned.send_modify(|assigned| {
+                        assigned.version += 1;
+                        assigned.partitions = partitions;
+                    });
+                    owners.joined.send_replace(true);
+                }
+            }
+        }
+        // First everything in flight is finished, then others may have the partitions: no commit is cut in two by a handover.
+        while attendants.join_next().await.is_some() {}
+        membership.leave().await;
+    }
+
+    /// Learns how far the tenant's stream is while its partition is written elsewhere and others are written here.
+    async fn follow_tenant(
+        self: Arc<Self>,
+        follower: TenantFollower,
+        mut assigned: watch::Receiver<Assigned>,
+        cancel: CancellationToken,
+    ) {
+        loop {
+            let needed = {
+                let now = assigned.borrow_and_update();
+                !now.partitions.is_empty() && !now.partitions.contains(&follower.partition())
+            };
+            let followed = async { if needed { follower.follow().await } else { std::future::pending().await } };
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                changed = assigned.changed() => if changed.is_err() { return },
+                error = followed => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the tenant's stream can't be followed; trying again");
+                    sleep(ANNOUNCE_AGAIN).await;
+                }
+            }
+        }
+    }
+}
+
+impl Attendant {
+    async fn attend(mut self, cancel: CancellationToken) {
+        // Until there is a first assignment, commands wait: this may well be their node.
+        let first = assignment(&mut self.assigned, |now| now.version > 0);
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            _ = first => {}
+        }
+        let mut taken_at = 0;
+        loop {
+            let version = self.until_assigned(&cancel, taken_at).await;
+            let Some(version) = version else { break };
+            taken_at = version;
+            let held = self.hold(&cancel).await;
+            match held {
+                Ok(()) => {}
+                Err(WriterError::Fenced { partition }) => {
+                    if self.is_announced_here().await {
+                        tracing::warn!(
+                            partition,
+                            "the log fenced this writer, but nobody else was announced; taking over again"
+                        );
+                        sleep(RETAKE_PAUSE).await;
+                        taken_at = 0;
+                    } else {
+                        tracing::warn!(partition, "another node has taken the partition over");
+                        self.settle(&cancel, version).await;
+                        taken_at = 0;
+                    }
+                }
+                Err(error) => {
+                    let partition = self.writer.partition();
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(partition, error, "the writer of a partition has stopped; everything else goes on");
+                    break;
+                }
+            }
+        }
+        self.writer.stop();
+    }
+
+    /// Hands back what comes until the partition is assigned by another assignment than the one of `before`. Nothing when cancelled.
+    async fn until_assigned(&mut self, cancel: &CancellationToken, before: u64) -> Option<u64> {
+        let partition = self.writer.partition();
+        let mut assigned = self.assigned.clone();
+        let is_new = |now: &Assigned| now.version > before && now.partitions.contains(&partition);
+        let end = cancel.child_token();
+        tokio::select! {
+            () = cancel.cancelled() => None,
+            () = self.writer.turn_away(&end) => None,
+            version = assignment(&mut assigned, is_new) => version,
+        }
+    }
+
+    /// After a fence by another node: until the assignment changes, or has stayed for long enough to be believed.
+    async fn settle(&mut self, cancel: &CancellationToken, version: u64) {
+        let mut assigned = self.assigned.clone();
+        let end = cancel.child_token();
+        let settle = self.owners.options.settle;
+        tokio::select! {
+            () = self.writer.turn_away(&end) => {}
+            _ = assignment(&mut assigned, |now| now.version > version) => {}
+            () = sleep(settle) => {}
+        }
+    }
+
+    async fn is_announced_here(&self) -> bool {
+        let directory = &self.owners.directory;
+        match timeout(DIRECTORY_TIMEOUT, directory.owner(self.writer.partition())).await {
+            Ok(Ok(Some(owner))) => owner.node == directory.node(),
+            Ok(Ok(None)) | Err(_) => false,
+            Ok(Err(error)) => {
+                self.report(&error);
+                false
+            }
+        }
+    }
+
+    /// Writes the partition until it is taken away or the process ends.
+    async fn hold(&mut self, cancel: &CancellationToken) -> Result<(), WriterError> {
+        let partition = self.writer.partition();
+        let owners = Arc::clone(&self.owners);
+        let announced = self.announce().await;
+        let mut assigned = self.assigned.clone();
+        let end = cancel.child_token();
+        let snapshotter =
+            Snapshotter::new(owners.tenant.clone(), partition, owners.ports.clone(), owners.options.snapshots.clone());
+        let snapshots = tokio::spawn(snapshotter.run(end.clone()));
+        let announcing = Announcing { owners: &owners, partition };
+        let held = {
+            let holding = self.writer.hold(&end);
+            tokio::pin!(holding);
+            tokio::select! {
+                held = &mut holding => held,
+                () = announcing.insist(announced) => unreachable!("insisting does not end"),
+                _ = assignment(&mut assigned, |now| !now.partitions.contains(&partition)) => {
+                    end.cancel();
+                    holding.await
+                }
+            }
+        };
+        end.cancel();
+        match snapshots.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(partition, error, "the snapshots of a partition have stopped");
+            }
+            Err(error) => {
+                tracing::error!(partition, error = &error as &dyn std::error::Error, "the snapshotter failed")
+            }
+        }
+        held
+    }
+
+    async fn announce(&self) -> bool {
+        let announcing = Announcing { owners: &self.owners, partition: self.writer.partition() };
+        announcing.once().await
+    }
+
+    fn report(&self, error: &LogError) {
+        let partition = self.writer.partition();
+        tracing::warn!(partition, error = error as &dyn std::error::Error, "the directory of writers does not answer");
+    }
+}
+
+/// Waits for an assignment that is wanted and gives its version. Nothing when there will be none any more.
+async fn assignment(assigned: &mut watch::Receiver<Assigned>, wanted: impl FnMut(&Assigned) -> bool) -> Option<u64> {
+    assigned.wait_for(wanted).await.ok().map(|found| found.version)
+}
+
+/// Names this node as the writer of a partition.
+struct Announcing<'a> {
+    owners: &'a Owners,
+    partition: u32,
+}
+
+impl Announcing<'_> {
+    async fn once(&self) -> bool {
+        let partition = self.partition;
+        match timeout(DIRECTORY_TIMEOUT, self.owners.directory.announce(partition)).await {
+            Ok(Ok(epoch)) => {
+                tracing::debug!(partition, epoch, "announced as the partition's writer");
+                return true;
+            }
+            Ok(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(partition, error, "this writer can't be announced yet; other nodes will not find it");
+            }
+            Err(_) => tracing::warn!(
+                partition,
+                "the directory of writers does not answer; other nodes will not find this one"
+            ),
+        }
+        false
+    }
+
+    /// Goes on until it is announced, and then waits for ever.
+    async fn insist(&self, announced: bool) {
+        let mut announced = announced;
+        while !announced {
+            sleep(ANNOUNCE_AGAIN).await;
+            announced = self.once().await;
+        }
+        std::future::pending::<()>().await;
+    }
+}
