@@ -6,5 +6,7 @@ mod live;
 mod mutations;
 #[path = "api/plant.rs"]
 mod plant;
+#[path = "api/refusals.rs"]
+mod refusals;
 #[path = "api/sockets.rs"]
 mod sockets;
