@@ -148,22 +148,61 @@ impl Scope {
     }
 }
 
-/// Adds the read models that fields below this one read. A field that reads another model than its parent belongs in this list.
+/// Every field below the roots that shows an object, with the read models that it reads: none when the object is part of what its parent
+/// has read already. A query waits for those of the fields that it selects. A test walks the schema and finds what is missing here.
+const NESTED: &[(&str, &str, &[Model])] = &[
+    ("AuditItem", "entry", &[]),
+    ("DeclareSignalPayload", "signal", &[Model::Signals]),
+    ("DeclareSignalPayload", "userErrors", &[]),
+    ("GenealogyEdge", "child", &[Model::Lots]),
+    ("GenealogyEdge", "parent", &[Model::Lots]),
+    ("GenealogyEdge", "quantity", &[]),
+    ("LineageStep", "edge", &[]),
+    ("Lot", "attributes", &[]),
+    ("Lot", "children", &[Model::Genealogy]),
+    ("Lot", "parents", &[Model::Genealogy]),
+    ("Lot", "qcDecisions", &[Model::QcDecisions]),
+    ("Lot", "quantity", &[]),
+    ("Lot", "remaining", &[]),
+    ("LotChange", "lots", &[]),
+    ("LotGenealogy", "steps", &[]),
+    ("Pipeline", "draft", &[]),
+    ("Pipeline", "versions", &[Model::Pipelines]),
+    ("PipelineChange", "pipeline", &[]),
+    ("PipelineDefinition", "edges", &[]),
+    ("PipelineDefinition", "tasks", &[]),
+    ("PipelinePayload", "pipeline", &[Model::Pipelines]),
+    ("PipelinePayload", "userErrors", &[]),
+    ("PipelineVersion", "definition", &[]),
+    ("ProjectionStatus", "halts", &[]),
+    ("QcDecision", "checklist", &[]),
+    ("QcDecision", "lot", &[Model::Lots]),
+    ("QcDecision", "measurements", &[]),
+    ("QcDecisionItem", "decision", &[]),
+    ("RecordQcDecisionPayload", "qcDecision", &[Model::QcDecisions]),
+    ("RecordQcDecisionPayload", "userErrors", &[]),
+    ("RegisterLotPayload", "lot", &[Model::Lots]),
+    ("RegisterLotPayload", "userErrors", &[]),
+    ("Signal", "address", &[]),
+    ("Signal", "latest", &[Model::Samples]),
+    ("SignalValue", "signal", &[Model::Signals]),
+    ("SignalValues", "values", &[]),
+];
+
+/// Adds the read models that fields below this one read.
 pub(super) fn used_below(field: SelectionField<'_>, models: &mut Vec<Model>) {
     for below in field.selection_set() {
-        let used: &[Model] = match below.name() {
-            "parents" | "children" => &[Model::Genealogy],
-            "parent" | "child" | "lot" => &[Model::Lots],
-            "qcDecisions" => &[Model::QcDecisions],
-            "latest" => &[Model::Samples],
-            "signal" => &[Model::Signals],
-            _ => &[],
-        };
-        for model in used {
-            if !models.contains(model) {
-                models.push(*model);
+        // A selection does not tell the type that it is made on, so a field's name stands for all fields of that name.
+        for (_, _, used) in NESTED.iter().filter(|(_, name, _)| *name == below.name()) {
+            for model in *used {
+                if !models.contains(model) {
+                    models.push(*model);
+                }
             }
         }
         used_below(below, models);
     }
 }
+
+#[cfg(test)]
+mod tests;
