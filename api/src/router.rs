@@ -12,6 +12,7 @@ use metrics::{counter, histogram};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::health::Health;
 use crate::server::{ApiState, Server};
 use crate::transport::caller::{CORRELATION_ID, Caller, DEVELOPMENT, MODE, check_origin, correlation_id};
 use crate::transport::problem::Problem;
@@ -24,13 +25,32 @@ pub fn router(state: ApiState) -> Router {
         .route("/", get(playground::redirect))
         .route("/graphql", any(transport::http::graphql))
         .route("/graphiql", get(playground::page))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .route("/metrics", get(health::metrics))
+        .with_state(Arc::clone(&server))
+        .merge(health::routes(Health::from(&server.state)))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn_with_state(Arc::clone(&server), frame))
-        .with_state(server)
+        .layer(middleware::from_fn_with_state(server, frame))
+}
+
+/// What a process without the API serves: how it is, and its metrics.
+pub fn health_router(health: Health) -> Router {
+    health::routes(health)
+        .fallback(no_api)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn(local_only))
+}
+
+async fn no_api() -> Problem {
+    let message = "this process does not have the role api: it serves /health/live, /health/ready and /metrics only";
+    Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", message)
+}
+
+/// Refuses foreign requests.
+async fn local_only(request: Request, next: Next) -> Response {
+    match check_origin(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
 }
 
 async fn not_found(request: Request) -> Problem {

@@ -41,7 +41,7 @@ pub enum Command {
 /// Options of `serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
-    /// Parts of the server to run in this process.
+    /// Parts of the server to run in this process. Health and metrics are served at `api.bind` in any case.
     #[arg(long, value_delimiter = ',', default_values_t = Role::ALL.to_vec(), value_enum)]
     pub roles: Vec<Role>,
 }
@@ -49,7 +49,7 @@ pub struct ServeArgs {
 /// A part of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Role {
-    /// GraphQL, subscriptions, health, metrics. Needs `writer` in the same process until commands can be forwarded.
+    /// GraphQL and subscriptions. Needs `writer` in the same process until commands can be forwarded.
     Api,
     /// Decides commands and appends events.
     Writer,

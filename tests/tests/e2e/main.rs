@@ -7,5 +7,6 @@ mod flow;
 mod input;
 mod live;
 mod plant;
+mod roles;
 mod site;
 mod tools;
