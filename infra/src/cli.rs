@@ -29,7 +29,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Create or update the tables, then end. `serve` does the same when it starts.
     Migrate,
-    /// Check configuration, database and log, and say in plain words what holds.
+    /// Check configuration, database, log and clock, and say in plain words what holds. Changes nothing.
     Doctor,
     /// Look at the event log.
     #[command(subcommand)]
@@ -100,6 +100,9 @@ pub enum LogCommand {
         /// Only this stream: a site id or `_tenant`.
         #[arg(long)]
         stream: Option<String>,
+        /// Only the last N events of each partition; with --stream, of that stream. Their chain is checked among themselves.
+        #[arg(long = "lines", short = 'n', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        last: Option<u32>,
         /// Go on as new events arrive.
         #[arg(long, short)]
         follow: bool,

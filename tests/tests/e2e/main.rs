@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails here fails its test, as it should")]
 
 mod crash;
+mod doctor;
 mod flow;
 mod input;
 mod live;
