@@ -8,6 +8,7 @@ mod flow;
 mod input;
 mod live;
 mod plant;
+mod readme;
 mod roles;
 mod site;
 mod tools;
