@@ -1,22 +1,59 @@
-//! `/health/live`, `/health/ready` and `/metrics`.
+//! `/health/live`, `/health/ready` and `/metrics`, for every process, whatever its roles are.
 //!
-//! Live: the process answers. Ready: the database answers and every part that was registered can do its work. A read model that has
-//! given up a stream makes the answer `degraded`, and the server stays ready: everything else still works.
+//! Live: the process answers. Ready: the database answers and every role that was registered can do its work; each is named. A read model
+//! that has given up a stream makes the answer `degraded`, and the server stays ready: everything else still works.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use lotline_domain::id::TenantId;
 use lotline_projections::progress;
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
+use sqlx::PgPool;
 
-use crate::server::Server;
+use crate::server::{ApiState, Readiness};
 
 /// Longest that one check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the answers are made of.
+#[derive(Clone)]
+pub struct Health {
+    /// Whose read models are looked at.
+    pub tenant: TenantId,
+    /// Where they are.
+    pub pool: PgPool,
+    /// The roles of this process, by name.
+    pub readiness: Vec<(&'static str, Arc<dyn Readiness>)>,
+    /// What `/metrics` shows.
+    pub metrics: PrometheusHandle,
+}
+
+impl From<&ApiState> for Health {
+    fn from(state: &ApiState) -> Self {
+        Self {
+            tenant: state.tenant.clone(),
+            pool: state.pool.clone(),
+            readiness: state.readiness.clone(),
+            metrics: state.metrics.clone(),
+        }
+    }
+}
+
+/// The three routes.
+pub(crate) fn routes(health: Health) -> Router {
+    Router::new()
+        .route("/health/live", get(live))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(Arc::new(health))
+}
 
 #[derive(Serialize)]
 struct Report {
@@ -42,16 +79,16 @@ struct Degraded {
 }
 
 /// The process answers.
-pub(crate) async fn live() -> Json<serde_json::Value> {
+async fn live() -> Json<serde_json::Value> {
     Json(serde_json::json!({ "status": "live" }))
 }
 
-/// Whether requests can be served.
-pub(crate) async fn ready(State(server): State<Arc<Server>>) -> Response {
-    let mut checks = Vec::with_capacity(server.state.readiness.len() + 1);
-    let (database, degraded) = database(&server).await;
+/// Whether the process can do its work.
+async fn ready(State(health): State<Arc<Health>>) -> Response {
+    let mut checks = Vec::with_capacity(health.readiness.len() + 1);
+    let (database, degraded) = database(&health).await;
     checks.push(database);
-    for (name, part) in &server.state.readiness {
+    for (name, part) in &health.readiness {
         checks.push(check(name, part.check()).await);
     }
     let ready = checks.iter().all(|check| check.ready);
@@ -74,10 +111,10 @@ async fn check(name: &'static str, answer: impl Future<Output = Result<(), Strin
     Check { name, ready: reason.is_none(), reason }
 }
 
-async fn database(server: &Server) -> (Check, Vec<Degraded>) {
+async fn database(health: &Health) -> (Check, Vec<Degraded>) {
     let mut degraded = Vec::new();
     let asking = async {
-        let all = progress::status(&server.state.pool, &server.state.tenant).await.map_err(|error| {
+        let all = progress::status(&health.pool, &health.tenant).await.map_err(|error| {
             tracing::debug!(error = %error, "the database does not answer");
             "the database does not answer".to_owned()
         })?;
@@ -93,7 +130,6 @@ async fn database(server: &Server) -> (Check, Vec<Degraded>) {
 }
 
 /// Prometheus text format 0.0.4.
-pub(crate) async fn metrics(State(server): State<Arc<Server>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], server.state.metrics.render())
-        .into_response()
+async fn metrics(State(health): State<Arc<Health>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], health.metrics.render()).into_response()
 }

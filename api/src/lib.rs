@@ -18,7 +18,9 @@ mod testing;
 pub mod transport;
 
 pub use config::Limits;
-pub use router::router;
+pub use health::Health;
+pub use router::{health_router, router};
 pub use schema::sdl;
-pub use serve::{ServeError, bind, serve};
+pub use peer::{PeerClient, PeerKey, PeerState};
+pub use serve::{ServeError, bind, serve, serve_health};
 pub use server::{ApiState, Partitions, Readiness};

@@ -12,33 +12,47 @@ pub use self::signature::PeerKey;
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use lotline_commands::bus::{ForwardError, Forwarded, Receipt};
+use axum::routing::post;
+use axum::{Json, Router};
+use lotline_commands::bus::{CommandBus, ForwardError, Forwarded, Receipt};
+use lotline_domain::port::Clock;
 
-use crate::server::Server;
 use crate::transport::problem::Problem;
 
 /// Where nodes ask each other.
 pub(crate) const PATH: &str = "/peer/v1/commands";
 
+/// What a node needs to take commands from others.
+#[derive(Clone)]
+pub struct PeerState {
+    /// The installation's secret.
+    pub key: PeerKey,
+    /// The way to this node's writers.
+    pub bus: CommandBus,
+    /// Tells signatures that are out of date.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The one route.
+pub(crate) fn routes(state: PeerState) -> Router {
+    Router::new().route(PATH, post(take)).with_state(state)
+}
+
 /// Takes a command that another node forwards.
-pub(crate) async fn take(
-    State(server): State<Arc<Server>>,
+async fn take(
+    State(state): State<PeerState>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Result<Receipt, ForwardError>>, Problem> {
-    let Some(key) = &server.state.peers else {
-        return Err(Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", "this server has no other nodes"));
-    };
-    if let Err(reason) = key.check(&headers, &body, server.state.clock.now()) {
+    if let Err(reason) = state.key.check(&headers, &body, state.clock.now()) {
         tracing::warn!(reason = %reason, "a request as from another node was refused");
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "NOT_A_NODE", reason.to_string()));
     }
     let command: Forwarded =
         serde_json::from_slice(&body).map_err(|error| Problem::bad_request("MALFORMED_COMMAND", error.to_string()))?;
-    metrics::counter!("lotline_commands_taken_from_nodes_total").increment(1);
-    Ok(Json(server.state.bus.submit_here(command).await))
+    metrics::counter!("lotline_commands_taken_total").increment(1);
+    Ok(Json(state.bus.submit_here(command).await))
 }

@@ -7,11 +7,13 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{any, get};
 use metrics::{counter, histogram};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::health::Health;
+use crate::peer::PeerState;
 use crate::server::{ApiState, Server};
 use crate::transport::caller::{CORRELATION_ID, Caller, DEVELOPMENT, MODE, check_origin, correlation_id};
 use crate::transport::problem::Problem;
@@ -20,18 +22,39 @@ use crate::{health, peer, playground, transport};
 /// The whole API.
 pub fn router(state: ApiState) -> Router {
     let server = Server::new(state);
+    let peers = server.state.peers.clone();
     Router::new()
         .route("/", get(playground::redirect))
         .route("/graphql", any(transport::http::graphql))
         .route("/graphiql", get(playground::page))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .route("/metrics", get(health::metrics))
-        .route(peer::PATH, post(peer::take))
+        .with_state(Arc::clone(&server))
+        .merge(health::routes(Health::from(&server.state)))
+        .merge(peers.map_or_else(Router::new, peer::routes))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn_with_state(Arc::clone(&server), frame))
-        .with_state(server)
+        .layer(middleware::from_fn_with_state(server, frame))
+}
+
+/// What a process without the API serves: how it is, its metrics, and what other nodes forward.
+pub fn health_router(health: Health, peers: Option<PeerState>) -> Router {
+    health::routes(health)
+        .merge(peers.map_or_else(Router::new, peer::routes))
+        .fallback(no_api)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn(local_only))
+}
+
+async fn no_api() -> Problem {
+    let message = "this process does not have the role api: it serves /health/live, /health/ready and /metrics only";
+    Problem::new(StatusCode::NOT_FOUND, "NOT_FOUND", message)
+}
+
+/// Refuses foreign requests.
+async fn local_only(request: Request, next: Next) -> Response {
+    match check_origin(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
 }
 
 async fn not_found(request: Request) -> Problem {

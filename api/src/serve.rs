@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
-use crate::router::router;
+use crate::health::Health;
+use crate::peer::PeerState;
+use crate::router::{health_router, router};
 use crate::server::ApiState;
 
 /// Why the server does not listen.
@@ -59,6 +62,23 @@ pub async fn serve(listener: TcpListener, state: ApiState) -> Result<(), ServeEr
     tracing::info!(%address, "serving GraphQL at http://{address}/graphql, playground at http://{address}/graphiql (development mode)");
     let shutdown = state.shutdown.clone();
     axum::serve(listener, router(state)).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
+    Ok(())
+}
+
+/// Serves health and metrics alone, for a process without the API, until the token is cancelled.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn serve_health(
+    listener: TcpListener,
+    health: Health,
+    peers: Option<PeerState>,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let address = listener.local_addr()?;
+    check_address(address)?;
+    tracing::info!(%address, "serving health at http://{address}/health/ready and metrics at http://{address}/metrics");
+    axum::serve(listener, health_router(health, peers)).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::config::Limits;
-use crate::peer::PeerKey;
+use crate::peer::PeerState;
 use crate::schema::{self, LotlineSchema};
 use crate::transport::problem::Problem;
 
@@ -74,7 +74,7 @@ pub struct ApiState {
     /// Fresh ids.
     pub ids: Arc<dyn Ids>,
     /// Knows other nodes that forward commands; nothing when there are none.
-    pub peers: Option<PeerKey>,
+    pub peers: Option<PeerState>,
     /// What clients may ask.
     pub limits: Limits,
     /// Parts that `/health/ready` asks, by name, such as `writer`.

@@ -29,7 +29,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Create or update the tables, then end. `serve` does the same when it starts.
     Migrate,
-    /// Check configuration, database and log, and say in plain words what holds.
+    /// Check configuration, database, log and clock, and say in plain words what holds. Changes nothing.
     Doctor,
     /// Look at the event log.
     #[command(subcommand)]
@@ -41,7 +41,7 @@ pub enum Command {
 /// Options of `serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
-    /// Parts of the server to run in this process.
+    /// Parts of the server to run in this process. Health and metrics are served at `api.bind` in any case.
     #[arg(long, value_delimiter = ',', default_values_t = Role::ALL.to_vec(), value_enum)]
     pub roles: Vec<Role>,
 }
@@ -49,7 +49,7 @@ pub struct ServeArgs {
 /// A part of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Role {
-    /// GraphQL, subscriptions, health, metrics. Needs `writer` in the same process until commands can be forwarded.
+    /// GraphQL and subscriptions. Needs `writer` in the same process until commands can be forwarded.
     Api,
     /// Decides commands and appends events.
     Writer,
@@ -100,6 +100,9 @@ pub enum LogCommand {
         /// Only this stream: a site id or `_tenant`.
         #[arg(long)]
         stream: Option<String>,
+        /// Only the last N events of each partition; with --stream, of that stream. Their chain is checked among themselves.
+        #[arg(long = "lines", short = 'n', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        last: Option<u32>,
         /// Go on as new events arrive.
         #[arg(long, short)]
         follow: bool,

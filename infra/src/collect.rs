@@ -18,17 +18,24 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, Watch};
 use crate::stores::{Databases, Logs};
 
 const PAGE: u32 = 1_000;
 /// How often to look even when nothing is said to have changed: a failed look must not wait for the next declaration.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
-/// Starts the collector, when there is a device to read.
-pub fn start(config: &Config, logs: &Logs, databases: &Databases, progress: &Progress, lifecycle: &mut Lifecycle) {
+/// Starts the collector, when there is a device to read. The watch tells whether it runs.
+pub fn start(
+    config: &Config,
+    logs: &Logs,
+    databases: &Databases,
+    progress: &Progress,
+    lifecycle: &mut Lifecycle,
+) -> Watch {
+    let watch = Watch::default();
     if config.collector.devices.is_empty() {
-        return;
+        return watch;
     }
     let settings = config.collector.resolve(&config.tenant.sites[0]);
     let declared = watch::Sender::new(Vec::new());
@@ -40,7 +47,7 @@ pub fn start(config: &Config, logs: &Logs, databases: &Databases, progress: &Pro
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds::default()),
     };
-    lifecycle.spawn("the collector", collector.run(lifecycle.token()));
+    lifecycle.spawn("the collector", watch.over("the collector", collector.run(lifecycle.token())));
     let follower = Follower {
         pool: databases.owner.clone(),
         tenant: config.tenant.id.clone(),
@@ -48,7 +55,9 @@ pub fn start(config: &Config, logs: &Logs, databases: &Databases, progress: &Pro
         progress: progress.clone(),
         declared,
     };
-    lifecycle.spawn("the collector's view of declared signals", follower.run(lifecycle.token()));
+    let name = "the collector's view of declared signals";
+    lifecycle.spawn(name, watch.over(name, follower.run(lifecycle.token())));
+    watch
 }
 
 /// Keeps the collector's signals equal to the read model.

@@ -7,7 +7,6 @@ pub mod operators;
 pub mod plant;
 pub mod story;
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use self::plant::{Plant, registers};
 use self::story::Story;
 use crate::cli::{DemoArgs, Role};
 use crate::config::Config;
-use crate::serve;
+use crate::{output, serve};
 
 const POLL_INTERVAL_MS: u64 = 200;
 
@@ -71,7 +70,7 @@ fn welcome(url: &str, plant: &str) -> anyhow::Result<()> {
 
 "
     );
-    std::io::stdout().write_all(text.as_bytes()).context("standard output is closed")
+    Ok(output::print(&text)?)
 }
 
 async fn work(operators: Operators, arguments: DemoArgs, stop: CancellationToken) -> anyhow::Result<()> {

@@ -1,68 +1,103 @@
-//! `lotline doctor`: says in plain words what holds and what does not.
+//! `lotline doctor`: says in plain words what holds and what does not. It looks, and changes nothing.
 
-use std::io::Write;
+mod clock;
+mod durability;
+
 use std::time::Duration;
 
 use anyhow::Context;
 use lotline_domain::port::LogRead;
 use lotline_projections::progress;
 
-use crate::config::{Config, LogKind};
-use crate::stores;
+use crate::config::Config;
+use crate::output;
+use crate::stores::{self, Existing};
 
 const DEADLINE: Duration = Duration::from_secs(15);
+
+/// What was found about one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// As it should be.
+    Good(String),
+    /// Works, but somebody should know.
+    Warning(String),
+    /// Keeps the server from doing what it promises.
+    Failure(String),
+}
 
 /// Examines what the configuration names and prints a line for each finding.
 ///
 /// # Errors
 /// When something is broken that keeps the server from working.
 pub async fn examine(config: &Config) -> anyhow::Result<()> {
-    say("configuration", "readable, no unknown key")?;
-    let databases = within(stores::databases(config)).await.context("the database is not usable")?;
+    let mut report = Report::default();
+    report.say("configuration", Finding::Good("readable, no unknown key".into()))?;
+    let databases = within(stores::existing_databases(config)).await?;
     let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&databases.owner).await?;
-    say("database", &format!("PostgreSQL {version}; all schemas up to date"))?;
-    let logs = within(stores::logs(config, &databases)).await.context("the log is not usable")?;
-    for (name, log) in
-        [("ledger", logs.ledger.clone() as std::sync::Arc<dyn LogRead>), ("signals", logs.signals.clone())]
-    {
-        let mut ends = Vec::new();
-        for partition in 0..log.partitions() {
-            ends.push(within(async { Ok(log.end(partition).await?) }).await?.to_string());
-        }
-        say(name, &format!("{}, {} partitions, ending at {}", log.topic(), log.partitions(), ends.join(", ")))?;
+    report.say("database", Finding::Good(format!("PostgreSQL {version}; all schemas up to date")))?;
+    let ledger = within(stores::existing_ledger(config, &databases)).await?;
+    let signals = within(stores::existing_signals(config, &databases)).await?;
+    if let Some(kafka) = &ledger.kafka {
+        within(async { Ok(kafka.check_terms().await?) }).await.context("the ledger is not usable")?;
     }
-    say("durability", durability(config))?;
+    for (name, topic) in [("ledger", &ledger), ("signals", &signals)] {
+        report.say(name, Finding::Good(ends(topic).await?))?;
+    }
+    for finding in within(durability::examine(&ledger, &databases.owner)).await.context("durability can't be told")? {
+        report.say("durability", finding)?;
+    }
+    report.say("clock", within(clock::against_database(&databases.owner)).await?)?;
+    for finding in within(clock::against_ledger(ledger.log.as_ref(), &config.tenant.id)).await? {
+        report.say("clock", finding)?;
+    }
     let mut degraded = Vec::new();
     for status in progress::status(&databases.owner, &config.tenant.id).await? {
         if status.is_degraded() {
             degraded.push(status.model.name());
         }
     }
-    if degraded.is_empty() {
-        say("read models", "none is halted")
-    } else {
-        say("read models", &format!("DEGRADED: {}", degraded.join(", ")))?;
-        anyhow::bail!("read models are halted: {}", degraded.join(", "))
-    }
+    degraded.dedup();
+    let finding = match degraded.as_slice() {
+        [] => Finding::Good("none is halted".into()),
+        halted => Finding::Failure(format!("halted: {}", halted.join(", "))),
+    };
+    report.say("read models", finding)?;
+    report.end()
 }
 
-fn durability(config: &Config) -> &'static str {
-    match (config.log.kind, config.kafka.replication, config.kafka.flush_each_batch) {
-        (LogKind::Postgres, _, _) => {
-            "what is acknowledged is in PostgreSQL's log; with fsync=on it survives power loss"
-        }
-        (LogKind::Kafka, 1, false) => {
-            "ONE replica, not flushed: what is acknowledged survives kill -9 of the broker, NOT power loss (kafka.flush_each_batch)"
-        }
-        (LogKind::Kafka, 1, true) => "one replica, each batch flushed: survives power loss, not the loss of the disk",
-        (LogKind::Kafka, _, _) => {
-            "several replicas: survives the loss of a broker if min.insync.replicas is 2 or more there"
-        }
+async fn ends(topic: &Existing) -> anyhow::Result<String> {
+    let log: &dyn LogRead = topic.log.as_ref();
+    let mut ends = Vec::new();
+    for partition in 0..log.partitions() {
+        ends.push(within(async { Ok(log.end(partition).await?) }).await?.to_string());
     }
+    Ok(format!("{}, {} partitions, ending at {}", log.topic(), log.partitions(), ends.join(", ")))
 }
 
-fn say(what: &str, finding: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stdout(), "{what:<14} {finding}").context("standard output is closed")
+/// What has been printed, as far as it decides the exit code.
+#[derive(Default)]
+struct Report {
+    failures: Vec<String>,
+}
+
+impl Report {
+    fn say(&mut self, what: &'static str, finding: Finding) -> anyhow::Result<()> {
+        let line = match finding {
+            Finding::Good(text) => text,
+            Finding::Warning(text) => format!("WARNING: {text}"),
+            Finding::Failure(text) => {
+                self.failures.push(format!("{what}: {text}"));
+                format!("FAILURE: {text}")
+            }
+        };
+        Ok(output::say(&format!("{what:<14} {line}"))?)
+    }
+
+    fn end(self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.failures.is_empty(), "not everything holds: {}", self.failures.join("; "));
+        Ok(())
+    }
 }
 
 async fn within<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

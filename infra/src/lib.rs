@@ -9,11 +9,13 @@ pub mod demo;
 pub mod doctor;
 pub mod lifecycle;
 pub mod logs;
+pub mod output;
+pub mod reach;
+pub mod schemas;
 pub mod serve;
 pub mod stores;
+pub mod tail;
 pub mod telemetry;
-
-use std::io::Write;
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
@@ -38,18 +40,18 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Log(command) => log(&config, command).await,
             Command::Config => {
                 let text = toml::to_string_pretty(&config).context("the configuration can't be shown")?;
-                write!(std::io::stdout(), "{}", redact(&text)).context("standard output is closed")
+                Ok(output::print(&redact(&text))?)
             }
         }
     })
 }
 
 async fn log(config: &Config, command: LogCommand) -> anyhow::Result<()> {
-    let databases = stores::databases(config).await?;
-    let opened = stores::logs(config, &databases).await?;
+    let databases = stores::existing_databases(config).await?;
+    let ledger = stores::existing_ledger(config, &databases).await?.log;
     let tenant = &config.tenant.id;
     match command {
-        LogCommand::Tail { stream, follow, json } => {
+        LogCommand::Tail { stream, last, follow, json } => {
             let cancel = CancellationToken::new();
             let interrupted = cancel.clone();
             tokio::spawn(async move {
@@ -57,9 +59,9 @@ async fn log(config: &Config, command: LogCommand) -> anyhow::Result<()> {
                     interrupted.cancel();
                 }
             });
-            logs::tail(opened.ledger, tenant, &logs::Tail { stream, follow, json }, &cancel).await
+            tail::tail(ledger, tenant, &tail::Tail { stream, last, follow, json }, &cancel).await
         }
-        LogCommand::Stats => logs::stats(opened.ledger, tenant).await,
+        LogCommand::Stats => logs::stats(ledger, tenant).await,
         LogCommand::Copy { to } => {
             let kind = match to {
                 CopyTarget::Kafka => LogKind::Kafka,
@@ -67,10 +69,10 @@ async fn log(config: &Config, command: LogCommand) -> anyhow::Result<()> {
             };
             anyhow::ensure!(kind != config.log.kind, "the log is already in {to:?}; log.kind names the source");
             let target = stores::open(config, kind, &databases).await?;
-            logs::copy(opened.ledger, target.ledger, tenant).await?;
+            logs::copy(ledger, target.ledger, tenant).await?;
             stores::follow(config, kind, &databases).await?;
             let next = "the read models will be built again; signals were not copied. Now set log.kind";
-            writeln!(std::io::stdout(), "{next} = \"{}\"", kind.name()).context("standard output is closed")
+            Ok(output::say(&format!("{next} = \"{}\"", kind.name()))?)
         }
     }
 }

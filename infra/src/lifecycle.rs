@@ -3,7 +3,9 @@
 //! The first task that fails, or a signal from outside, begins the end: everybody is asked to stop, and what has not stopped by
 //! the deadline is left behind with a word about it. Nothing acknowledged is lost by that; it is in the log.
 
+use std::fmt::Display;
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -100,8 +102,59 @@ impl Lifecycle {
     }
 }
 
+/// Tells whether the tasks of a role still run, for the health check.
+#[derive(Debug, Clone, Default)]
+pub struct Watch {
+    ended: Arc<Mutex<Vec<String>>>,
+}
+
+impl Watch {
+    /// The same task; its end, however it comes, is remembered under the name.
+    pub fn over<E: Display + Send, F: Future<Output = Result<(), E>> + Send>(
+        &self,
+        name: &str,
+        task: F,
+    ) -> impl Future<Output = Result<(), E>> + Send + use<E, F> {
+        let (ended, name) = (Arc::clone(&self.ended), name.to_owned());
+        async move {
+            let result = task.await;
+            let reason = match &result {
+                Ok(()) => format!("{name} has ended"),
+                Err(error) => format!("{name} has ended: {error}"),
+            };
+            ended.lock().unwrap_or_else(PoisonError::into_inner).push(reason);
+            result
+        }
+    }
+
+    /// Whether every task runs.
+    ///
+    /// # Errors
+    /// Which have ended.
+    pub fn check(&self) -> Result<(), String> {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.is_empty() { Ok(()) } else { Err(ended.join(", ")) }
+    }
+}
+
 impl Default for Lifecycle {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_watch_names_what_has_ended() {
+        let watch = Watch::default();
+        let running = watch.over("the first", std::future::pending::<Result<(), String>>());
+        assert_eq!(watch.check(), Ok(()), "what has not begun has not ended");
+        watch.over("the second", async { Ok::<(), String>(()) }).await.unwrap();
+        assert!(watch.over("the third", async { Err("broken") }).await.is_err());
+        drop(running);
+        assert_eq!(watch.check(), Err("the second has ended, the third has ended: broken".to_owned()));
     }
 }

@@ -1,89 +1,26 @@
 //! `lotline log`: what an operator or auditor looks at first.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use lotline_adapters::log::CopyOptions;
 use lotline_domain::chain::Chain;
-use lotline_domain::envelope::Envelope;
 use lotline_domain::id::TenantId;
 use lotline_domain::port::{EventLog, LogRead};
-use tokio_util::sync::CancellationToken;
+
+use crate::output::say;
 
 const AT_ONCE: usize = 4_096;
 const WAIT: Duration = Duration::from_millis(500);
-
-/// How `tail` prints.
-pub struct Tail {
-    /// Only this stream.
-    pub stream: Option<String>,
-    /// Go on as new events arrive.
-    pub follow: bool,
-    /// Print whole values.
-    pub json: bool,
-}
-
-/// Prints the events of all partitions, one line each.
-///
-/// # Errors
-/// A log that can't be read, or whose chain is broken.
-pub async fn tail(
-    log: Arc<dyn LogRead>,
-    tenant: &TenantId,
-    options: &Tail,
-    cancel: &CancellationToken,
-) -> anyhow::Result<()> {
-    let mut cursors = Vec::new();
-    for partition in 0..log.partitions() {
-        let end = log.end(partition).await?;
-        cursors.push((log.reader(partition, 0).await?, Chain::default(), 0, end));
-    }
-    while !cursors.is_empty() && !cancel.is_cancelled() {
-        for (reader, chain, next, _) in &mut cursors {
-            let wait = if options.follow { Duration::from_millis(50) } else { WAIT };
-            let batch = reader.read(AT_ONCE, wait).await?;
-            for stored in &batch.records {
-                let envelope = chain.admit(tenant, stored)?;
-                if options.stream.as_deref().is_none_or(|wanted| wanted == stored.record.key) {
-                    print(&envelope, options.json)?;
-                }
-            }
-            *next = batch.next;
-        }
-        if !options.follow {
-            cursors.retain(|(_, _, next, end)| next < end);
-        }
-    }
-    Ok(())
-}
-
-fn print(envelope: &Envelope, json: bool) -> anyhow::Result<()> {
-    let attributes = &envelope.attributes;
-    let mut out = std::io::stdout().lock();
-    let value = if json { String::from_utf8_lossy(&envelope.value) } else { "".into() };
-    writeln!(
-        out,
-        "{} {:<12} {:>8} {:<34} {:<44} {} {value}",
-        attributes.time,
-        attributes.stream.as_str(),
-        attributes.sequence,
-        attributes.event_type,
-        attributes.subject,
-        attributes.actor,
-    )
-    .context("standard output is closed")
-}
 
 /// Verifies every partition and prints counts and heads.
 ///
 /// # Errors
 /// A log that can't be read, or whose chain is broken: then what was verified up to there has been printed.
 pub async fn stats(log: Arc<dyn LogRead>, tenant: &TenantId) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
-    writeln!(out, "topic {} with {} partitions", log.topic(), log.partitions())?;
+    say(&format!("topic {} with {} partitions", log.topic(), log.partitions()))?;
     let mut types: BTreeMap<String, u64> = BTreeMap::new();
     let mut total = 0_u64;
     for partition in 0..log.partitions() {
@@ -101,16 +38,15 @@ pub async fn stats(log: Arc<dyn LogRead>, tenant: &TenantId) -> anyhow::Result<(
             next = batch.next;
         }
         for (stream, head) in chain.heads() {
-            writeln!(
-                out,
+            say(&format!(
                 "  partition {partition} stream {stream}: {} events, last at {}, head {}",
                 head.sequence, head.time, head.hash
-            )?;
+            ))?;
         }
     }
-    writeln!(out, "{total} events, every chain verified")?;
+    say(&format!("{total} events, every chain verified"))?;
     for (event_type, count) in types {
-        writeln!(out, "  {count:>10} {event_type}")?;
+        say(&format!("  {count:>10} {event_type}"))?;
     }
     Ok(())
 }
@@ -135,12 +71,8 @@ pub async fn copy(from: Arc<dyn EventLog>, to: Arc<dyn EventLog>, tenant: &Tenan
         }
     })
     .await?;
-    writeln!(
-        std::io::stdout(),
-        "copied {} events to {}; {} were there already; every hash verified on both sides",
-        report.copied,
-        to.topic(),
-        report.found
-    )
-    .context("standard output is closed")
+    let (copied, topic, found) = (report.copied, to.topic(), report.found);
+    Ok(say(&format!(
+        "copied {copied} events to {topic}; {found} were there already; every hash verified on both sides"
+    ))?)
 }

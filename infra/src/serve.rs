@@ -7,6 +7,7 @@ use anyhow::Context;
 use lotline_adapters::clock::{RandomIds, SystemClock};
 use lotline_adapters::personal_keys::PostgresPersonalKeys;
 use lotline_adapters::snapshot::PostgresSnapshots;
+use lotline_api::Health;
 use lotline_api::server::{ApiState, Partitions, Readiness};
 use lotline_commands::bus::{CommandBus, Ports};
 use lotline_commands::snapshotter::{SnapshotOptions, Snapshotter};
@@ -21,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cli::Role;
 use crate::config::Config;
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, Watch};
 use crate::stores::{self, Databases, Logs};
 use crate::telemetry;
 
@@ -61,7 +62,8 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
         "the role api needs writer in the same process, because commands are not forwarded between processes yet"
     );
     // Before any writer fences another: a second server on the same port must fail without having harmed the first.
-    let listener = if has(Role::Api) { Some(lotline_api::bind(config.api.bind).await?) } else { None };
+    // Every process has one, for its health and metrics.
+    let listener = lotline_api::bind(config.api.bind).await?;
     config.collector.resolve(&config.tenant.sites[0]).validate().context("the collector can't run")?;
     let metrics = telemetry::start_metrics()?;
     let databases = stores::databases(config).await?;
@@ -75,6 +77,7 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     };
     let progress = follow_progress(config, &databases, &mut lifecycle);
     let (bus, writers) = CommandBus::new(&config.tenant.id, &config.tenant.sites, &ports, writer_options(config));
+    let mut readiness: Vec<(&'static str, Arc<dyn Readiness>)> = Vec::new();
     if has(Role::Writer) {
         for writer in writers {
             let ends_all = |error: &WriterError| match error {
@@ -85,19 +88,25 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
             lifecycle.spawn_isolated("the writer of a partition", ends_all, writer.run(lifecycle.token()));
         }
         snapshots(config, &ports, &mut lifecycle);
+        readiness.push(("writer", writers_ready(bus.clone())));
     }
     if has(Role::Projector) {
-        projections(config, &logs, &databases, &mut lifecycle);
+        readiness.push(("projector", running(projections(config, &logs, &databases, &mut lifecycle))));
     }
     if has(Role::Collector) {
-        crate::collect::start(config, &logs, &databases, &progress, &mut lifecycle);
+        let watch = crate::collect::start(config, &logs, &databases, &progress, &mut lifecycle);
+        readiness.push(("collector", running(watch)));
     }
-    let mut url = None;
-    if let Some(listener) = listener {
-        let served = Served { bus: &bus, logs: &logs, databases: &databases, progress, metrics };
+    let url = if has(Role::Api) {
+        let served = Served { bus: &bus, logs: &logs, databases: &databases, progress, readiness, metrics };
         let state = api_state(config, served, lifecycle.token());
-        url = Some(listen(listener, state, &mut lifecycle)?);
-    }
+        Some(listen(listener, state, &mut lifecycle)?)
+    } else {
+        let (tenant, pool) = (config.tenant.id.clone(), databases.owner.clone());
+        let health = Health { tenant, pool, readiness, metrics };
+        lifecycle.spawn("the HTTP server", lotline_api::serve_health(listener, health, lifecycle.token()));
+        None
+    };
     Ok(Running { lifecycle, bus, url })
 }
 
@@ -116,7 +125,8 @@ fn snapshots(config: &Config, ports: &Ports, lifecycle: &mut Lifecycle) {
     }
 }
 
-fn projections(config: &Config, logs: &Logs, databases: &Databases, lifecycle: &mut Lifecycle) {
+fn projections(config: &Config, logs: &Logs, databases: &Databases, lifecycle: &mut Lifecycle) -> Watch {
+    let watch = Watch::default();
     let context = |log: Arc<dyn LogRead>| WorkerContext {
         pool: databases.owner.clone(),
         log,
@@ -124,13 +134,16 @@ fn projections(config: &Config, logs: &Logs, databases: &Databases, lifecycle: &
         tenant: config.tenant.id.clone(),
     };
     for partition in 0..logs.ledger.partitions() {
-        let worker = LedgerWorker::new(context(logs.ledger.clone()), partition);
-        lifecycle.spawn_isolated("the projection of a ledger partition", |_| false, worker.run(lifecycle.token()));
+        let worker = LedgerWorker::new(context(logs.ledger.clone()), partition).run(lifecycle.token());
+        let worker = watch.over(&format!("the projection of ledger partition {partition}"), worker);
+        lifecycle.spawn_isolated("the projection of a ledger partition", |_| false, worker);
     }
     for partition in 0..logs.signals.partitions() {
-        let worker = SignalsWorker::new(context(logs.signals.clone()), partition);
-        lifecycle.spawn_isolated("the projection of a signals partition", |_| false, worker.run(lifecycle.token()));
+        let worker = SignalsWorker::new(context(logs.signals.clone()), partition).run(lifecycle.token());
+        let worker = watch.over(&format!("the projection of signals partition {partition}"), worker);
+        lifecycle.spawn_isolated("the projection of a signals partition", |_| false, worker);
     }
+    watch
 }
 
 fn follow_progress(config: &Config, databases: &Databases, lifecycle: &mut Lifecycle) -> Progress {
@@ -149,6 +162,7 @@ struct Served<'a> {
     logs: &'a Logs,
     databases: &'a Databases,
     progress: Progress,
+    readiness: Vec<(&'static str, Arc<dyn Readiness>)>,
     metrics: PrometheusHandle,
 }
 
@@ -165,11 +179,15 @@ fn api_state(config: &Config, served: Served<'_>, shutdown: CancellationToken) -
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds::default()),
         limits: config.api.limits.clone(),
-        readiness: vec![("writer", writers_ready(served.bus.clone()))],
+        readiness: served.readiness,
         metrics: served.metrics,
         shutdown,
         connections: TaskTracker::new(),
     }
+}
+
+fn running(watch: Watch) -> Arc<dyn Readiness> {
+    Arc::new(move || watch.check())
 }
 
 fn writers_ready(bus: CommandBus) -> Arc<dyn Readiness> {

@@ -13,9 +13,14 @@ use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::config::{Config, LogKind};
+use crate::reach::{place, reach};
+use crate::schemas;
 
 /// Connections for the embedded log's readers, snapshots and keys. Each writer has one of its own.
 const APP_CONNECTIONS: u32 = 12;
+
+/// How long `serve` and `migrate` wait for a PostgreSQL that is not there yet.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The tenant's two logs.
 #[derive(Clone)]
@@ -24,6 +29,14 @@ pub struct Logs {
     pub ledger: Arc<dyn EventLog>,
     /// Signal batches.
     pub signals: Arc<dyn SignalLog>,
+}
+
+/// A topic that was there.
+pub struct Existing {
+    /// To read it, or to copy it.
+    pub log: Arc<dyn EventLog>,
+    /// The same, when it is in Kafka.
+    pub kafka: Option<Arc<KafkaLog>>,
 }
 
 /// The database, connected as its owner for read models and as the restricted role for the embedded log.
@@ -35,28 +48,46 @@ pub struct Databases {
     pub app: PgPool,
 }
 
-/// Connects and brings all schemas to this version.
+/// Connects and brings all schemas to this version. A PostgreSQL that is just starting is waited for.
 ///
 /// # Errors
 /// When PostgreSQL can't be reached or a migration fails; the message says which.
 pub async fn databases(config: &Config) -> anyhow::Result<Databases> {
-    let options: PgConnectOptions = config
-        .postgres
-        .url
-        .parse()
-        .context("postgres.url is no PostgreSQL URL (postgres://user@host:port/database)")?;
-    let owner = PgPoolOptions::new()
-        .max_connections(config.postgres.max_connections)
-        .acquire_timeout(Duration::from_secs(10))
-        .connect_with(options.clone())
-        .await
-        .with_context(|| format!("PostgreSQL at {} can't be reached", place(&options)))?;
+    let options = options(config)?;
+    reach(&options, PATIENCE).await?;
+    let owner = owner(config, &options).await?;
     postgres::migrate(&owner).await.context("the schema of the embedded log can't be brought to this version")?;
     lotline_projections::migrate(&owner)
         .await
         .context("the schema of the read models can't be brought to this version")?;
     let app = postgres::connect(options, APP_CONNECTIONS).await?;
     Ok(Databases { owner, app })
+}
+
+/// Connects to a database that is as this version needs it, and changes nothing.
+///
+/// # Errors
+/// When PostgreSQL can't be reached, or `lotline migrate` has to run first; in one line that says what to do.
+pub async fn existing_databases(config: &Config) -> anyhow::Result<Databases> {
+    let options = options(config)?;
+    reach(&options, Duration::ZERO).await?;
+    let owner = owner(config, &options).await?;
+    schemas::check(&owner, &place(&options)).await?;
+    let app = postgres::connect(options, APP_CONNECTIONS).await?;
+    Ok(Databases { owner, app })
+}
+
+fn options(config: &Config) -> anyhow::Result<PgConnectOptions> {
+    config.postgres.url.parse().context("postgres.url is no PostgreSQL URL (postgres://user@host:port/database)")
+}
+
+async fn owner(config: &Config, options: &PgConnectOptions) -> anyhow::Result<PgPool> {
+    PgPoolOptions::new()
+        .max_connections(config.postgres.max_connections)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_with(options.clone())
+        .await
+        .with_context(|| format!("PostgreSQL at {} can't be reached", place(options)))
 }
 
 /// Opens the configured logs, creating topics that are missing.
@@ -66,6 +97,43 @@ pub async fn databases(config: &Config) -> anyhow::Result<Databases> {
 pub async fn logs(config: &Config, databases: &Databases) -> anyhow::Result<Logs> {
     origin::claim(&databases.owner, &config.ledger_topic(), config.log.kind.name()).await?;
     open(config, config.log.kind, databases).await
+}
+
+/// The configured ledger, which must be there: nothing is created or written down.
+///
+/// # Errors
+/// When it can't be reached, is not there, or is not the one that the database follows.
+pub async fn existing_ledger(config: &Config, databases: &Databases) -> anyhow::Result<Existing> {
+    origin::hold(&databases.owner, &config.ledger_topic(), config.log.kind.name()).await?;
+    find(config, databases, config.ledger_topic(), config.log.partitions).await
+}
+
+/// The same for the signals topic.
+///
+/// # Errors
+/// As [`existing_ledger`].
+pub async fn existing_signals(config: &Config, databases: &Databases) -> anyhow::Result<Existing> {
+    find(config, databases, config.signals_topic(), config.log.signal_partitions).await
+}
+
+async fn find(config: &Config, databases: &Databases, topic: String, partitions: u32) -> anyhow::Result<Existing> {
+    let creates = "`lotline serve` creates it (log.kind and tenant.id say which)";
+    match config.log.kind {
+        LogKind::Postgres => {
+            let found = PostgresLog::find(&databases.app, &topic, partitions).await?;
+            let log = found.with_context(|| format!("there is no topic {topic} in PostgreSQL yet: {creates}"))?;
+            Ok(Existing { log: Arc::new(log), kafka: None })
+        }
+        LogKind::Kafka => {
+            let brokers = &config.kafka.brokers;
+            let found = KafkaLog::find(kafka_options(config, topic.clone(), partitions)).await;
+            let found = found.with_context(|| format!("the log in Kafka at {brokers} can't be opened"))?;
+            let log = Arc::new(found.with_context(|| {
+                format!("there is no topic {topic} in Kafka at {brokers} yet, or no broker leads it: {creates}")
+            })?);
+            Ok(Existing { log: log.clone(), kafka: Some(log) })
+        }
+    }
 }
 
 /// Makes the database follow the ledger in another log: read models and snapshots of the old one are forgotten.
@@ -100,17 +168,15 @@ pub async fn open(config: &Config, kind: LogKind, databases: &Databases) -> anyh
 }
 
 async fn kafka(config: &Config, topic: String, partitions: u32, kind: TopicKind) -> anyhow::Result<Arc<KafkaLog>> {
-    let options = KafkaOptions {
+    let log = KafkaLog::open(kafka_options(config, topic, partitions), kind).await;
+    log.map(Arc::new).with_context(|| format!("the log in Kafka at {} can't be opened", config.kafka.brokers))
+}
+
+fn kafka_options(config: &Config, topic: String, partitions: u32) -> KafkaOptions {
+    KafkaOptions {
         replication: config.kafka.replication,
         flush_each_batch: config.kafka.flush_each_batch,
         client: config.kafka.client.clone(),
         ..KafkaOptions::new(config.kafka.brokers.clone(), topic, partitions)
-    };
-    let log = KafkaLog::open(options, kind).await;
-    log.map(Arc::new).with_context(|| format!("the log in Kafka at {} can't be opened", config.kafka.brokers))
-}
-
-/// Host, port and database, without the password.
-fn place(options: &PgConnectOptions) -> String {
-    format!("{}:{}/{}", options.get_host(), options.get_port(), options.get_database().unwrap_or_default())
+    }
 }

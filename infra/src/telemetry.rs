@@ -1,5 +1,7 @@
 //! Logs and metrics of the process.
 
+mod descriptions;
+
 use anyhow::Context;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
@@ -26,9 +28,11 @@ pub fn start_logs(section: &TelemetrySection) -> anyhow::Result<()> {
 /// # Errors
 /// A second call.
 pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .set_buckets(&[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0])
         .context("the histogram buckets are not usable")?
         .install_recorder()
-        .context("metrics can't be started")
+        .context("metrics can't be started")?;
+    descriptions::describe();
+    Ok(handle)
 }

@@ -6,5 +6,9 @@ mod live;
 mod mutations;
 #[path = "api/plant.rs"]
 mod plant;
+#[path = "api/playground.rs"]
+mod playground;
+#[path = "api/refusals.rs"]
+mod refusals;
 #[path = "api/sockets.rs"]
 mod sockets;

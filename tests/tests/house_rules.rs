@@ -8,6 +8,8 @@ use std::process::Command;
 
 #[path = "house_rules/manifests.rs"]
 mod manifests;
+#[path = "house_rules/metrics.rs"]
+mod metrics;
 #[path = "house_rules/names.rs"]
 mod names;
 #[path = "house_rules/source.rs"]
@@ -80,6 +82,12 @@ fn every_rule_holds_everywhere() {
         }
     }
     assert!(findings.is_empty(), "{} violations:\n{}", findings.len(), findings.join("\n"));
+}
+
+#[test]
+fn every_metric_is_described() {
+    let findings = metrics::differences(&tracked());
+    assert!(findings.is_empty(), "{}", findings.join("\n"));
 }
 
 #[test]

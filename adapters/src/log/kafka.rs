@@ -21,6 +21,7 @@ use tokio::sync::OnceCell;
 
 use super::{MAX_RECORD_BYTES, check_offset, check_partition, check_published_sizes};
 
+mod durability;
 mod ends;
 mod group;
 mod publisher;
@@ -32,8 +33,10 @@ mod topic;
 mod transaction;
 mod writer;
 
-use ends::Ends;
+pub use durability::{KafkaDurability, TopicDurability};
 pub use group::KafkaGroup;
+
+use ends::Ends;
 use publisher::Publisher;
 use reader::KafkaReader;
 use writer::KafkaWriter;
@@ -110,6 +113,34 @@ impl KafkaLog {
     /// [`LogError::Broken`] when no client can be made.
     pub fn join(&self) -> Result<KafkaGroup, LogError> {
         KafkaGroup::join(&self.options)
+    }
+
+    /// Opens a topic that is there, to be read, and creates nothing; nothing when it is not there, or has no leader at the moment. How it is
+    /// set is not judged: what is in an unsafe topic can still be read.
+    ///
+    /// # Errors
+    /// [`LogError::PartitionCount`] when it has another count; [`LogError::Broken`] when the brokers can't be reached.
+    pub async fn find(options: KafkaOptions) -> Result<Option<Self>, LogError> {
+        let options = Arc::new(options);
+        let ends = Ends::new(&options)?;
+        let there = topic::find(&options, &ends).await?;
+        Ok(there.then(|| Self { options, ends, publisher: OnceCell::new() }))
+    }
+
+    /// Whether a ledger lasts in the topic as it is set now.
+    ///
+    /// # Errors
+    /// [`LogError::Broken`] when not; its source names the settings and the repair.
+    pub async fn check_terms(&self) -> Result<(), LogError> {
+        terms::check(&self.options).await
+    }
+
+    /// What the brokers do to keep what is acknowledged, in this topic and in the one where commits are decided.
+    ///
+    /// # Errors
+    /// [`LogError::Broken`] when they can't be asked.
+    pub async fn durability(&self) -> Result<KafkaDurability, LogError> {
+        durability::ask(&self.options, &self.ends).await
     }
 
     fn check(&self, partition: u32) -> Result<(), LogError> {

@@ -36,11 +36,21 @@ pub async fn claim(pool: &PgPool, topic: &str, kind: &str) -> Result<(), OriginE
     sqlx::query!("INSERT INTO log.origin (topic, kind) VALUES ($1, $2) ON CONFLICT (topic) DO NOTHING", topic, kind)
         .execute(pool)
         .await?;
-    let found = sqlx::query_scalar!("SELECT kind FROM log.origin WHERE topic = $1", topic).fetch_one(pool).await?;
-    if found == kind {
-        return Ok(());
+    hold(pool, topic, kind).await
+}
+
+/// Holds the database to the kind of log that it follows, and writes nothing. A database that no server has used follows none yet.
+///
+/// # Errors
+/// [`OriginError`].
+pub async fn hold(pool: &PgPool, topic: &str, kind: &str) -> Result<(), OriginError> {
+    let found = sqlx::query_scalar!("SELECT kind FROM log.origin WHERE topic = $1", topic).fetch_optional(pool).await?;
+    match found {
+        Some(found) if found != kind => {
+            Err(OriginError::Other { topic: topic.to_owned(), found, wanted: kind.to_owned() })
+        }
+        Some(_) | None => Ok(()),
     }
-    Err(OriginError::Other { topic: topic.to_owned(), found, wanted: kind.to_owned() })
 }
 
 /// Makes the database follow another log from now on, and forgets the snapshots, whose positions are of the old one. Connect as the owner.

@@ -50,6 +50,11 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
     migrator.run(pool).await
 }
 
+/// What [`migrate`] applies, for those who only want to know whether it has been.
+pub fn migrations() -> &'static Migrator {
+    &MIGRATIONS
+}
+
 /// The same server and database, but working as [`APP_ROLE`] from the start of each connection.
 #[must_use]
 pub fn as_app(options: PgConnectOptions) -> PgConnectOptions {
@@ -103,9 +108,38 @@ impl PostgresLog {
         max_record_bytes: usize,
     ) -> Result<Self, LogError> {
         create(pool, topic, partitions).await?;
+        Ok(Self::new(pool, topic, partitions, max_record_bytes))
+    }
+
+    /// Opens a topic that is there, and creates nothing; nothing when it is not there.
+    ///
+    /// # Errors
+    /// [`LogError::PartitionCount`] when it was created with another count.
+    pub async fn find(pool: &PgPool, topic: &str, partitions: u32) -> Result<Option<Self>, LogError> {
+        let found = partitions_of(pool, topic).await.map_err(|error| LogError::broken("look for the topic", error))?;
+        let Some(actual) = found else { return Ok(None) };
+        check_count(topic, partitions, actual)?;
+        Ok(Some(Self::new(pool, topic, partitions, MAX_RECORD_BYTES)))
+    }
+
+    fn new(pool: &PgPool, topic: &str, partitions: u32, max_record_bytes: usize) -> Self {
         let wakeups = Wakeups::listen(pool, topic, partitions);
         let (pool, topic) = (pool.clone(), topic.to_owned());
-        Ok(Self { shared: Arc::new(Shared { pool, topic, partitions, max_record_bytes, wakeups }) })
+        Self { shared: Arc::new(Shared { pool, topic, partitions, max_record_bytes, wakeups }) }
+    }
+}
+
+async fn partitions_of(pool: &PgPool, topic: &str) -> Result<Option<u32>, sqlx::Error> {
+    let found =
+        sqlx::query_scalar!("SELECT partitions FROM log.topic WHERE topic = $1", topic).fetch_optional(pool).await?;
+    Ok(found.map(|partitions| partitions as u32))
+}
+
+fn check_count(topic: &str, expected: u32, actual: u32) -> Result<(), LogError> {
+    if actual == expected {
+        Ok(())
+    } else {
+        Err(LogError::PartitionCount { topic: topic.to_owned(), expected, actual })
     }
 }
 
@@ -119,13 +153,8 @@ async fn create(pool: &PgPool, topic: &str, expected: u32) -> Result<(), LogErro
     .execute(pool)
     .await
     .map_err(broken)?;
-    let actual = sqlx::query_scalar!("SELECT partitions FROM log.topic WHERE topic = $1", topic)
-        .fetch_one(pool)
-        .await
-        .map_err(broken)? as u32;
-    if actual != expected {
-        return Err(LogError::PartitionCount { topic: topic.to_owned(), expected, actual });
-    }
+    let actual = partitions_of(pool, topic).await.map_err(broken)?;
+    check_count(topic, expected, actual.unwrap_or(expected))?;
     sqlx::query!(
         "INSERT INTO log.partition (topic, partition)
          SELECT $1, number FROM generate_series(0, $2::integer - 1) AS number

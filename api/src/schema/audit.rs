@@ -148,9 +148,10 @@ impl AuditQuery {
         let scope = Scope::of(ctx);
         let size = connection::size(first)?;
         let after = connection::after(after.as_deref(), read_key)?;
+        let filter: AuditFilter = filter.unwrap_or_default().into();
+        scope.check_stream(filter.stream.as_deref()).await?;
         scope.wait(ctx, &[Model::Audit], consistent_with, consistency_timeout_ms).await?;
         let page = Page { first: size + 1, after };
-        let filter = filter.unwrap_or_default().into();
         let rows = audit::list(scope.pool(), scope.tenant(), &filter, &page).await.or_fail("list the audit trail")?;
         Ok(connection::connection(rows, size, after.is_some(), |row| write_key(row.key()), AuditEntry))
     }
@@ -211,6 +212,7 @@ impl AuditSubscription {
             },
             offset: |row| row.log_offset,
         };
+        Scope::of(ctx).check_stream(filter.stream.as_deref()).await?;
         let changes = live::follow(ctx, feed, filter.stream.as_deref(), after).await?;
         Ok(changes.filter_map(move |change| {
             // One offset is one event.

@@ -61,18 +61,23 @@ struct Follower<R> {
     pending: VecDeque<Change<R>>,
 }
 
-/// Follows a model from a position, or from now. `site` narrows it to the partition of the site's stream.
+/// Follows a model from a position, or from now. `site` narrows it to the partition of the site's stream, or of `_tenant`; the caller
+/// has checked that there is one.
 ///
 /// # Errors
-/// `INTERNAL` when the present can't be read. An item ends the stream with `CONSISTENCY_TIMEOUT` when another model that it shows stays
-/// behind; the last token goes on from there.
+/// `BAD_USER_INPUT` for a position that this server's logs can't have; `INTERNAL` when the present can't be read. An item ends the
+/// stream with `CONSISTENCY_TIMEOUT` when another model that it shows stays behind; the last token goes on from there.
 pub async fn follow<R: Send + 'static>(
     ctx: &Context<'_>,
     feed: Feed<R>,
     site: Option<&str>,
     after: Option<PositionToken>,
 ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<Change<R>>> + use<R>> {
-    let server = Arc::clone(&Scope::of(ctx).server);
+    let scope = Scope::of(ctx);
+    if let Some(PositionToken(position)) = &after {
+        scope.check_position("after", position)?;
+    }
+    let server = Arc::clone(&scope.server);
     let count = server.state.partitions.of(feed.model.topic());
     let partitions = match site {
         Some(site) if feed.model.topic() == TopicKind::Ledger => vec![partition_of(site, count)],

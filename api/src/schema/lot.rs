@@ -233,6 +233,7 @@ impl LotQuery {
         #[graphql(desc = "Longest wait in milliseconds.")] consistency_timeout_ms: Option<u32>,
     ) -> Result<Option<Lot>, Error> {
         let scope = Scope::of(ctx);
+        scope.check_site(site.as_deref()).await?;
         scope.wait(ctx, &[Model::Lots], consistent_with, consistency_timeout_ms).await?;
         match (id, site, code) {
             (Some(id), None, None) => Lot::load(scope, global_id::lot("id", &id)?).await,
@@ -260,6 +261,7 @@ impl LotQuery {
         let scope = Scope::of(ctx);
         let size = connection::size(first)?;
         let after = connection::after(after.as_deref(), |text| Uuid::try_parse(text).ok())?;
+        scope.check_site(site.as_deref()).await?;
         scope.wait(ctx, &[Model::Lots], consistent_with, consistency_timeout_ms).await?;
         let filter = filter.unwrap_or_default();
         let filter = LotFilter {
@@ -305,6 +307,7 @@ impl LotSubscription {
             },
             offset: |row| row.changed_offset,
         };
+        Scope::of(ctx).check_site(site.as_deref()).await?;
         let changes = live::follow(ctx, feed, site.as_deref(), after).await?;
         Ok(changes.filter_map(move |change| {
             let item = change.map(|Change { mut rows, position }| {

@@ -211,6 +211,7 @@ impl QcQuery {
         let scope = Scope::of(ctx);
         let size = connection::size(first)?;
         let after = connection::after(after.as_deref(), |text| Uuid::try_parse(text).ok())?;
+        scope.check_site(site.as_deref()).await?;
         let filter = filter.unwrap_or_default();
         let filter = QcDecisionFilter {
             site,
@@ -256,6 +257,7 @@ impl QcSubscription {
             },
             offset: |row| row.log_offset,
         };
+        Scope::of(ctx).check_site(site.as_deref()).await?;
         let changes = live::follow(ctx, feed, site.as_deref(), after).await?;
         Ok(changes.filter_map(move |change| {
             // One event is one decision.

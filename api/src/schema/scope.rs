@@ -6,13 +6,16 @@ use std::time::Duration;
 use async_graphql::dataloader::DataLoader;
 use async_graphql::runtime::{TokioSpawner, TokioTimer};
 use async_graphql::{Context, SelectionField};
-use lotline_domain::id::TenantId;
-use lotline_domain::position::Position;
+use lotline_domain::id::{StreamKey, TenantId};
+use lotline_domain::position::{Position, TopicKind};
+use lotline_projections::lots::{self, LotFilter};
 use lotline_projections::model::Model;
+use lotline_projections::page::Page;
+use lotline_projections::signals::{self, SignalFilter};
 use sqlx::PgPool;
 use tokio::time::Instant;
 
-use super::failure;
+use super::failure::{self, OrFail};
 use super::loaders::Tables;
 use super::scalar::PositionToken;
 use crate::server::Server;
@@ -50,11 +53,69 @@ impl Scope {
         &self.server.state.tenant
     }
 
+    /// Refuses a position in a partition that the tenant's topics do not have, which no read model would ever reach.
+    ///
+    /// # Errors
+    /// `BAD_USER_INPUT`.
+    pub fn check_position(&self, argument: &str, position: &Position) -> async_graphql::Result<()> {
+        for (topic, partition, _) in position.iter() {
+            let count = self.server.state.partitions.of(topic);
+            if partition >= count {
+                let topic = match topic {
+                    TopicKind::Ledger => "ledger",
+                    TopicKind::Signals => "signals topic",
+                };
+                let message = format!(
+                    "the position token in '{argument}' names partition {partition} of the {topic}, which has {count} partitions here: it \
+                     comes from another tenant or server"
+                );
+                return Err(failure::bad_input(message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a site that the tenant does not have. One that is configured no longer, but has left lots or signals, is still known.
+    ///
+    /// # Errors
+    /// `UNKNOWN_SITE`, as mutations answer.
+    pub async fn check_site(&self, site: Option<&str>) -> async_graphql::Result<()> {
+        let Some(site) = site else { return Ok(()) };
+        if self.server.state.sites.iter().any(|known| known.as_str() == site) || self.has_history(site).await? {
+            return Ok(());
+        }
+        let shown: String = site.chars().take(64).collect();
+        Err(failure::coded("UNKNOWN_SITE", format!("there is no site '{shown}'")))
+    }
+
+    /// The same for a stream: a site, or the tenant's own.
+    ///
+    /// # Errors
+    /// `UNKNOWN_SITE`.
+    pub async fn check_stream(&self, stream: Option<&str>) -> async_graphql::Result<()> {
+        self.check_site(stream.filter(|stream| *stream != StreamKey::Tenant.as_str())).await
+    }
+
+    async fn has_history(&self, site: &str) -> async_graphql::Result<bool> {
+        // PostgreSQL's texts hold no NUL, so no site has one; asked for, it would be an error.
+        if site.contains('\0') {
+            return Ok(false);
+        }
+        let filter = SignalFilter { site: Some(site.to_owned()), device: None };
+        let found = signals::list(self.pool(), self.tenant(), &filter, &Page::first(1)).await;
+        if !found.or_fail("look for a site")?.is_empty() {
+            return Ok(true);
+        }
+        let filter = LotFilter { site: Some(site.to_owned()), ..LotFilter::default() };
+        let found = lots::list(self.pool(), self.tenant(), &filter, &Page::first(1)).await;
+        Ok(!found.or_fail("look for a site")?.is_empty())
+    }
+
     /// Waits until the read models of the field being resolved have passed a position: those named, and those of what is selected
     /// below it. `timeout_ms` can only shorten the server's own limit.
     ///
     /// # Errors
-    /// `CONSISTENCY_TIMEOUT`, naming the read model that is behind.
+    /// `CONSISTENCY_TIMEOUT`, naming the read model that is behind; `BAD_USER_INPUT` for a position that this server's logs can't have.
     pub async fn wait(
         &self,
         ctx: &Context<'_>,
@@ -63,6 +124,7 @@ impl Scope {
         timeout_ms: Option<u32>,
     ) -> async_graphql::Result<()> {
         let Some(PositionToken(position)) = consistent_with else { return Ok(()) };
+        self.check_position("consistentWith", &position)?;
         self.wait_for(ctx, models, &position, timeout_ms).await
     }
 
@@ -86,22 +148,61 @@ impl Scope {
     }
 }
 
-/// Adds the read models that fields below this one read. A field that reads another model than its parent belongs in this list.
+/// Every field below the roots that shows an object, with the read models that it reads: none when the object is part of what its parent
+/// has read already. A query waits for those of the fields that it selects. A test walks the schema and finds what is missing here.
+const NESTED: &[(&str, &str, &[Model])] = &[
+    ("AuditItem", "entry", &[]),
+    ("DeclareSignalPayload", "signal", &[Model::Signals]),
+    ("DeclareSignalPayload", "userErrors", &[]),
+    ("GenealogyEdge", "child", &[Model::Lots]),
+    ("GenealogyEdge", "parent", &[Model::Lots]),
+    ("GenealogyEdge", "quantity", &[]),
+    ("LineageStep", "edge", &[]),
+    ("Lot", "attributes", &[]),
+    ("Lot", "children", &[Model::Genealogy]),
+    ("Lot", "parents", &[Model::Genealogy]),
+    ("Lot", "qcDecisions", &[Model::QcDecisions]),
+    ("Lot", "quantity", &[]),
+    ("Lot", "remaining", &[]),
+    ("LotChange", "lots", &[]),
+    ("LotGenealogy", "steps", &[]),
+    ("Pipeline", "draft", &[]),
+    ("Pipeline", "versions", &[Model::Pipelines]),
+    ("PipelineChange", "pipeline", &[]),
+    ("PipelineDefinition", "edges", &[]),
+    ("PipelineDefinition", "tasks", &[]),
+    ("PipelinePayload", "pipeline", &[Model::Pipelines]),
+    ("PipelinePayload", "userErrors", &[]),
+    ("PipelineVersion", "definition", &[]),
+    ("ProjectionStatus", "halts", &[]),
+    ("QcDecision", "checklist", &[]),
+    ("QcDecision", "lot", &[Model::Lots]),
+    ("QcDecision", "measurements", &[]),
+    ("QcDecisionItem", "decision", &[]),
+    ("RecordQcDecisionPayload", "qcDecision", &[Model::QcDecisions]),
+    ("RecordQcDecisionPayload", "userErrors", &[]),
+    ("RegisterLotPayload", "lot", &[Model::Lots]),
+    ("RegisterLotPayload", "userErrors", &[]),
+    ("Signal", "address", &[]),
+    ("Signal", "latest", &[Model::Samples]),
+    ("SignalValue", "signal", &[Model::Signals]),
+    ("SignalValues", "values", &[]),
+];
+
+/// Adds the read models that fields below this one read.
 pub(super) fn used_below(field: SelectionField<'_>, models: &mut Vec<Model>) {
     for below in field.selection_set() {
-        let used: &[Model] = match below.name() {
-            "parents" | "children" => &[Model::Genealogy],
-            "parent" | "child" | "lot" => &[Model::Lots],
-            "qcDecisions" => &[Model::QcDecisions],
-            "latest" => &[Model::Samples],
-            "signal" => &[Model::Signals],
-            _ => &[],
-        };
-        for model in used {
-            if !models.contains(model) {
-                models.push(*model);
+        // A selection does not tell the type that it is made on, so a field's name stands for all fields of that name.
+        for (_, _, used) in NESTED.iter().filter(|(_, name, _)| *name == below.name()) {
+            for model in *used {
+                if !models.contains(model) {
+                    models.push(*model);
+                }
             }
         }
         used_below(below, models);
     }
 }
+
+#[cfg(test)]
+mod tests;

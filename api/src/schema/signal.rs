@@ -288,6 +288,7 @@ impl SignalQuery {
             let (site, number) = text.split_once(':')?;
             Some(SignalKey { site: site.to_owned(), number: number.parse().ok()? })
         })?;
+        scope.check_site(site.as_deref()).await?;
         scope.wait(ctx, &[Model::Signals], consistent_with, consistency_timeout_ms).await?;
         let (filter, has_previous) = (SignalFilter { site, device }, after.is_some());
         let page = Page { first: size + 1, after };

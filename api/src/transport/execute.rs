@@ -55,7 +55,7 @@ pub async fn run(server: &Arc<Server>, operation: Operation, caller: Caller) -> 
     let limit = server.state.limits.request_timeout();
     let request = operation.request.data(Scope::new(Arc::clone(server), caller));
     match tokio::time::timeout(limit, server.schema.execute(request)).await {
-        Ok(response) => response,
+        Ok(response) => coded(response),
         Err(_) => timed_out(limit),
     }
 }
@@ -64,7 +64,7 @@ pub async fn run(server: &Arc<Server>, operation: Operation, caller: Caller) -> 
 pub fn stream(server: &Arc<Server>, operation: Operation, caller: Caller) -> BoxStream<'static, Response> {
     if operation.kind == OperationType::Subscription {
         let request = operation.request.data(Scope::new(Arc::clone(server), caller));
-        return server.schema.execute_stream(request);
+        return server.schema.execute_stream(request).map(coded).boxed();
     }
     let server = Arc::clone(server);
     once(async move { run(&server, operation, caller).await }).boxed()
@@ -103,6 +103,19 @@ pub fn error(code: &'static str, message: impl Into<String>) -> Response {
     let mut error = ServerError::new(message, None);
     error.extensions = Some(extensions);
     Response::from_errors(vec![error])
+}
+
+/// Gives errors a code that have none. Resolvers give theirs; what is left is what the library says about the request itself, such as a value
+/// that a scalar does not take, or an operation name that the document does not have.
+fn coded(mut response: Response) -> Response {
+    for error in &mut response.errors {
+        let extensions = error.extensions.get_or_insert_default();
+        if extensions.get("code").is_none() {
+            // Only an error of this program's own has a source.
+            extensions.set("code", if error.source.is_some() { "INTERNAL" } else { "BAD_USER_INPUT" });
+        }
+    }
+    response
 }
 
 fn timed_out(limit: Duration) -> Response {

@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails here fails its test, as it should")]
 
 mod crash;
+mod doctor;
 mod flow;
 mod input;
 mod live;
 mod plant;
+mod readme;
+mod roles;
 mod site;
 mod tools;

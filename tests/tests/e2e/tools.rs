@@ -1,8 +1,9 @@
 //! The command line tools on a plant that has worked: doctor, log stats, log tail, log copy, config.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
-use lotline_tests::client::{Client, decision, lot};
+use lotline_domain::partition::partition_of;
+use lotline_tests::client::{Client, decision, key, lot};
 use lotline_tests::oracle::Oracle;
 use lotline_tests::server::{Log, lotline};
 use lotline_tests::stack;
@@ -59,9 +60,17 @@ async fn the_log_is_looked_at_and_moved_to_kafka_with_identical_hashes() {
 async fn the_tools_say_in_one_line_what_is_wrong() {
     let mut plant = Plant::new("wrong", Log::Postgres).await;
     plant.settings.database = "postgres://lotline@127.0.0.1:1/nowhere".into();
-    let output = tool(&plant, &["doctor"]);
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && complaint.contains("127.0.0.1:1/nowhere can't be reached"), "{complaint}");
+    let complaint = refused(&plant, &["doctor"]);
+    assert!(complaint.contains("127.0.0.1:1/nowhere can't be reached: Connection refused"), "{complaint}");
+    assert!(complaint.contains("start it there, or correct postgres.url"), "{complaint}");
+    let (server, _) = plant.database.url.rsplit_once('/').unwrap();
+    plant.settings.database = format!("{server}/no_such_database");
+    let complaint = refused(&plant, &["log", "stats"]);
+    assert!(complaint.contains("has no database 'no_such_database'; create it (`createdb "), "{complaint}");
+    plant.settings.database = plant.database.url.replace("//lotline@", "//no_such_user:s3cret@");
+    let complaint = refused(&plant, &["serve"]);
+    assert!(complaint.contains("refuses user 'no_such_user'") && complaint.contains("correct user"), "{complaint}");
+    assert!(!complaint.contains("s3cret"), "{complaint}");
 
     plant.settings.environment.push(("LOTLINE_API__BINDD".into(), "127.0.0.1:1".into()));
     let output = tool(&plant, &["config"]);
@@ -75,12 +84,70 @@ async fn the_tools_say_in_one_line_what_is_wrong() {
     assert!(!output.status.success() && complaint.contains("only a loopback address"), "{complaint}");
 }
 
-fn tool(plant: &Plant, arguments: &[&str]) -> Output {
+#[tokio::test]
+async fn the_tail_of_the_log_is_cut_as_asked() {
+    let plant = Plant::new("tail", Log::Postgres).await;
+    let server = plant.serve().await;
+    let ann = Client::new(&server.url, "ann");
+    for number in 0..12 {
+        ann.mutate("registerLot", "", &lot(SITE, &format!("L-{number}"), "10", &[])).await;
+    }
+    let pipeline = json!({ "idempotencyKey": key(), "name": "p", "definition": {
+        "tasks": [{ "id": "a", "kind": "extract.csv", "config": {} }], "edges": [] } });
+    ann.mutate("draftPipeline", "", &pipeline).await;
+    let last = said(&tool(&plant, &["log", "tail", "-n", "2"]));
+    let sequences: Vec<Vec<&str>> =
+        last.lines().map(|line| line.split_whitespace().skip(1).take(2).collect()).collect();
+    assert_eq!(partition_of("_tenant", 4), partition_of(SITE, 4), "both streams lie in one partition");
+    assert_eq!(sequences, [[SITE, "12"], ["_tenant", "1"]], "the last two of the partition: {last}");
+    let last = said(&tool(&plant, &["log", "tail", "--stream", SITE, "-n", "3"]));
+    assert_eq!(last.lines().count(), 3, "{last}");
+    let all = said(&tool(&plant, &["log", "tail", "-n", "1000"]));
+    assert_eq!(all.lines().count(), 13, "{all}");
+
+    for more in [&[][..], &["-n", "5"][..]] {
+        let output = tool(&plant, &[&["log", "tail", "--stream", "nosuch"][..], more].concat());
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{complaint}");
+        assert!(
+            complaint.contains("there is no stream 'nosuch'") && complaint.contains("_tenant, north"),
+            "{complaint}"
+        );
+    }
+}
+
+/// As `lotline log tail | head` does: the reader leaves before the writer has said all.
+#[tokio::test]
+async fn a_reader_who_has_seen_enough_is_no_failure() {
+    let plant = Plant::new("pipe", Log::Postgres).await;
+    let server = plant.serve().await;
+    Client::new(&server.url, "ann").mutate("registerLot", "", &lot(SITE, "L-1", "10", &[])).await;
+    for arguments in [&["log", "tail"][..], &["log", "stats"], &["doctor"], &["config"]] {
+        let mut command: Command = lotline(&plant.settings);
+        let (reader, writer) = std::io::pipe().unwrap();
+        // Gone before the program has begun.
+        drop(reader);
+        let output = command.args(arguments).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && complaint.is_empty(), "{arguments:?}: {} {complaint}", output.status);
+    }
+}
+
+/// Runs a tool that must fail, and gives its one line.
+fn refused(plant: &Plant, arguments: &[&str]) -> String {
+    let output = tool(plant, arguments);
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    let lines: Vec<&str> = complaint.lines().collect();
+    assert!(!output.status.success() && lines.len() == 1, "{arguments:?} says what is wrong in one line: {complaint}");
+    complaint
+}
+
+pub(crate) fn tool(plant: &Plant, arguments: &[&str]) -> Output {
     let mut command: Command = lotline(&plant.settings);
     command.args(arguments).output().expect("the lotline binary starts")
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
     printed

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use lotline_domain::port::LogError;
-use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaError;
 
@@ -63,16 +63,7 @@ struct NotDescribed;
 
 /// Asks how the topic is set, and refuses it when a ledger in it would not last.
 pub(super) async fn check(options: &KafkaOptions) -> Result<(), LogError> {
-    let broken = |error: KafkaError| LogError::broken("open the topic", error);
-    let admin: AdminClient<DefaultClientContext> = settings::client(options).create().map_err(broken)?;
-    let timeouts = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
-    let described = admin.describe_configs([&ResourceSpecifier::Topic(&options.topic)], &timeouts).await;
-    destroy(admin);
-    let topic = match described.map_err(broken)?.into_iter().next() {
-        Some(Ok(topic)) => topic,
-        Some(Err(code)) => return Err(broken(KafkaError::AdminOp(code))),
-        None => return Err(LogError::broken("open the topic", NotDescribed)),
-    };
+    let topic = describe(options, &options.topic).await?;
     let found = topic.entry_map();
     let value = |name: &str| found.get(name).and_then(|entry| entry.value.as_deref());
     let terms = broken_terms(value, settings::max_batch_bytes(options));
@@ -88,6 +79,20 @@ pub(super) async fn check(options: &KafkaOptions) -> Result<(), LogError> {
         );
     }
     Ok(())
+}
+
+/// Every setting that holds for a topic, whether it was set there or is the broker's default.
+pub(super) async fn describe(options: &KafkaOptions, topic: &str) -> Result<ConfigResource, LogError> {
+    let broken = |error: KafkaError| LogError::broken("read the topic's settings", error);
+    let admin: AdminClient<DefaultClientContext> = settings::client(options).create().map_err(broken)?;
+    let timeouts = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
+    let described = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &timeouts).await;
+    destroy(admin);
+    match described.map_err(broken)?.into_iter().next() {
+        Some(Ok(topic)) => Ok(topic),
+        Some(Err(code)) => Err(broken(KafkaError::AdminOp(code))),
+        None => Err(LogError::broken("read the topic's settings", NotDescribed)),
+    }
 }
 
 fn broken_terms<'a>(value: impl Fn(&str) -> Option<&'a str>, max_batch_bytes: usize) -> Vec<BrokenTerm> {

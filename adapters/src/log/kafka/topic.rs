@@ -43,12 +43,24 @@ pub(super) async fn ensure(options: &KafkaOptions, kind: TopicKind, ends: &Ends)
             found = ends.partitions().await?;
         }
     }
-    match found {
-        Some(actual) if actual != options.partitions => {
-            Err(LogError::PartitionCount { topic: options.topic.clone(), expected: options.partitions, actual })
-        }
-        Some(_) | None if (kind, maker) == (TopicKind::Ledger, Maker::SomebodyElse) => terms::check(options).await,
-        Some(_) | None => Ok(()),
+    if let Some(actual) = found {
+        check_count(options, actual)?;
+    }
+    if (kind, maker) == (TopicKind::Ledger, Maker::SomebodyElse) { terms::check(options).await } else { Ok(()) }
+}
+
+/// Whether the topic is there, with the partitions that are configured. Nothing is created.
+pub(super) async fn find(options: &KafkaOptions, ends: &Ends) -> Result<bool, LogError> {
+    let Some(actual) = ends.partitions().await? else { return Ok(false) };
+    check_count(options, actual)?;
+    Ok(true)
+}
+
+fn check_count(options: &KafkaOptions, actual: u32) -> Result<(), LogError> {
+    if actual == options.partitions {
+        Ok(())
+    } else {
+        Err(LogError::PartitionCount { topic: options.topic.clone(), expected: options.partitions, actual })
     }
 }
 

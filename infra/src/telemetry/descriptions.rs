@@ -1,0 +1,146 @@
+//! What each metric of Lotline says: the `# HELP` line of `/metrics`, in one table.
+//!
+//! The crates that count do not describe, so that the table can be read as a whole. To add one: a line here; a house rule finds what is missing.
+
+use metrics::{SharedString, Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// How a metric moves.
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+use Kind::{Counter, Gauge, Histogram};
+
+const METRICS: &[(Kind, &str, Unit, &str)] = &[
+    (Counter, "lotline_http_requests_total", Unit::Count, "HTTP requests answered, by route and status."),
+    (
+        Histogram,
+        "lotline_http_request_seconds",
+        Unit::Seconds,
+        "Time from a request's headers to the head of its answer, by route.",
+    ),
+    (
+        Counter,
+        "lotline_commands_total",
+        Unit::Count,
+        "Commands, by what became of them; 'busy' ones were never decided.",
+    ),
+    (Histogram, "lotline_writer_batch_events", Unit::Count, "Events that a writer appended in one transaction."),
+    (Histogram, "lotline_writer_append_seconds", Unit::Seconds, "Time that an append of a batch to the log took."),
+    (
+        Counter,
+        "lotline_writer_unknown_outcomes_total",
+        Unit::Count,
+        "Appends without a certain outcome; the writer then recovered from the log.",
+    ),
+    (
+        Histogram,
+        "lotline_writer_recovery_seconds",
+        Unit::Seconds,
+        "Time that a writer took to replay its partition before it served.",
+    ),
+    (Counter, "lotline_projection_batches_total", Unit::Count, "Batches applied to a read model."),
+    (
+        Counter,
+        "lotline_projection_applied_events_total",
+        Unit::Count,
+        "Events or signal batches applied to a read model.",
+    ),
+    (Histogram, "lotline_projection_batch_seconds", Unit::Seconds, "Time that applying a batch to a read model took."),
+    (Gauge, "lotline_projection_lag_events", Unit::Count, "Offsets between a read model and the end of its log."),
+    (
+        Gauge,
+        "lotline_projection_lag_seconds",
+        Unit::Seconds,
+        "Age of the last applied event while a read model is behind, else 0.",
+    ),
+    (
+        Gauge,
+        "lotline_projection_progress_timestamp_seconds",
+        Unit::Seconds,
+        "When a read model's worker last looked, as Unix time. Its age grows when a worker is stuck.",
+    ),
+    (Counter, "lotline_projection_halts_total", Unit::Count, "Streams that a read model gave up."),
+    (Gauge, "lotline_projection_halted_streams", Unit::Count, "Streams that a read model does not follow."),
+    (
+        Gauge,
+        "lotline_projection_chain_broken",
+        Unit::Count,
+        "1 when the hash chain of a partition is broken and its projections have stopped, else 0.",
+    ),
+    (Counter, "lotline_projection_overtaken_total", Unit::Count, "Batches that another projector had applied already."),
+    (
+        Counter,
+        "lotline_projection_retries_total",
+        Unit::Count,
+        "Batches tried again because PostgreSQL failed for the moment.",
+    ),
+    (
+        Counter,
+        "lotline_projection_duplicate_batches_total",
+        Unit::Count,
+        "Signal batches that had been published twice and were applied once.",
+    ),
+    (
+        Counter,
+        "lotline_projection_rejected_batches_total",
+        Unit::Count,
+        "Records of the signals topic that are no signal batch.",
+    ),
+    (Counter, "lotline_collector_requests_total", Unit::Count, "Requests sent to a device."),
+    (Histogram, "lotline_collector_request_seconds", Unit::Seconds, "Time that a device took to answer."),
+    (Counter, "lotline_collector_timeouts_total", Unit::Count, "Requests that a device did not answer in time."),
+    (Counter, "lotline_collector_errors_total", Unit::Count, "Connections to a device that failed, timeouts aside."),
+    (Counter, "lotline_collector_exceptions_total", Unit::Count, "Requests that a device answered with an exception."),
+    (
+        Counter,
+        "lotline_collector_overruns_total",
+        Unit::Count,
+        "Polls of a device left out because the one before took too long.",
+    ),
+    (Counter, "lotline_collector_samples_total", Unit::Count, "Values read from a device."),
+    (Gauge, "lotline_collector_connected", Unit::Count, "1 while a device is connected, else 0."),
+    (
+        Histogram,
+        "lotline_collector_publish_seconds",
+        Unit::Seconds,
+        "Time that publishing signal batches to the log took.",
+    ),
+    (Counter, "lotline_collector_published_batches_total", Unit::Count, "Signal batches published to the log."),
+    (
+        Counter,
+        "lotline_collector_publish_errors_total",
+        Unit::Count,
+        "Failed tries to publish signal batches; they stay in the buffer.",
+    ),
+    (Counter, "lotline_collector_dropped_batches_total", Unit::Count, "Signal batches lost, by reason."),
+    (Counter, "lotline_collector_buffer_write_errors_total", Unit::Count, "Writes to the disk buffer that failed."),
+    (
+        Histogram,
+        "lotline_collector_buffer_fsync_seconds",
+        Unit::Seconds,
+        "Time that the disk buffer took to write and sync.",
+    ),
+    (
+        Gauge,
+        "lotline_collector_buffer_batches",
+        Unit::Count,
+        "Signal batches in the disk buffer that are not published yet.",
+    ),
+    (Gauge, "lotline_collector_buffer_bytes", Unit::Bytes, "Size of the disk buffer."),
+];
+
+/// Tells the recorder, which must be installed, what each metric says.
+pub(super) fn describe() {
+    for (kind, name, unit, help) in METRICS {
+        let (name, unit, help) = (*name, *unit, SharedString::const_str(help));
+        match kind {
+            Counter => describe_counter!(name, unit, help),
+            Gauge => describe_gauge!(name, unit, help),
+            Histogram => describe_histogram!(name, unit, help),
+        }
+    }
+}
