@@ -7,5 +7,6 @@ mod flow;
 mod input;
 mod live;
 mod plant;
+mod secured;
 mod site;
 mod tools;

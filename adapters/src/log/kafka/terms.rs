@@ -8,9 +8,9 @@ use std::fmt;
 
 use lotline_domain::port::LogError;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaError;
 
+use super::trouble::{Witness, explain};
 use super::{KafkaOptions, REQUEST_TIMEOUT, destroy, settings};
 
 /// The setting that makes a broker flush each batch.
@@ -63,8 +63,9 @@ struct NotDescribed;
 
 /// Asks how the topic is set, and refuses it when a ledger in it would not last.
 pub(super) async fn check(options: &KafkaOptions) -> Result<(), LogError> {
-    let broken = |error: KafkaError| LogError::broken("open the topic", error);
-    let admin: AdminClient<DefaultClientContext> = settings::client(options).create().map_err(broken)?;
+    let witness = Witness::default();
+    let broken = |error: KafkaError| LogError::broken("open the topic", explain(error, &witness));
+    let admin: AdminClient<Witness> = settings::client(options).create_with_context(witness.clone()).map_err(broken)?;
     let timeouts = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
     let described = admin.describe_configs([&ResourceSpecifier::Topic(&options.topic)], &timeouts).await;
     destroy(admin);
