@@ -31,8 +31,11 @@ async fn a_tenant_is_served_to_its_own_people_only() {
     let kafka = stack::kafka_secured();
     let plant = secured_plant("secured", &kafka).await;
     let tenant = &plant.settings.tenant;
-    grant(&kafka, "server", tenant, SERVER);
-    grant(&kafka, "integrator", tenant, INTEGRATOR);
+    // A topic of somebody else, with nothing granted to the integrator.
+    let other = secured_plant("neighbour", &kafka).await;
+    let neighbour = &other.settings.tenant;
+    grant(&kafka, [("server", tenant, SERVER), ("integrator", tenant, INTEGRATOR), ("server", neighbour, SERVER)]);
+    other.ledger().await;
 
     let mut server = plant.serve().await;
     let ann = Client::new(&server.url, "ann");
@@ -47,11 +50,7 @@ async fn a_tenant_is_served_to_its_own_people_only() {
     assert_eq!(summary["ledger"]["events"], json!(oracle.world.audit.len()), "{summary}");
     assert_eq!(summary["signals"]["samples"], json!(1), "{summary}");
 
-    // A topic of somebody else, which is there, with nothing granted to the integrator.
-    let other = secured_plant("neighbour", &kafka).await;
-    grant(&kafka, "server", &other.settings.tenant, SERVER);
-    other.ledger().await;
-    let refused = integrator(&kafka, &other.settings.tenant);
+    let refused = integrator(&kafka, neighbour);
     let complaint = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && complaint.contains("TOPIC_AUTHORIZATION_FAILED"), "{complaint}");
     let topic = format!("lotline.{tenant}.ledger.v1");
@@ -75,7 +74,7 @@ async fn a_tenant_is_served_to_its_own_people_only() {
         let principal = format!("Principal = User:{user} is Denied");
         kafka.log().lines().filter(|line| line.contains(&principal) && line.contains(tenant)).count()
     };
-    assert!(denied(INTEGRATOR, &other.settings.tenant) > 0, "the broker's log says who was refused what");
+    assert!(denied(INTEGRATOR, neighbour) > 0, "the broker's log says who was refused what");
     assert_eq!(denied(SERVER, tenant), 0, "Lotline asks for nothing that the script does not give");
 }
 
@@ -105,7 +104,7 @@ async fn a_start_that_can_not_succeed_names_the_setting() {
     }
     let until = Instant::now() + START_DEADLINE;
     for (what, named, child) in started {
-        let output = ended(child, until);
+        let output = ended(child, until).await;
         let printed = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{what} has succeeded");
         let complaints: Vec<_> = printed.lines().filter(|line| line.starts_with("lotline:")).collect();
@@ -143,17 +142,18 @@ async fn secured_plant(name: &str, kafka: &Secured) -> Plant {
     plant
 }
 
-/// Gives rights as the README tells an operator to.
-fn grant(kafka: &Secured, role: &str, tenant: &str, user: &str) {
+/// Gives rights as the README tells an operator to: role, tenant and user of each, all at the same time.
+fn grant<const N: usize>(kafka: &Secured, rights: [(&str, &str, &str); N]) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/deploy/kafka-acls.sh");
     let path = format!("{}:{}", kafka.access.join("bin").display(), std::env::var("PATH").unwrap());
-    let output = Command::new(script)
-        .args([role, tenant, user, "--bootstrap-server", &kafka.admin, "--command-config"])
-        .arg(kafka.access.join("admin.properties"))
-        .env("PATH", path)
-        .output()
-        .expect("the script starts");
-    said(&output);
+    let started = rights.map(|(role, tenant, user)| {
+        let mut command = Command::new(script);
+        command.args([role, tenant, user, "--bootstrap-server", &kafka.admin, "--command-config"]);
+        start(command.arg(kafka.access.join("admin.properties")).env("PATH", &path))
+    });
+    for child in started {
+        said(&child.wait_with_output().expect("the output of the script can be read"));
+    }
 }
 
 fn integrator(kafka: &Secured, tenant: &str) -> Output {
@@ -176,7 +176,8 @@ fn client(kafka: &Secured) -> ClientConfig {
 async fn write(kafka: &Secured, topic: &str) -> Option<RDKafkaErrorCode> {
     let producer: FutureProducer = client(kafka).set("message.timeout.ms", "20000").create().unwrap();
     let record = FutureRecord::to(topic).key("north").payload("forged");
-    producer.send(record, Duration::from_secs(20)).await.err().and_then(|(error, _)| error.rdkafka_error_code())
+    let delivery = producer.send_result(record).unwrap();
+    delivery.await.unwrap().err().and_then(|(error, _)| error.rdkafka_error_code())
 }
 
 /// Why the integrator may not read as a member of this group; nothing when it gets its records.
@@ -223,22 +224,17 @@ fn tool(plant: &Plant, command: &str) -> Output {
 }
 
 fn start(command: &mut Command) -> Child {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the lotline binary starts")
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
 }
 
 /// Waits for the end of what can't succeed; a silent hang fails the test.
-fn ended(mut child: Child, until: Instant) -> Output {
+async fn ended(mut child: Child, until: Instant) -> Output {
     while child.try_wait().expect("a child can be asked").is_none() {
         if Instant::now() >= until {
             drop(child.kill());
             panic!("no end within {START_DEADLINE:?}: {:?}", child.wait_with_output());
         }
-        std::thread::sleep(Duration::from_millis(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     child.wait_with_output().expect("its output can be read")
 }

@@ -44,7 +44,7 @@ pub(super) enum Trouble {
         /// What is refused.
         code: RDKafkaErrorCode,
     },
-    /// librdkafka does not know an option, or not this value of it. The value is left out: under a misspelt name it may be a password.
+    /// librdkafka does not know an option, or can't use it. rdkafka would add the value, which under a misspelt name may be a password.
     #[error("kafka.client has an option that librdkafka refuses: {reported}")]
     Option {
         /// In librdkafka's words, which name the option.
@@ -107,8 +107,9 @@ impl ConsumerContext for Witness {}
 /// The error, or what is known to be behind it.
 pub(super) fn explain(error: KafkaError, witness: &Witness) -> Box<dyn Error + Send + Sync> {
     let code = match &error {
-        KafkaError::ClientConfig(_, reported, _, _) => return Box::new(Trouble::Option { reported: reported.clone() }),
-        KafkaError::ClientCreation(reported) => return Box::new(Trouble::Option { reported: reported.clone() }),
+        KafkaError::ClientConfig(_, reported, _, _) | KafkaError::ClientCreation(reported) => {
+            return Box::new(Trouble::Option { reported: reported.clone() });
+        }
         KafkaError::AdminOp(code) => Some(*code),
         _ => error.rdkafka_error_code(),
     };
