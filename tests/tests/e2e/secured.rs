@@ -31,8 +31,9 @@ async fn a_tenant_is_served_to_its_own_people_only() {
     let kafka = stack::kafka_secured();
     let plant = secured_plant("secured", &kafka).await;
     let tenant = &plant.settings.tenant;
-    // A topic of somebody else, with nothing granted to the integrator.
-    let other = secured_plant("neighbour", &kafka).await;
+    // A topic of somebody else whose name begins alike, with nothing granted to the integrator.
+    let mut other = secured_plant("neighbour", &kafka).await;
+    other.settings.tenant = format!("{tenant}-two");
     let neighbour = &other.settings.tenant;
     grant(&kafka, [("server", tenant, SERVER), ("integrator", tenant, INTEGRATOR), ("server", neighbour, SERVER)]);
     other.ledger().await;
@@ -70,6 +71,16 @@ async fn a_tenant_is_served_to_its_own_people_only() {
         !format!("{}{}", server.printed(), again.printed()).contains(password.as_str()),
         "the password is in the log"
     );
+    // Reading is not enough for a server: it would have to trust the topic unseen.
+    let mut reader = plant.settings.clone();
+    for name in ["username", "password"] {
+        let value = kafka.options(INTEGRATOR)[&format!("sasl.{name}")].clone();
+        reader.environment.push((format!("LOTLINE_KAFKA__CLIENT__SASL_{}", name.to_uppercase()), value));
+    }
+    let refused = lotline(&reader).arg("doctor").output().expect("the lotline binary starts");
+    let complaint = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && complaint.contains("lacks DescribeConfigs"), "{complaint}");
+
     let denied = |user: &str, tenant: &str| {
         let principal = format!("Principal = User:{user} is Denied");
         kafka.log().lines().filter(|line| line.contains(&principal) && line.contains(tenant)).count()

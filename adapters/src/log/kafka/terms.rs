@@ -56,9 +56,11 @@ struct BrokenTerm {
     at_least: bool,
 }
 
-/// The brokers' answer has no topic in it.
+/// The brokers' answer has no topic in it, or nothing about the topic: rdkafka does not hand on why.
 #[derive(Debug, thiserror::Error)]
-#[error("the brokers have not described the topic")]
+#[error(
+    "the brokers have not described the topic; mostly this user lacks DescribeConfigs on it, which infra/deploy/kafka-acls.sh gives"
+)]
 struct NotDescribed;
 
 /// Asks how the topic is set, and refuses it when a ledger in it would not last.
@@ -70,9 +72,9 @@ pub(super) async fn check(options: &KafkaOptions) -> Result<(), LogError> {
     let described = admin.describe_configs([&ResourceSpecifier::Topic(&options.topic)], &timeouts).await;
     destroy(admin);
     let topic = match described.map_err(broken)?.into_iter().next() {
-        Some(Ok(topic)) => topic,
+        Some(Ok(topic)) if !topic.entries.is_empty() => topic,
         Some(Err(code)) => return Err(broken(KafkaError::AdminOp(code))),
-        None => return Err(LogError::broken("open the topic", NotDescribed)),
+        Some(Ok(_)) | None => return Err(LogError::broken("open the topic", NotDescribed)),
     };
     let found = topic.entry_map();
     let value = |name: &str| found.get(name).and_then(|entry| entry.value.as_deref());
