@@ -29,7 +29,7 @@ help:
 	@echo '  stop           stop the services of every profile; their data stays'
 	@echo '  clean-state    delete what `make run` has stored, in both profiles'
 	@echo
-	@echo '  test           every test, on a PostgreSQL and a Kafka of its own, fresh each time, stopped afterwards'
+	@echo '  test           every test, on a PostgreSQL and two Kafkas of its own, fresh each time, stopped afterwards'
 	@echo '  check          format, lints, dependencies, documentation, house rules: quick, before each commit'
 	@echo '  bench          the benchmarks, on services of their own; ONLY=prefix picks some'
 	@echo
@@ -59,7 +59,7 @@ run:
 .PHONY: test
 test:
 	@$(stack) install
-	@$(stack) with --profile test --fresh --down postgres kafka -- infra/dev/test
+	@$(stack) with --profile test --fresh --down postgres kafka kafka-secured -- infra/dev/test
 
 .PHONY: bench
 bench:

@@ -1,6 +1,7 @@
 //! Configuration in layers: defaults, then a TOML file, then the environment. One struct per section; unknown keys are refused.
 //!
-//! Environment variables are `LOTLINE_<SECTION>__<KEY>`, such as `LOTLINE_POSTGRES__URL`. `lotline config` prints the result.
+//! Environment variables are `LOTLINE_<SECTION>__<KEY>`, such as `LOTLINE_POSTGRES__URL`. Below `LOTLINE_KAFKA__CLIENT__` stand options of
+//! librdkafka, with underscores for the dots in their names. `lotline config` prints the result.
 
 mod api;
 mod collector;
@@ -59,8 +60,14 @@ impl Config {
             }
             None => layers.merge(Toml::file("lotline.toml")),
         };
-        let config: Self =
-            layers.merge(Env::prefixed("LOTLINE_").split("__")).extract().context("the configuration can't be used")?;
+        let client = Env::prefixed("LOTLINE_KAFKA__CLIENT__");
+        let client = kafka::from_environment(client.iter().map(|(name, value)| (name.to_string(), value)));
+        let others = Env::prefixed("LOTLINE_").filter(|name| !name.starts_with("KAFKA__CLIENT__")).split("__");
+        let config: Self = layers
+            .merge(others)
+            .merge(Serialized::default("kafka.client", client))
+            .extract()
+            .context("the configuration can't be used")?;
         config.check()?;
         Ok(config)
     }

@@ -39,7 +39,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Doctor => doctor::examine(&config).await,
             Command::Log(command) => log(&config, command).await,
             Command::Config => {
-                let text = toml::to_string_pretty(&config).context("the configuration can't be shown")?;
+                let shown = Config { kafka: config.kafka.redacted(), ..config };
+                let text = toml::to_string_pretty(&shown).context("the configuration can't be shown")?;
                 Ok(output::print(&redact(&text))?)
             }
         }

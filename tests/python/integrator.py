@@ -1,11 +1,14 @@
 """An outsider's view of a tenant's Kafka topics: reads them as any integrator may, and believes nothing.
 
-Usage: integrator.py --brokers HOST:PORT --tenant TENANT
+Usage: integrator.py --brokers HOST:PORT --tenant TENANT [--client-config FILE]
 
 Reads `lotline.<tenant>.ledger.v1` and `lotline.<tenant>.signals.v1` from the beginning, committed records only. Recomputes every
 hash by the frame that domain/src/envelope.rs documents, checks that each stream counts 1, 2, 3, … and that every event names
 the hash before it, and decodes signal batches by domain/proto/signal_batch.proto, without a Protobuf library. Prints a
-summary as JSON; ends with 1 and the reason on standard error when something does not hold.
+summary as JSON; ends with 1 and the reason on standard error when something does not hold or is not given.
+
+FILE holds options of librdkafka for a Kafka that asks who is there, one NAME=VALUE a line, such as sasl.username. The consumer
+group is called after that user, as infra/deploy/kafka-acls.sh allows it.
 
 Shares no code with Lotline. Needs confluent-kafka.
 """
@@ -62,6 +65,10 @@ def frame(key, headers, value):
 def ce_hash(key, headers, value):
     """The hash as the frame gives it."""
     return hashlib.sha256(frame(key, headers, value)).hexdigest()
+
+
+class Refused(Exception):
+    """Kafka gives us nothing to judge."""
 
 
 class Ledger:
@@ -240,14 +247,22 @@ class Signals:
         }
 
 
-def follow(brokers, topic, admit):
+def client_options(path):
+    """NAME=VALUE lines as a dict."""
+    with open(path, encoding="utf-8") as lines:
+        pairs = [line.rstrip("\n").split("=", 1) for line in lines if line.strip() and not line.startswith("#")]
+    return dict(pairs)
+
+
+def follow(brokers, options, topic, admit):
     """Gives every committed record of a topic to `admit`, from the beginning to the end as of now."""
-    from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+    from confluent_kafka import Consumer, KafkaError, TopicPartition
 
     consumer = Consumer(
         {
+            **options,
             "bootstrap.servers": brokers,
-            "group.id": f"integrator-{uuid.uuid4()}",
+            "group.id": f"{options.get('sasl.username', 'integrator')}.{uuid.uuid4()}",
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
@@ -256,7 +271,7 @@ def follow(brokers, topic, admit):
     )
     metadata = consumer.list_topics(topic, timeout=20).topics[topic]
     if metadata.error is not None:
-        raise KafkaException(metadata.error)
+        raise Refused(f"{topic}: {metadata.error}")
     consumer.assign([TopicPartition(topic, partition, 0) for partition in metadata.partitions])
     unfinished = set(metadata.partitions)
     while unfinished:
@@ -265,7 +280,7 @@ def follow(brokers, topic, admit):
             raise Broken(f"{topic} gave nothing for 20 s before its end")
         if message.error() is not None:
             if message.error().code() != KafkaError._PARTITION_EOF:
-                raise KafkaException(message.error())
+                raise Refused(f"{topic}: {message.error()}")
             unfinished.discard(message.partition())
             continue
         headers = [(name.encode(), data) for name, data in message.headers() or []]
@@ -282,13 +297,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--brokers", required=True)
     parser.add_argument("--tenant", required=True)
+    parser.add_argument("--client-config")
     arguments = parser.parse_args()
+    options = client_options(arguments.client_config) if arguments.client_config else {}
     ledger, signals = Ledger(arguments.tenant), Signals(arguments.tenant)
     try:
-        follow(arguments.brokers, f"lotline.{arguments.tenant}.ledger.v1", ledger.admit)
-        follow(arguments.brokers, f"lotline.{arguments.tenant}.signals.v1", signals.admit)
-    except Broken as broken:
-        print(broken, file=sys.stderr)
+        follow(arguments.brokers, options, f"lotline.{arguments.tenant}.ledger.v1", ledger.admit)
+        follow(arguments.brokers, options, f"lotline.{arguments.tenant}.signals.v1", signals.admit)
+    except (Broken, Refused) as reason:
+        print(reason, file=sys.stderr)
         return 1
     print(json.dumps({"ledger": ledger.summary(), "signals": signals.summary()}))
     return 0

@@ -2,6 +2,8 @@
 //!
 //! `make test` starts both and sets the variables. A test without them fails and says so; it never skips.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -38,6 +40,51 @@ pub async fn database(name: &str) -> Database {
 /// `host:port` of the real Kafka.
 pub fn kafka_brokers() -> String {
     setting("STACK_KAFKA_BROKERS")
+}
+
+/// The Kafka that lets nobody in without a name.
+pub struct Secured {
+    /// `host:port` for clients: TLS and SASL/SCRAM.
+    pub brokers: String,
+    /// `host:port` for the administrator, by certificate.
+    pub admin: String,
+    /// Folder with a file of client options for each user, the administrator's options, and `bin/kafka-acls.sh`.
+    pub access: PathBuf,
+}
+
+impl Secured {
+    /// What a user's client needs to sign in, by librdkafka's names.
+    ///
+    /// # Panics
+    /// For a user that the stack has not made.
+    pub fn options(&self, user: &str) -> BTreeMap<String, String> {
+        let text = std::fs::read_to_string(self.options_file(user)).expect("the stack has made this user");
+        let options = text.lines().filter_map(|line| line.split_once('='));
+        options.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// The file that holds them.
+    pub fn options_file(&self, user: &str) -> PathBuf {
+        self.access.join(format!("{user}.properties"))
+    }
+
+    /// What the broker has written down so far; its authorizer names there whom it has refused what.
+    ///
+    /// # Panics
+    /// When the file can't be read.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.access.with_file_name("server.log"))
+            .expect("the broker of the test stack writes a log")
+    }
+}
+
+/// The secured Kafka of this run.
+pub fn kafka_secured() -> Secured {
+    Secured {
+        brokers: setting("STACK_KAFKA_SECURED_BROKERS"),
+        admin: setting("STACK_KAFKA_SECURED_ADMIN"),
+        access: setting("STACK_KAFKA_SECURED_ACCESS").into(),
+    }
 }
 
 /// The Python interpreter with the peers installed.

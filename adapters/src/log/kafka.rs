@@ -11,6 +11,7 @@
 //! librdkafka blocks and polls, so whatever talks to it lives on threads of its own and reaches the async side through channels.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ mod settings;
 mod terms;
 mod topic;
 mod transaction;
+mod trouble;
 mod writer;
 
 pub use durability::{KafkaDurability, TopicDurability};
@@ -51,7 +53,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where the topic is and how it is made.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct KafkaOptions {
     /// `host:port`, several separated by commas.
     pub brokers: String,
@@ -84,6 +86,18 @@ impl KafkaOptions {
             signal_retention: None,
             client: BTreeMap::new(),
         }
+    }
+}
+
+impl fmt::Debug for KafkaOptions {
+    /// The names of the client's options only: among their values are passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options: Vec<&String> = self.client.keys().collect();
+        f.debug_struct("KafkaOptions")
+            .field("brokers", &self.brokers)
+            .field("topic", &self.topic)
+            .field("client", &options)
+            .finish_non_exhaustive()
     }
 }
 

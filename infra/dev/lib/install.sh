@@ -52,14 +52,17 @@ apt_install() {
     fail "installing $missing failed; see $INSTALL_LOG"
 }
 
-has_zlib() { echo '#include <zlib.h>' | cc -E -x c - >/dev/null 2>&1; }
+# What librdkafka is built against, besides the C library.
+has_headers() { printf '#include <%s>\n' zlib.h openssl/ssl.h | cc -E -x c - >/dev/null 2>&1; }
 
 install_build() {
   local tool missing=()
   command -v cargo >/dev/null || fail 'cargo is not on the PATH; install Rust 1.94 or newer with rustup'
   for tool in cc c++ make; do command -v "$tool" >/dev/null || missing=(build-essential); done
   command -v pkg-config >/dev/null || missing+=(pkg-config)
-  if [ ${#missing[@]} -gt 0 ] || ! has_zlib; then apt_install 'the C build tools (cc, c++, make, pkg-config, zlib headers)' "${missing[@]}" zlib1g-dev; fi
+  if [ ${#missing[@]} -gt 0 ] || ! has_headers; then
+    apt_install 'the C build tools (cc, c++, make, pkg-config, headers of zlib and OpenSSL)' "${missing[@]}" zlib1g-dev libssl-dev
+  fi
   # mold only makes linking quicker, so its absence stops nobody.
   command -v mold >/dev/null || (apt_install 'mold, a quick linker' mold) 2>/dev/null || true
 }
@@ -100,6 +103,8 @@ install_kafka() {
     (apt_install "Java $JAVA_OLDEST" openjdk-17-jre-headless) 2>/dev/null || apt_install "Java $JAVA_OLDEST or newer" default-jre-headless
   fi
   java=$(java_command) || fail "the system's packages have no Java $JAVA_OLDEST or newer; install one"
+  # It makes the certificates of kafka-secured.
+  command -v openssl >/dev/null || apt_install openssl openssl
   if kafka_jars >/dev/null; then return 0; fi
   command -v mvn >/dev/null || apt_install Maven maven
   jars=$CACHE_DIR/kafka/$(folder_of "$STACK_DIR/kafka/pom.xml")

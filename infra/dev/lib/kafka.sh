@@ -1,10 +1,16 @@
-# One Apache Kafka node per profile, broker and controller in one (KRaft), formatted and run from the cached jars.
+# One Apache Kafka node per profile, broker and controller in one (KRaft), formatted and run from the cached jars;
+# and a second one, a cluster of its own, that lets nobody in without a name (secured.sh).
 # shellcheck shell=bash
 
-# To run several brokers later: loop over this id; every path below and the settings follow it.
+# To run several brokers later: loop over this id; the settings follow it.
 KAFKA_NODE=1
 
-kafka_dir() { echo "$PROFILE_DIR/kafka-$KAFKA_NODE"; }
+# Which of the two is meant: `kafka` or, in the functions of secured.sh, `kafka-secured`. Every path below follows it.
+KAFKA_SERVICE=kafka
+
+is_secured() { [ "$KAFKA_SERVICE" = kafka-secured ]; }
+
+kafka_dir() { if is_secured; then echo "$PROFILE_DIR/kafka-secured"; else echo "$PROFILE_DIR/kafka-$KAFKA_NODE"; fi; }
 kafka_data() { echo "$(kafka_dir)/data"; }
 kafka_log() { echo "$(kafka_dir)/server.log"; }
 kafka_port() { recorded_port "$(kafka_dir)/port"; }
@@ -19,10 +25,6 @@ process.roles=broker,controller
 node.id=$KAFKA_NODE
 controller.quorum.voters=$KAFKA_NODE@127.0.0.1:$3
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:$2,CONTROLLER://127.0.0.1:$3
-advertised.listeners=PLAINTEXT://127.0.0.1:$2
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-inter.broker.listener.name=PLAINTEXT
 log.dirs=$1
 
 # A topic is made on purpose, with its partitions and retention, or not at all.
@@ -44,10 +46,20 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 log.cleaner.dedupe.buffer.size=16777216
 CONF
+  if is_secured; then secured_listeners "$2" "$3"; else plain_listeners "$2" "$3"; fi
   case $PROFILE_NAME in
     # After a kill the node waits for its former self's session to end; with Kafka's 9 s each crash test would cost 12.
     test | test-*) printf '%s\n' broker.session.timeout.ms=4000 broker.heartbeat.interval.ms=1000 ;;
   esac
+}
+
+plain_listeners() {
+  cat <<CONF
+listeners=PLAINTEXT://127.0.0.1:$1,CONTROLLER://127.0.0.1:$2
+advertised.listeners=PLAINTEXT://127.0.0.1:$1
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+CONF
 }
 
 kafka_jvm_options() {
@@ -61,15 +73,19 @@ kafka_jvm_options() {
 
 # Formats beside its place and moves it in when complete: an interrupted format is never mistaken for a whole one.
 kafka_create() {
-  local java=$1 jars=$2 log fresh cluster
+  local java=$1 jars=$2 log fresh cluster users=()
   fresh=$(kafka_data).new log=$(kafka_dir)/create.log
   rm -rf -- "$fresh"
+  if is_secured; then
+    secured_make_access
+    mapfile -t users < <(secured_format_options)
+  fi
   kafka_settings "$fresh" "$3" "$4" >"$(kafka_dir)/create.properties"
   # 16 random bytes in base64url; the first letter is fixed, for one that began with '-' would read as an option.
   cluster=L$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 2-22)
   "$java" -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$jars/*" -Dlotline.kafka.log="$log" \
     -Dlog4j2.configurationFile="$STACK_DIR/kafka/log4j2.properties" kafka.tools.StorageTool format \
-    --cluster-id "$cluster" --config "$(kafka_dir)/create.properties" >"$(kafka_dir)/create.out" 2>&1 </dev/null ||
+    --cluster-id "$cluster" --config "$(kafka_dir)/create.properties" "${users[@]}" >"$(kafka_dir)/create.out" 2>&1 </dev/null ||
     fail "formatting Kafka's storage failed: $(tail -n 1 "$(kafka_dir)/create.out" | cut -c 1-160); see $(kafka_dir)/create.out"
   mv "$fresh" "$(kafka_data)"
 }
@@ -77,6 +93,7 @@ kafka_create() {
 # Sends ApiVersions (key 18, version 0, correlation id 7, no client id) and wants that id back: a broker, not just a port.
 kafka_answers() {
   local reply
+  if is_secured; then secured_answers "$1"; return; fi
   # shellcheck disable=SC2016 # $0 is for the inner shell
   reply=$(timeout 3 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$0" || exit 1
     printf "\0\0\0\x0a\0\x12\0\0\0\0\0\x07\xff\xff" >&3; head -c 8 <&3 | od -An -tx1' "$1" 2>/dev/null) || return 1
@@ -118,24 +135,25 @@ kafka_up() {
   local pid port controller java jars
   if pid=$(kafka_pid) && port=$(kafka_port); then
     wait_until "$START_DEADLINE_S" kafka_answers "$port" ||
-      fail "kafka (process $pid) does not answer on 127.0.0.1:$port; see $(kafka_log)"
-    say "kafka    ready on 127.0.0.1:$port (already running, profile $PROFILE_NAME)"
+      fail "$KAFKA_SERVICE (process $pid) does not answer on 127.0.0.1:$port; see $(kafka_log)"
+    say "$(printf '%-8s' "$KAFKA_SERVICE") ready on 127.0.0.1:$port (already running, profile $PROFILE_NAME)"
     return 0
   fi
   java=$(java_command) || fail "no Java $JAVA_OLDEST or newer found; run: stack install kafka"
   jars=$(kafka_jars) || fail "Kafka's jars are not in the cache; run: stack install kafka"
   mkdir -p "$(kafka_dir)"
-  port=$(free_port kafka "$(kafka_dir)/port") || exit 1
-  controller=$(free_port kafka-controller "$(kafka_dir)/controller-port") || exit 1
+  port=$(free_port "$KAFKA_SERVICE" "$(kafka_dir)/port") || exit 1
+  controller=$(free_port "$KAFKA_SERVICE-controller" "$(kafka_dir)/controller-port") || exit 1
   echo "$port" >"$(kafka_dir)/port"
   echo "$controller" >"$(kafka_dir)/controller-port"
+  if is_secured; then secured_prepare "$java" "$jars"; fi
   if [ ! -d "$(kafka_data)" ]; then kafka_create "$java" "$jars" "$port" "$controller"; fi
   kafka_settings "$(kafka_data)" "$port" "$controller" >"$(kafka_dir)/server.properties"
   if ! kafka_launch "$java" "$jars" "$port"; then
     if pid=$(kafka_pid); then kill -s KILL "$pid"; fi
-    fail "kafka did not start on 127.0.0.1:$port (profile $PROFILE_NAME): $(kafka_failure)"
+    fail "$KAFKA_SERVICE did not start on 127.0.0.1:$port (profile $PROFILE_NAME): $(kafka_failure)"
   fi
-  say "kafka    ready on 127.0.0.1:$port (profile $PROFILE_NAME)"
+  say "$(printf '%-8s' "$KAFKA_SERVICE") ready on 127.0.0.1:$port (profile $PROFILE_NAME)"
 }
 
 kafka_down() {
@@ -144,7 +162,7 @@ kafka_down() {
     rm -f -- "$(kafka_dir)/pid"
     return 0
   fi
-  if [ "$1" = yes ]; then stop_daemon kafka "$pid" KILL; else stop_daemon kafka "$pid" TERM; fi
+  if [ "$1" = yes ]; then stop_daemon "$KAFKA_SERVICE" "$pid" KILL; else stop_daemon "$KAFKA_SERVICE" "$pid" TERM; fi
   rm -f -- "$(kafka_dir)/pid"
 }
 
@@ -152,12 +170,12 @@ kafka_status() {
   local pid port
   if pid=$(kafka_pid) && port=$(kafka_port); then
     if kafka_answers "$port"; then
-      status_line kafka ready "profile $PROFILE_NAME, 127.0.0.1:$port, process $pid, log $(kafka_log)"
+      status_line "$KAFKA_SERVICE" ready "profile $PROFILE_NAME, 127.0.0.1:$port, process $pid, log $(kafka_log)"
       return 0
     fi
-    status_line kafka starting "profile $PROFILE_NAME, 127.0.0.1:$port, process $pid, log $(kafka_log)"
+    status_line "$KAFKA_SERVICE" starting "profile $PROFILE_NAME, 127.0.0.1:$port, process $pid, log $(kafka_log)"
     return 1
   fi
-  status_line kafka stopped "profile $PROFILE_NAME"
+  status_line "$KAFKA_SERVICE" stopped "profile $PROFILE_NAME"
   return 1
 }

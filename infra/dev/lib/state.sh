@@ -77,6 +77,9 @@ default_port() {
     postgres) echo $((15430 + base)) ;;
     kafka) echo $((19090 + base)) ;;
     kafka-controller) echo $((19490 + base)) ;;
+    kafka-secured) echo $((19890 + base)) ;;
+    kafka-secured-controller) echo $((20290 + base)) ;;
+    kafka-secured-admin) echo $((20690 + base)) ;;
   esac
 }
 

@@ -10,5 +10,6 @@ mod live;
 mod plant;
 mod readme;
 mod roles;
+mod secured;
 mod site;
 mod tools;

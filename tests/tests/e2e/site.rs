@@ -1,5 +1,6 @@
 //! A plant of its own for each test: database, tenant, folder.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,8 @@ const SIGNAL_PARTITIONS: u32 = 2;
 pub(crate) struct Plant {
     pub(crate) settings: Settings,
     pub(crate) database: Database,
+    /// Options of the Kafka client with which the test itself looks at the log.
+    pub(crate) client: BTreeMap<String, String>,
 }
 
 impl Plant {
@@ -38,7 +41,7 @@ impl Plant {
         let brokers = (log == Log::Kafka).then(stack::kafka_brokers);
         let settings =
             Settings { tenant, log, database: database.url.clone(), brokers, folder, environment: Vec::new() };
-        Self { settings, database }
+        Self { settings, database, client: BTreeMap::new() }
     }
 
     pub(crate) async fn serve(&self) -> Server {
@@ -53,11 +56,13 @@ impl Plant {
                 let pool = postgres::connect(self.database.url.parse().unwrap(), 4).await.unwrap();
                 Arc::new(PostgresLog::open(&pool, &topic, PARTITIONS).await.unwrap())
             }
-            Log::Kafka => {
-                let options = KafkaOptions::new(stack::kafka_brokers(), topic, PARTITIONS);
-                Arc::new(KafkaLog::open(options, TopicKind::Ledger).await.unwrap())
-            }
+            Log::Kafka => Arc::new(KafkaLog::open(self.kafka(topic, PARTITIONS), TopicKind::Ledger).await.unwrap()),
         }
+    }
+
+    fn kafka(&self, topic: String, partitions: u32) -> KafkaOptions {
+        let brokers = self.settings.brokers.clone().unwrap();
+        KafkaOptions { client: self.client.clone(), ..KafkaOptions::new(brokers, topic, partitions) }
     }
 
     /// The signals topic, opened beside the server.
@@ -69,8 +74,7 @@ impl Plant {
                 Arc::new(PostgresLog::open(&pool, &topic, SIGNAL_PARTITIONS).await.unwrap())
             }
             Log::Kafka => {
-                let options = KafkaOptions::new(stack::kafka_brokers(), topic, SIGNAL_PARTITIONS);
-                Arc::new(KafkaLog::open(options, TopicKind::Signals).await.unwrap())
+                Arc::new(KafkaLog::open(self.kafka(topic, SIGNAL_PARTITIONS), TopicKind::Signals).await.unwrap())
             }
         }
     }

@@ -16,10 +16,15 @@ use rdkafka::error::{IsError, KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
+use super::trouble::{Witness, explain};
 use super::{KafkaOptions, REQUEST_TIMEOUT, TRANSACTION_TIMEOUT, destroy, settings};
 
 /// The broker looks for transactions that hang every 10 s.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(TRANSACTION_TIMEOUT.as_secs() + 15);
+
+/// How long the topic is looked for before it counts as failed, in tries that grow. Between two of them it shows whether the brokers are
+/// only slow, or whether we will never be let in.
+const LOOKS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(6)];
 
 /// The first wait for a transaction to be decided; each further wait is longer, up to the second.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
@@ -39,17 +44,24 @@ pub(super) struct Ends {
     observers: Option<Observers>,
 }
 
+/// How long to wait for what the client reports after a failure. It is there already; a poll without time gives up at the first log line.
+const HEARING: Duration = Duration::from_millis(50);
+
+type Observer = BaseConsumer<Witness>;
+
 #[derive(Clone)]
 struct Observers {
-    committed: Arc<BaseConsumer>,
-    written: Arc<BaseConsumer>,
+    committed: Arc<Observer>,
+    written: Arc<Observer>,
 }
 
 impl Ends {
     pub(super) fn new(options: &KafkaOptions) -> Result<Self, LogError> {
         let observer = |isolation| {
-            let created: KafkaResult<BaseConsumer> = settings::observer(options, isolation).create();
-            created.map(Arc::new).map_err(|error| LogError::broken("create a Kafka client", error))
+            let witness = Witness::default();
+            let created: KafkaResult<Observer> =
+                settings::observer(options, isolation).create_with_context(witness.clone());
+            created.map(Arc::new).map_err(|error| LogError::broken("create a Kafka client", explain(error, &witness)))
         };
         let observers = Observers { committed: observer("read_committed")?, written: observer("read_uncommitted")? };
         Ok(Self { topic: options.topic.as_str().into(), observers: Some(observers) })
@@ -78,30 +90,31 @@ impl Ends {
         self.watermarks(&self.observers().written, partition).await
     }
 
-    async fn watermarks(&self, observer: &Arc<BaseConsumer>, partition: u32) -> Result<(Offset, Offset), LogError> {
+    async fn watermarks(&self, observer: &Arc<Observer>, partition: u32) -> Result<(Offset, Offset), LogError> {
         let topic = Arc::clone(&self.topic);
-        let ask = move |observer: &BaseConsumer| observer.fetch_watermarks(&topic, partition as i32, REQUEST_TIMEOUT);
-        ask_blocking(observer, ask).await.map_err(|error| LogError::broken("find the end of the log", error))
+        let ask = move |observer: &Observer| observer.fetch_watermarks(&topic, partition as i32, REQUEST_TIMEOUT);
+        let found = ask_blocking(observer, ask).await;
+        found.map_err(|error| LogError::broken("find the end of the log", explain(error, observer.context())))
     }
 
     /// How many partitions the topic has; nothing when it does not exist, or not everywhere yet.
     pub(super) async fn partitions(&self) -> Result<Option<u32>, LogError> {
-        let topic = Arc::clone(&self.topic);
-        let ask = move |observer: &BaseConsumer| {
-            let metadata = observer.fetch_metadata(Some(&topic), REQUEST_TIMEOUT)?;
-            let Some(found) = metadata.topics().iter().find(|found| found.name() == &*topic) else {
-                return Ok(None);
-            };
-            let without_leader = found.partitions().iter().any(|partition| partition.leader() < 0);
-            match found.error().filter(IsError::is_error).map(RDKafkaErrorCode::from) {
-                None if without_leader || found.partitions().is_empty() => Ok(None),
-                None => Ok(Some(found.partitions().len() as u32)),
-                Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::LeaderNotAvailable) => Ok(None),
-                Some(code) => Err(KafkaError::MetadataFetch(code)),
-            }
-        };
         let observer = &self.observers().committed;
-        ask_blocking(observer, ask).await.map_err(|error| LogError::broken("look for the topic", error))
+        let mut found = Err(KafkaError::Canceled);
+        for patience in LOOKS {
+            let topic = Arc::clone(&self.topic);
+            found = ask_blocking(observer, move |observer| count(observer, &topic, patience)).await;
+            let is_late = matches!(
+                found,
+                Err(KafkaError::MetadataFetch(
+                    RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::OperationTimedOut
+                ))
+            );
+            if !is_late || observer.context().is_refused() {
+                break;
+            }
+        }
+        found.map_err(|error| LogError::broken("look for the topic", explain(error, observer.context())))
     }
 
     /// The fewest copies that a partition of a topic has; nothing when the topic does not exist.
@@ -127,15 +140,34 @@ impl Drop for Ends {
     }
 }
 
+fn count(observer: &Observer, topic: &str, patience: Duration) -> KafkaResult<Option<u32>> {
+    let metadata = observer.fetch_metadata(Some(topic), patience)?;
+    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+        return Ok(None);
+    };
+    let without_leader = found.partitions().iter().any(|partition| partition.leader() < 0);
+    match found.error().filter(IsError::is_error).map(RDKafkaErrorCode::from) {
+        None if without_leader || found.partitions().is_empty() => Ok(None),
+        None => Ok(Some(found.partitions().len() as u32)),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::LeaderNotAvailable) => Ok(None),
+        Some(code) => Err(KafkaError::MetadataFetch(code)),
+    }
+}
+
 async fn ask_blocking<T: Send + 'static>(
-    observer: &Arc<BaseConsumer>,
-    ask: impl FnOnce(&BaseConsumer) -> KafkaResult<T> + Send + 'static,
+    observer: &Arc<Observer>,
+    ask: impl FnOnce(&Observer) -> KafkaResult<T> + Send + 'static,
 ) -> KafkaResult<T> {
     let observer = Arc::clone(observer);
     let asking = tokio::task::spawn_blocking(move || {
-        // Nobody polls an observer, so what its client reports is let go here. Lost connections show in the answer.
+        // Nobody else polls an observer, so what its client reports is let go here, and heard by its witness when there is a failure.
         while observer.poll(Duration::ZERO).is_some() {}
-        ask(&observer)
+        let answer = ask(&observer);
+        match &answer {
+            Ok(_) => observer.context().forget(),
+            Err(_) => while observer.poll(HEARING).is_some() {},
+        }
+        answer
     });
     asking.await.unwrap_or(Err(KafkaError::Canceled))
 }

@@ -9,6 +9,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio::sync::Semaphore;
 
 use super::record::headers_of;
+use super::trouble::{Witness, explain};
 use super::{KafkaOptions, destroy, settings};
 
 /// Most records in flight; further callers wait. Well below the producer's own queue, which refuses instead of waiting.
@@ -26,7 +27,8 @@ impl Publisher {
     pub(super) fn new(options: &KafkaOptions) -> Result<Self, LogError> {
         let created: KafkaResult<FutureProducer> =
             settings::producer(options).set("delivery.timeout.ms", "30000").create();
-        let producer = created.map_err(|error| LogError::broken("create a Kafka client", error))?;
+        let explained = |error| LogError::broken("create a Kafka client", explain(error, &Witness::default()));
+        let producer = created.map_err(explained)?;
         Ok(Self {
             topic: options.topic.clone(),
             partitions: options.partitions,
@@ -37,7 +39,8 @@ impl Publisher {
 
     pub(super) async fn publish(&self, records: &[Record]) -> Result<(), LogError> {
         for records in records.chunks(IN_FLIGHT) {
-            self.publish_some(records).await.map_err(|error| LogError::broken("publish signals", error))?;
+            let explained = |error| LogError::broken("publish signals", explain(error, &Witness::default()));
+            self.publish_some(records).await.map_err(explained)?;
         }
         Ok(())
     }

@@ -15,9 +15,10 @@ use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::record::stored_record;
+use super::trouble::{Witness, explain};
 use super::{KafkaOptions, settings};
 
 /// Most records in a chunk, and chunks between the thread and the handle: what one reader holds in memory.
@@ -92,7 +93,7 @@ impl LogReader for KafkaReader {
 fn run(options: &KafkaOptions, partition: u32, from: Offset, chunks: &mpsc::Sender<Result<Chunk, LogError>>) {
     let outcome = match assign(options, partition, from) {
         Ok(consumer) => follow(&consumer, options, partition, from, chunks),
-        Err(error) => Err(LogError::broken("open a reader", error)),
+        Err(error) => Err(LogError::broken("open a reader", explain(error, &Witness::default()))),
     };
     if let Err(error) = outcome {
         // The handle may have gone.
@@ -172,8 +173,13 @@ fn refuse(error: KafkaError, options: &KafkaOptions, partition: u32, offset: Off
             | RDKafkaErrorCode::UnknownTopic
             | RDKafkaErrorCode::UnknownPartition
             | RDKafkaErrorCode::TopicAuthorizationFailed,
-        ) => Err(LogError::broken("read the log", error)),
+        ) => Err(LogError::broken("read the log", explain(error, &Witness::default()))),
         _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => Err(LogError::broken("read the log", error)),
+        // Somebody has changed a password or a certificate while we run. It may be changed back.
+        Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL) => {
+            warn!(topic = options.topic, partition, %error, "the brokers refuse the reader's connection; it goes on trying");
+            Ok(())
+        }
         _ => {
             debug!(topic = options.topic, partition, %error, "the reader waits for the brokers");
             Ok(())

@@ -1,6 +1,7 @@
 //! What each kind of client is told. Operators may set anything else, but not what the log's guarantees rest on.
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 
 use super::{KafkaOptions, TRANSACTION_TIMEOUT};
 
@@ -52,6 +53,8 @@ pub(super) fn producer(options: &KafkaOptions) -> ClientConfig {
 pub(super) fn observer(options: &KafkaOptions, isolation: &str) -> ClientConfig {
     let mut config = client(options);
     config.set("isolation.level", isolation).set("allow.auto.create.topics", "false");
+    // Its witness listens for lost connections.
+    config.set_log_level(RDKafkaLogLevel::Info);
     config
 }
 

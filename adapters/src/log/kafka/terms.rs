@@ -8,9 +8,9 @@ use std::fmt;
 
 use lotline_domain::port::LogError;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaError;
 
+use super::trouble::{Witness, explain};
 use super::{KafkaOptions, REQUEST_TIMEOUT, destroy, settings};
 
 /// The setting that makes a broker flush each batch.
@@ -56,9 +56,11 @@ struct BrokenTerm {
     at_least: bool,
 }
 
-/// The brokers' answer has no topic in it.
+/// The brokers' answer has no topic in it, or nothing about the topic: rdkafka does not hand on why.
 #[derive(Debug, thiserror::Error)]
-#[error("the brokers have not described the topic")]
+#[error(
+    "the brokers have not described the topic; mostly this user lacks DescribeConfigs on it, which infra/deploy/kafka-acls.sh gives"
+)]
 struct NotDescribed;
 
 /// Asks how the topic is set, and refuses it when a ledger in it would not last.
@@ -83,15 +85,17 @@ pub(super) async fn check(options: &KafkaOptions) -> Result<(), LogError> {
 
 /// Every setting that holds for a topic, whether it was set there or is the broker's default.
 pub(super) async fn describe(options: &KafkaOptions, topic: &str) -> Result<ConfigResource, LogError> {
-    let broken = |error: KafkaError| LogError::broken("read the topic's settings", error);
-    let admin: AdminClient<DefaultClientContext> = settings::client(options).create().map_err(broken)?;
+    const ACTION: &str = "read the topic's settings";
+    let witness = Witness::default();
+    let broken = |error: KafkaError| LogError::broken(ACTION, explain(error, &witness));
+    let admin: AdminClient<Witness> = settings::client(options).create_with_context(witness.clone()).map_err(broken)?;
     let timeouts = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
     let described = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &timeouts).await;
     destroy(admin);
     match described.map_err(broken)?.into_iter().next() {
-        Some(Ok(topic)) => Ok(topic),
+        Some(Ok(topic)) if !topic.entries.is_empty() => Ok(topic),
         Some(Err(code)) => Err(broken(KafkaError::AdminOp(code))),
-        None => Err(LogError::broken("read the topic's settings", NotDescribed)),
+        Some(Ok(_)) | None => Err(LogError::broken(ACTION, NotDescribed)),
     }
 }
 

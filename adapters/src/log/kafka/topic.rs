@@ -5,12 +5,12 @@ use std::time::Duration;
 use lotline_domain::port::LogError;
 use lotline_domain::position::TopicKind;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
 use super::ends::Ends;
+use super::trouble::{Witness, explain};
 use super::{KafkaOptions, OPEN_TIMEOUT, REQUEST_TIMEOUT, destroy, settings, terms};
 
 /// How long to wait before the brokers are asked again whether the topic is there.
@@ -65,8 +65,9 @@ fn check_count(options: &KafkaOptions, actual: u32) -> Result<(), LogError> {
 }
 
 async fn create(options: &KafkaOptions, kind: TopicKind) -> Result<Maker, LogError> {
-    let broken = |error: KafkaError| LogError::broken("create the topic", error);
-    let admin: AdminClient<DefaultClientContext> = settings::client(options).create().map_err(broken)?;
+    let witness = Witness::default();
+    let broken = |error: KafkaError| LogError::broken("create the topic", explain(error, &witness));
+    let admin: AdminClient<Witness> = settings::client(options).create_with_context(witness.clone()).map_err(broken)?;
     let (copies, in_sync) = (options.replication.max(1), if options.replication >= 3 { "2" } else { "1" });
     let max_batch_bytes = settings::max_batch_bytes(options).to_string();
     let mut topic = NewTopic::new(&options.topic, options.partitions as i32, TopicReplication::Fixed(copies as i32))
@@ -94,6 +95,6 @@ async fn create(options: &KafkaOptions, kind: TopicKind) -> Result<Maker, LogErr
         Some(Ok(_)) => Ok(Maker::Us),
         // Another process was faster; what it made is checked like any topic that is there.
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | None => Ok(Maker::SomebodyElse),
-        Some(Err((_, code))) => Err(LogError::broken("create the topic", KafkaError::AdminOp(code))),
+        Some(Err((_, code))) => Err(broken(KafkaError::AdminOp(code))),
     }
 }

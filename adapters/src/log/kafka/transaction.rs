@@ -15,6 +15,7 @@ use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer}
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::record::headers_of;
+use super::trouble::Witness;
 use super::{REQUEST_TIMEOUT, TRANSACTION_TIMEOUT};
 
 /// Longer than the producer's own limit on a message, so that its answer is heard where there is one.
@@ -36,6 +37,7 @@ pub(super) struct Deliveries(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     complete: Condvar,
+    witness: Witness,
 }
 
 #[derive(Default)]
@@ -45,7 +47,11 @@ struct State {
     failure: Option<KafkaError>,
 }
 
-impl ClientContext for Deliveries {}
+impl ClientContext for Deliveries {
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.witness().hear(&error, reason);
+    }
+}
 
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();
@@ -68,6 +74,11 @@ impl ProducerContext for Deliveries {
 impl Deliveries {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().expect("invariant: nothing panics while it holds this lock")
+    }
+
+    /// What the producer has reported beside them.
+    pub(super) fn witness(&self) -> &Witness {
+        &self.0.witness
     }
 
     fn expect(&self, count: usize) {

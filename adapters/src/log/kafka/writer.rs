@@ -5,12 +5,13 @@ use std::sync::{Arc, mpsc};
 use lotline_domain::port::{AppendError, BoxFuture, LogError, LogWriter};
 use lotline_domain::record::{Offset, Record};
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::Producer;
 use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::transaction::{Deliveries, TransactionalProducer, Transactions};
+use super::trouble::explain;
 use super::{KafkaOptions, OPEN_TIMEOUT, settings};
 use crate::log::{check_sizes, spent};
 
@@ -38,8 +39,7 @@ impl KafkaWriter {
             .name(format!("log-writer-{partition}"))
             .spawn(move || run(&shared, partition, &inbox, ready))
             .map_err(broken)?;
-        let opened = opened.await.unwrap_or(Err(rdkafka::error::KafkaError::Canceled));
-        opened.map_err(|error| LogError::broken("take over the partition", error))?;
+        opened.await.unwrap_or(Err(LogError::broken("take over the partition", KafkaError::Canceled)))?;
         Ok(Self { jobs, max_record_bytes: options.max_record_bytes, usable: true })
     }
 }
@@ -63,11 +63,19 @@ impl LogWriter for KafkaWriter {
     }
 }
 
-fn run(options: &KafkaOptions, partition: u32, inbox: &mpsc::Receiver<Job>, ready: oneshot::Sender<KafkaResult<()>>) {
+fn run(
+    options: &KafkaOptions,
+    partition: u32,
+    inbox: &mpsc::Receiver<Job>,
+    ready: oneshot::Sender<Result<(), LogError>>,
+) {
     let deliveries = Deliveries::default();
     let (producer, opened) = match open(options, partition, &deliveries) {
         Ok(producer) => (Some(producer), Ok(())),
-        Err(error) => (None, Err(error)),
+        Err(error) => {
+            let explained = explain(error, deliveries.witness());
+            (None, Err(LogError::broken("take over the partition", explained)))
+        }
     };
     // Whoever asked for the writer may have gone; then the inbox is closed as well.
     let _ = ready.send(opened);
