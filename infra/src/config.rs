@@ -7,6 +7,7 @@ mod collector;
 mod kafka;
 mod ledger;
 mod postgres;
+mod schema_registry;
 mod telemetry;
 mod tenant;
 
@@ -22,6 +23,7 @@ pub use collector::CollectorSection;
 pub use kafka::KafkaSection;
 pub use ledger::{LedgerSection, LogKind};
 pub use postgres::PostgresSection;
+pub use schema_registry::SchemaRegistrySection;
 pub use telemetry::{LogFormat, TelemetrySection};
 pub use tenant::TenantSection;
 
@@ -41,6 +43,8 @@ pub struct Config {
     pub api: ApiSection,
     /// Machines to read.
     pub collector: CollectorSection,
+    /// Where the formats are registered.
+    pub schema_registry: SchemaRegistrySection,
     /// Logs.
     pub telemetry: TelemetrySection,
 }

@@ -7,6 +7,7 @@ pub mod collect;
 pub mod config;
 pub mod demo;
 pub mod doctor;
+pub mod formats;
 pub mod lifecycle;
 pub mod logs;
 pub mod serve;
@@ -36,6 +37,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Migrate => stores::databases(&config).await.map(|_| tracing::info!("all schemas are up to date")),
             Command::Doctor => doctor::examine(&config).await,
             Command::Log(command) => log(&config, command).await,
+            Command::Formats(arguments) => formats::run(&config, &arguments).await,
             Command::Config => {
                 let text = toml::to_string_pretty(&config).context("the configuration can't be shown")?;
                 write!(std::io::stdout(), "{}", redact(&text)).context("standard output is closed")
