@@ -54,7 +54,7 @@ pub enum FormatsCommand {
     },
     /// Register the formats in a Confluent-compatible schema registry, one subject per type.
     ///
-    /// Example: LOTLINE_SCHEMA_REGISTRY__PASSWORD=… lotline formats register --registry https://registry.plant.example --user lotline
+    /// Example: `LOTLINE_SCHEMA_REGISTRY__PASSWORD=… lotline formats register --registry https://registry.plant.example --user lotline`
     Register {
         /// Base of the registry's REST API; `schema_registry.url` when not given.
         #[arg(long, value_name = "URL")]
