@@ -9,6 +9,7 @@ use lotline_domain::sample::codec::{self, BATCH_TYPE};
 use lotline_infra::formats::registry::{Outcome, Registry, RegistryError, Subject, subjects};
 use lotline_tests::server;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::root;
 
@@ -144,6 +145,34 @@ async fn protobuf(apicurio: &Apicurio, registry: &Registry, all: &[Subject]) {
     let changed = Subject { schema: batch.schema.replace("uint64 sequence", "string sequence"), ..batch.clone() };
     let refused = registry.register(&[changed]).await;
     assert!(matches!(refused, Err(RegistryError::Incompatible(_))), "{refused:?}");
+}
+
+/// What goes over the wire with a password, seen by a peer that turns everybody away.
+#[tokio::test]
+async fn a_login_is_sent_and_its_refusal_is_told() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/apis/ccompat/v7/", listener.local_addr().unwrap());
+    let peer = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+            assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0, "the request ends too early");
+        }
+        let answer = "{\"error_code\":401,\"message\":\"who are you?\"}";
+        let head =
+            format!("HTTP/1.1 401 Unauthorized\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
+        stream.write_all((head + answer).as_bytes()).await.unwrap();
+        String::from_utf8_lossy(&request).to_lowercase()
+    });
+    let registry = Registry::new(&url, Some(("ann".into(), "pw".into())), TIMEOUT).unwrap();
+    let error = registry.register(&subjects()).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Refused { .. }) && error.to_string().contains("401"), "{error}");
+    assert!(error.to_string().ends_with("who are you?"), "{error}");
+    let request = peer.await.unwrap();
+    let subject = &subjects()[0].name;
+    assert!(request.starts_with(&format!("post /apis/ccompat/v7/subjects/{subject} http/1.1")), "{request}");
+    assert!(request.contains("authorization: basic yw5uonb3"), "{request}");
+    assert!(request.contains("content-type: application/vnd.schemaregistry.v1+json"), "{request}");
 }
 
 #[tokio::test]
