@@ -33,6 +33,7 @@ help:
 	@echo '  check          format, lints, dependencies, documentation, house rules: quick, before each commit'
 	@echo '  bench          the benchmarks, on services of their own; ONLY=prefix picks some'
 	@echo
+	@echo '  formats        renew domain/schema after a type of the log changed (check it in)'
 	@echo '  sqlx           renew .sqlx after a query or a migration changed (check it in)'
 	@echo '  env            print the build settings of these commands: eval "$$(make env)", then cargo shares their cache'
 	@echo
@@ -81,6 +82,10 @@ check:
 sqlx:
 	@$(stack) install build postgres sqlx-cli
 	@$(stack) with --profile sqlx --fresh --down postgres -- infra/dev/prepare-sqlx
+
+.PHONY: formats
+formats:
+	UPDATE_SCHEMA=1 cargo test --workspace --test formats fresh::the_files_in_git_are_those_of_the_types
 
 .PHONY: stop
 stop:

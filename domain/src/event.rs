@@ -4,10 +4,12 @@
 //! `ce_time` the decision's. A released type never changes: a new optional field in `data`, or a `.v2` beside it.
 //!
 //! To add one: a variant here, its name in [`EVENT_TYPES`], its data in the aggregate's module with decide and evolve, two fixtures in
-//! `domain/tests/golden/`; the compiler then lists every read model that has to know it.
+//! `domain/tests/golden/`, and `make formats` for its schema; the compiler then lists every read model that has to know it.
 
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::id::CommandId;
@@ -15,6 +17,7 @@ use crate::lot::LotRegistered;
 use crate::pipeline::{PipelineArchived, PipelineDrafted, PipelinePublished, PipelineRevised};
 use crate::qc::QcDecisionRecorded;
 use crate::refusal::{CommandRefused, RefusalsSuppressed};
+use crate::schema;
 use crate::signal::SignalDeclared;
 use crate::timestamp::Timestamp;
 
@@ -55,6 +58,11 @@ macro_rules! event_types {
             /// The JSON value of the record.
             pub fn encode(&self, occurred_at: Timestamp, reason: Option<&str>) -> Bytes {
                 match self { $(Self::$variant(data) => encode(&Body { occurred_at, reason: reason.map(str::to_owned), data }),)* }
+            }
+
+            /// The JSON Schema of each type's value, as [`Event::encode`] writes it, in the order of [`EVENT_TYPES`].
+            pub fn value_schemas() -> Vec<(&'static str, Value)> {
+                vec![$(($name, schema::document::<Body<$variant>>($name)),)*]
             }
 
             /// Reads the value of a record of the given type.
@@ -98,11 +106,14 @@ pub struct Fact {
     pub event: Event,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct Body<T> {
+    /// When it happened in the world; `ce_time` says when it was decided.
     occurred_at: Timestamp,
+    /// Why, in the actor's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// What happened.
     data: T,
 }
 

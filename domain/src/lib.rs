@@ -24,6 +24,7 @@ pub mod quantity;
 pub mod record;
 pub mod refusal;
 pub mod sample;
+pub mod schema;
 pub mod signal;
 pub mod state;
 pub mod timestamp;

@@ -9,6 +9,7 @@ use std::fmt;
 
 use chrono::{Datelike, NaiveDate};
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{RegisterLot, decimal, optional_text, text};
@@ -16,9 +17,10 @@ use crate::id::LotId;
 use crate::qc::QcOutcome;
 use crate::quantity::{Dimension, Quantity, Unit};
 use crate::refusal::Refusal;
+use crate::schema;
 
 /// What a lot is to the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LotType {
     /// As delivered.
@@ -83,7 +85,7 @@ impl fmt::Display for LotRef {
 }
 
 /// An amount taken out of a lot to make another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LotInput {
     /// The parent.
     pub lot_id: LotId,
@@ -91,8 +93,8 @@ pub struct LotInput {
     pub quantity: Quantity,
 }
 
-/// `lotline.lot.registered.v1`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `lotline.lot.registered.v1`: a lot came into being.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LotRegistered {
     /// The new lot.
     pub lot_id: LotId,
@@ -106,12 +108,14 @@ pub struct LotRegistered {
     pub quantity: Quantity,
     /// Degrees Celsius when it was registered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::decimal")]
     pub temperature_c: Option<Decimal>,
     /// The supplier's own code for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supplier_lot: Option<String>,
     /// Last day of use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::date")]
     pub expires_on: Option<NaiveDate>,
     /// Where it lies.
     #[serde(default, skip_serializing_if = "Option::is_none")]

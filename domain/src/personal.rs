@@ -6,10 +6,13 @@
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use uuid::Uuid;
+
+use crate::schema;
 
 /// A key that belongs to one person. It lives in PostgreSQL, never in the log.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,13 +24,16 @@ pub struct PersonalKey {
 }
 
 /// An encrypted field of an event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Personal {
     /// Which key opens it.
+    #[schemars(schema_with = "schema::uuid")]
     pub key_id: Uuid,
     /// 12 bytes, hex.
+    #[schemars(regex(pattern = "^[0-9a-f]{24}$"))]
     pub nonce: String,
     /// Ciphertext followed by the 16-byte tag, hex.
+    #[schemars(regex(pattern = "^([0-9a-f]{2}){16,}$"))]
     pub ciphertext: String,
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -15,7 +16,7 @@ use crate::id::PipelineId;
 use crate::refusal::Refusal;
 
 /// One step of a pipeline.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Task {
     /// Unique in the pipeline.
     pub id: String,
@@ -27,7 +28,7 @@ pub struct Task {
 }
 
 /// `to` waits for `from`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Edge {
     /// Runs first.
     pub from: String,
@@ -36,7 +37,7 @@ pub struct Edge {
 }
 
 /// A graph of tasks.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Definition {
     /// The steps.
     pub tasks: Vec<Task>,
@@ -45,8 +46,8 @@ pub struct Definition {
     pub edges: Vec<Edge>,
 }
 
-/// `lotline.pipeline.drafted.v1`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `lotline.pipeline.drafted.v1`: a pipeline was begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PipelineDrafted {
     /// The new pipeline.
     pub pipeline_id: PipelineId,
@@ -56,8 +57,8 @@ pub struct PipelineDrafted {
     pub definition: Definition,
 }
 
-/// `lotline.pipeline.revised.v1`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `lotline.pipeline.revised.v1`: a pipeline's draft was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PipelineRevised {
     /// The pipeline.
     pub pipeline_id: PipelineId,
@@ -67,19 +68,20 @@ pub struct PipelineRevised {
     pub definition: Definition,
 }
 
-/// `lotline.pipeline.published.v1`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `lotline.pipeline.published.v1`: a pipeline's draft became a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PipelinePublished {
     /// The pipeline.
     pub pipeline_id: PipelineId,
     /// Counts 1, 2, 3, …
+    #[schemars(range(min = 1))]
     pub version: u32,
     /// SHA-256 of the definition's JSON as it stood in the event that drafted or revised it.
     pub definition_hash: Hash,
 }
 
-/// `lotline.pipeline.archived.v1`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `lotline.pipeline.archived.v1`: a pipeline was retired.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PipelineArchived {
     /// The pipeline.
     pub pipeline_id: PipelineId,

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{RecordQcDecision, decimal, text};
@@ -13,9 +14,10 @@ use crate::id::{LotId, QcDecisionId};
 use crate::lot::Lots;
 use crate::personal::Personal;
 use crate::refusal::Refusal;
+use crate::schema;
 
 /// The verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum QcOutcome {
     /// Conforms.
@@ -44,18 +46,19 @@ impl fmt::Display for QcOutcome {
 }
 
 /// A value that was measured for the decision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Measurement {
     /// What was measured, such as `pH`.
     pub name: String,
     /// The value.
+    #[schemars(schema_with = "schema::decimal")]
     pub value: Decimal,
     /// UCUM code, such as `Cel` or `1`.
     pub unit: String,
 }
 
 /// An answered item of a gate's checklist.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChecklistAnswer {
     /// The question.
     pub item: String,
@@ -63,8 +66,8 @@ pub struct ChecklistAnswer {
     pub answer: String,
 }
 
-/// `lotline.qc_decision.recorded.v1`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `lotline.qc_decision.recorded.v1`: somebody judged a lot at a gate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QcDecisionRecorded {
     /// This decision.
     pub decision_id: QcDecisionId,

@@ -6,8 +6,11 @@
 use std::fmt;
 
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::schema;
 
 /// What a unit measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -83,10 +86,13 @@ impl fmt::Display for Unit {
     }
 }
 
-/// A positive amount: at most [`Quantity::MAX_INTEGER_DIGITS`] digits before the point and [`Quantity::MAX_SCALE`] after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A positive amount with its unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Quantity {
+    /// At most 12 digits before the point and 6 after it, without trailing zeros.
+    #[schemars(schema_with = "schema::amount")]
     value: Decimal,
+    /// What it counts.
     unit: Unit,
 }
 

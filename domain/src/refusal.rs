@@ -1,6 +1,7 @@
 //! Why a command was refused: a closed list, each with a stable code, a sentence with the numbers in it, and the input field at fault.
 
 use chrono::NaiveDate;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -344,12 +345,12 @@ impl Refusal {
     }
 }
 
-/// `lotline.command.refused.v1`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `lotline.command.refused.v1`: a command broke a rule, and nothing else came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CommandRefused {
     /// Name of the command, such as `register_lot`.
     pub command: String,
-    /// [`Refusal::code`].
+    /// Stable code for programs, such as `LOT_FAILED`.
     pub code: String,
     /// The sentence that the actor was shown.
     pub message: String,
@@ -359,7 +360,7 @@ pub struct CommandRefused {
 }
 
 /// `lotline.refusals.suppressed.v1`: how many refusals of one actor were counted instead of recorded one by one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RefusalsSuppressed {
     /// Whose.
     pub actor: ActorId,

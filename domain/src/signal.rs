@@ -5,14 +5,16 @@
 use std::collections::HashMap;
 
 use rust_decimal::Decimal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{DeclareSignal, decimal, optional_text, text};
 use crate::id::DeviceId;
 use crate::refusal::Refusal;
+use crate::schema;
 
 /// How a value is laid out in a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DataType {
     /// One bit.
@@ -66,7 +68,7 @@ impl DataType {
 }
 
 /// The four address spaces of Modbus (Application Protocol V1.1b3 section 4.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ModbusTable {
     /// Writable bits, function 1.
@@ -80,7 +82,7 @@ pub enum ModbusTable {
 }
 
 /// Order of the bytes of a value of several registers, named by where the bytes of 0xAABBCCDD go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum WordOrder {
     /// Big-endian, as the Modbus specification has it.
@@ -95,8 +97,9 @@ pub enum WordOrder {
 }
 
 /// Where a device keeps a value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "protocol")]
+#[schemars(transform = schema::open_union)]
 pub enum Address {
     /// Modbus TCP or RTU.
     Modbus {
@@ -111,12 +114,13 @@ pub enum Address {
     },
 }
 
-/// `lotline.signal.declared.v1`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// `lotline.signal.declared.v1`: a signal got its number, unit and address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignalDeclared {
     /// Unique in the site, such as `pasteuriser.temperature`.
     pub name: String,
     /// Stands for it in batches; dense per site, from 1.
+    #[schemars(range(min = 1))]
     pub number: u32,
     /// What it tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,8 +134,10 @@ pub struct SignalDeclared {
     /// Where the machine keeps it.
     pub address: Address,
     /// value = raw × scale + offset.
+    #[schemars(schema_with = "schema::decimal")]
     pub scale: Decimal,
     /// See `scale`.
+    #[schemars(schema_with = "schema::decimal")]
     pub offset: Decimal,
 }
 

@@ -34,6 +34,10 @@ pub enum Command {
     /// Look at the event log.
     #[command(subcommand)]
     Log(LogCommand),
+    /// Write, check or register the formats of both topics: JSON Schemas, AsyncAPI, Protobuf.
+    ///
+    /// Example: lotline formats --out formats
+    Formats(crate::formats::FormatsArgs),
     /// Print the configuration that results from all layers.
     Config,
 }

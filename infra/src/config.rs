@@ -8,6 +8,7 @@ mod collector;
 mod kafka;
 mod ledger;
 mod postgres;
+mod schema_registry;
 mod telemetry;
 mod tenant;
 
@@ -23,6 +24,7 @@ pub use collector::CollectorSection;
 pub use kafka::KafkaSection;
 pub use ledger::{LedgerSection, LogKind};
 pub use postgres::PostgresSection;
+pub use schema_registry::SchemaRegistrySection;
 pub use telemetry::{LogFormat, TelemetrySection};
 pub use tenant::TenantSection;
 
@@ -42,6 +44,8 @@ pub struct Config {
     pub api: ApiSection,
     /// Machines to read.
     pub collector: CollectorSection,
+    /// Where the formats are registered.
+    pub schema_registry: SchemaRegistrySection,
     /// Logs.
     pub telemetry: TelemetrySection,
 }

@@ -7,6 +7,7 @@ pub mod collect;
 pub mod config;
 pub mod demo;
 pub mod doctor;
+pub mod formats;
 pub mod lifecycle;
 pub mod logs;
 pub mod output;
@@ -38,6 +39,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Migrate => stores::databases(&config).await.map(|_| tracing::info!("all schemas are up to date")),
             Command::Doctor => doctor::examine(&config).await,
             Command::Log(command) => log(&config, command).await,
+            Command::Formats(arguments) => formats::run(&config, &arguments).await,
             Command::Config => {
                 let shown = Config { kafka: config.kafka.redacted(), ..config };
                 let text = toml::to_string_pretty(&shown).context("the configuration can't be shown")?;

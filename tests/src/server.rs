@@ -146,7 +146,7 @@ pub fn free_port() -> u16 {
 }
 
 /// The `lotline` of this build: it lies above the test binaries.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let this = std::env::current_exe().expect("a process knows its own path");
     let found = this.ancestors().skip(1).map(|folder| folder.join("lotline")).find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("no lotline above {}: build it first, by `make test`", display(&this)))

@@ -1,6 +1,7 @@
 //! Signal batches as records: CloudEvents 1.0 headers around Protobuf columns.
 //!
-//! The schema is `domain/proto/signal_batch.proto`; the struct below is its hand-kept twin, small enough to need no compiler.
+//! The schema is [`PROTO`]; the struct below is its hand-kept twin, small enough to need no compiler. A test compiles the schema and
+//! holds both against each other, descriptor by descriptor and byte by byte.
 
 use std::borrow::Cow;
 
@@ -16,6 +17,8 @@ use crate::timestamp::Timestamp;
 
 /// The `ce_type` of every batch.
 pub const BATCH_TYPE: &str = "lotline.signal.batch.v1";
+/// The schema of the value, Protocol Buffers 3.
+pub const PROTO: &str = include_str!("../../proto/signal_batch.proto");
 /// Most samples of one batch.
 pub const MAX_SAMPLES: usize = 100_000;
 
