@@ -19,8 +19,8 @@ pub mod transport;
 
 pub use config::Limits;
 pub use health::Health;
+pub use peer::{PeerClient, PeerKey, PeerState};
 pub use router::{health_router, router};
 pub use schema::sdl;
-pub use peer::{PeerClient, PeerKey, PeerState};
 pub use serve::{ServeError, bind, serve, serve_health};
 pub use server::{ApiState, Partitions, Readiness};

@@ -192,6 +192,11 @@ impl PartitionWriter {
         result
     }
 
+    /// Runs until cancelled on a node that never writes: whatever comes is another node's.
+    pub async fn elsewhere(mut self, cancel: CancellationToken) {
+        self.turn_away(&cancel).await;
+    }
+
     /// Nothing comes after this.
     pub(crate) fn stop(&mut self) {
         self.wires.status.send_replace(WriterStatus::Stopped);

@@ -26,7 +26,7 @@ const PAGE: u32 = 1_000;
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Starts the collector, when there is a device to read. The watch tells whether it runs.
-pub fn start(
+pub(crate) fn start(
     config: &Config,
     logs: &Logs,
     databases: &Databases,

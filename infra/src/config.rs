@@ -4,6 +4,7 @@
 //! librdkafka, with underscores for the dots in their names. `lotline config` prints the result.
 
 mod api;
+mod cluster;
 mod collector;
 mod kafka;
 mod ledger;
@@ -20,6 +21,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
 pub use api::ApiSection;
+pub use cluster::ClusterSection;
 pub use collector::CollectorSection;
 pub use kafka::KafkaSection;
 pub use ledger::{LedgerSection, LogKind};
@@ -42,6 +44,8 @@ pub struct Config {
     pub kafka: KafkaSection,
     /// The HTTP server.
     pub api: ApiSection,
+    /// This node among others.
+    pub cluster: ClusterSection,
     /// Machines to read.
     pub collector: CollectorSection,
     /// Where the formats are registered.

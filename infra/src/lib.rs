@@ -3,7 +3,8 @@
 //! Everything else is a library that knows only its ports; here the ports are given their adapters.
 
 pub mod cli;
-pub mod collect;
+mod cluster;
+mod collect;
 pub mod config;
 pub mod demo;
 pub mod doctor;
@@ -11,9 +12,11 @@ pub mod formats;
 pub mod lifecycle;
 pub mod logs;
 pub mod output;
+mod projecting;
 pub mod reach;
 pub mod schemas;
 pub mod serve;
+mod shares;
 pub mod stores;
 pub mod tail;
 pub mod telemetry;

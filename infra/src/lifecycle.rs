@@ -127,6 +127,11 @@ impl Watch {
         }
     }
 
+    /// Remembers that something has ended.
+    pub fn note(&self, reason: String) {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(reason);
+    }
+
     /// Whether every task runs.
     ///
     /// # Errors

@@ -4,23 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::future::join_all;
 use lotline_adapters::clock::{RandomIds, SystemClock};
 use lotline_adapters::personal_keys::PostgresPersonalKeys;
 use lotline_adapters::snapshot::PostgresSnapshots;
 use lotline_api::Health;
 use lotline_api::server::{ApiState, Partitions, Readiness};
 use lotline_commands::bus::{CommandBus, Ports};
-use lotline_commands::snapshotter::{SnapshotOptions, Snapshotter};
-use lotline_commands::writer::{WriterError, WriterOptions, WriterStatus};
-use lotline_domain::port::LogRead;
+use lotline_commands::ownership::{Owners, OwnershipOptions};
+use lotline_commands::snapshotter::SnapshotOptions;
+use lotline_commands::writer::{WriterOptions, WriterStatus};
 use lotline_projections::progress::Progress;
-use lotline_projections::worker::{LedgerWorker, SignalsWorker, WorkerContext};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cli::Role;
+use crate::cluster::Node;
 use crate::config::Config;
 use crate::lifecycle::{Lifecycle, Watch};
 use crate::stores::{self, Databases, Logs};
@@ -57,12 +59,8 @@ pub async fn serve(config: Config, roles: &[Role]) -> anyhow::Result<()> {
 /// What kept it from starting.
 pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     let has = |role| roles.contains(&role);
-    anyhow::ensure!(
-        has(Role::Writer) || !has(Role::Api),
-        "the role api needs writer in the same process, because commands are not forwarded between processes yet"
-    );
-    // Before any writer fences another: a second server on the same port must fail without having harmed the first.
-    // Every process has one, for its health and metrics.
+    // Every process has one, for its health and metrics, and for commands that other nodes forward. First of all: a second server on the
+    // same port must fail without having harmed the first.
     let listener = lotline_api::bind(config.api.bind).await?;
     config.collector.resolve(&config.tenant.sites[0]).validate().context("the collector can't run")?;
     let metrics = telemetry::start_metrics()?;
@@ -78,33 +76,43 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     let progress = follow_progress(config, &databases, &mut lifecycle);
     let (bus, writers) = CommandBus::new(&config.tenant.id, &config.tenant.sites, &ports, writer_options(config));
     let mut readiness: Vec<(&'static str, Arc<dyn Readiness>)> = Vec::new();
+    let node = Node::open(config, &databases, listener.local_addr()?).await?;
+    let bus = node.connect(bus)?;
     if has(Role::Writer) {
-        for writer in writers {
-            let ends_all = |error: &WriterError| match error {
-                // Another process serves, or the log is not as configured: nothing here is of use.
-                WriterError::Fenced { .. } | WriterError::Log { .. } => true,
-                WriterError::Fold { .. } => false,
-            };
-            lifecycle.spawn_isolated("the writer of a partition", ends_all, writer.run(lifecycle.token()));
-        }
-        snapshots(config, &ports, &mut lifecycle);
-        readiness.push(("writer", writers_ready(bus.clone())));
+        let owners = Owners::new(config.tenant.id.clone(), ports, node.directory(), ownership_options(config));
+        readiness.push(("writer", writers_ready(bus.clone(), owners.joined())));
+        let writing = owners.run(writers, node.writers(&logs)?, lifecycle.token());
+        lifecycle.spawn("the writers", async move {
+            writing.await;
+            anyhow::Ok(())
+        });
+    } else {
+        let token = lifecycle.token();
+        lifecycle.spawn("forwarding to writers", async move {
+            join_all(writers.into_iter().map(|writer| writer.elsewhere(token.clone()))).await;
+            anyhow::Ok(())
+        });
     }
     if has(Role::Projector) {
-        readiness.push(("projector", running(projections(config, &logs, &databases, &mut lifecycle))));
+        let watch = crate::projecting::start(config, &node, &logs, &databases, &mut lifecycle);
+        readiness.push(("projector", running(watch)));
     }
     if has(Role::Collector) {
         let watch = crate::collect::start(config, &logs, &databases, &progress, &mut lifecycle);
         readiness.push(("collector", running(watch)));
     }
     let url = if has(Role::Api) {
-        let served = Served { bus: &bus, logs: &logs, databases: &databases, progress, readiness, metrics };
+        let served =
+            Served { node: &node, bus: &bus, logs: &logs, databases: &databases, progress, readiness, metrics };
         let state = api_state(config, served, lifecycle.token());
         Some(listen(listener, state, &mut lifecycle)?)
     } else {
         let (tenant, pool) = (config.tenant.id.clone(), databases.owner.clone());
         let health = Health { tenant, pool, readiness, metrics };
-        lifecycle.spawn("the HTTP server", lotline_api::serve_health(listener, health, lifecycle.token()));
+        lifecycle.spawn(
+            "the HTTP server",
+            lotline_api::serve_health(listener, health, Some(node.peers(bus.clone())), lifecycle.token()),
+        );
         None
     };
     Ok(Running { lifecycle, bus, url })
@@ -114,36 +122,12 @@ fn writer_options(config: &Config) -> WriterOptions {
     WriterOptions { queue: config.log.queue, max_batch: config.log.max_batch, ..WriterOptions::default() }
 }
 
-fn snapshots(config: &Config, ports: &Ports, lifecycle: &mut Lifecycle) {
-    for partition in 0..ports.log.partitions() {
-        let options = SnapshotOptions {
-            interval: Duration::from_secs(config.log.snapshot_interval_s),
-            min_records: config.log.snapshot_min_records,
-        };
-        let snapshotter = Snapshotter::new(config.tenant.id.clone(), partition, ports.clone(), options);
-        lifecycle.spawn_isolated("the snapshotter of a partition", |_| false, snapshotter.run(lifecycle.token()));
-    }
-}
-
-fn projections(config: &Config, logs: &Logs, databases: &Databases, lifecycle: &mut Lifecycle) -> Watch {
-    let watch = Watch::default();
-    let context = |log: Arc<dyn LogRead>| WorkerContext {
-        pool: databases.owner.clone(),
-        log,
-        clock: Arc::new(SystemClock),
-        tenant: config.tenant.id.clone(),
+fn ownership_options(config: &Config) -> OwnershipOptions {
+    let snapshots = SnapshotOptions {
+        interval: Duration::from_secs(config.log.snapshot_interval_s),
+        min_records: config.log.snapshot_min_records,
     };
-    for partition in 0..logs.ledger.partitions() {
-        let worker = LedgerWorker::new(context(logs.ledger.clone()), partition).run(lifecycle.token());
-        let worker = watch.over(&format!("the projection of ledger partition {partition}"), worker);
-        lifecycle.spawn_isolated("the projection of a ledger partition", |_| false, worker);
-    }
-    for partition in 0..logs.signals.partitions() {
-        let worker = SignalsWorker::new(context(logs.signals.clone()), partition).run(lifecycle.token());
-        let worker = watch.over(&format!("the projection of signals partition {partition}"), worker);
-        lifecycle.spawn_isolated("the projection of a signals partition", |_| false, worker);
-    }
-    watch
+    OwnershipOptions { snapshots, ..OwnershipOptions::default() }
 }
 
 fn follow_progress(config: &Config, databases: &Databases, lifecycle: &mut Lifecycle) -> Progress {
@@ -158,6 +142,7 @@ fn follow_progress(config: &Config, databases: &Databases, lifecycle: &mut Lifec
 
 /// What the API is given beside its configuration.
 struct Served<'a> {
+    node: &'a Node,
     bus: &'a CommandBus,
     logs: &'a Logs,
     databases: &'a Databases,
@@ -179,6 +164,7 @@ fn api_state(config: &Config, served: Served<'_>, shutdown: CancellationToken) -
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds::default()),
         limits: config.api.limits.clone(),
+        peers: Some(served.node.peers(served.bus.clone())),
         readiness: served.readiness,
         metrics: served.metrics,
         shutdown,
@@ -190,13 +176,18 @@ fn running(watch: Watch) -> Arc<dyn Readiness> {
     Arc::new(move || watch.check())
 }
 
-fn writers_ready(bus: CommandBus) -> Arc<dyn Readiness> {
+/// A node is ready when it writes what is assigned to it, be it nothing.
+fn writers_ready(bus: CommandBus, joined: watch::Receiver<bool>) -> Arc<dyn Readiness> {
     Arc::new(move || {
+        if !*joined.borrow() {
+            return Err("no partitions have been assigned to this node yet".to_owned());
+        }
+        let is_ready = |status: &WriterStatus| matches!(status, WriterStatus::Serving | WriterStatus::Elsewhere);
         let waiting: Vec<String> = bus
             .statuses()
             .iter()
             .enumerate()
-            .filter(|(_, status)| **status != WriterStatus::Serving)
+            .filter(|(_, status)| !is_ready(status))
             .map(|(partition, status)| format!("partition {partition} is {status:?}"))
             .collect();
         if waiting.is_empty() { Ok(()) } else { Err(waiting.join(", ")) }

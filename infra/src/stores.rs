@@ -29,6 +29,8 @@ pub struct Logs {
     pub ledger: Arc<dyn EventLog>,
     /// Signal batches.
     pub signals: Arc<dyn SignalLog>,
+    /// The ledger again, when it is in Kafka, whose group shares its writers among nodes.
+    pub kafka: Option<Arc<KafkaLog>>,
 }
 
 /// A topic that was there.
@@ -159,11 +161,13 @@ pub async fn open(config: &Config, kind: LogKind, databases: &Databases) -> anyh
         LogKind::Postgres => Logs {
             ledger: Arc::new(PostgresLog::open(&databases.app, &ledger, config.log.partitions).await?),
             signals: Arc::new(PostgresLog::open(&databases.app, &signals, config.log.signal_partitions).await?),
+            kafka: None,
         },
-        LogKind::Kafka => Logs {
-            ledger: kafka(config, ledger, config.log.partitions, TopicKind::Ledger).await?,
-            signals: kafka(config, signals, config.log.signal_partitions, TopicKind::Signals).await?,
-        },
+        LogKind::Kafka => {
+            let ledger = kafka(config, ledger, config.log.partitions, TopicKind::Ledger).await?;
+            let signals = kafka(config, signals, config.log.signal_partitions, TopicKind::Signals).await?;
+            Logs { ledger: ledger.clone(), signals, kafka: Some(ledger) }
+        }
     })
 }
 

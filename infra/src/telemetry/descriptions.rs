@@ -42,6 +42,14 @@ const METRICS: &[(Kind, &str, Unit, &str)] = &[
         Unit::Seconds,
         "Time that a writer took to replay its partition before it served.",
     ),
+    (Gauge, "lotline_writer_assigned_partitions", Unit::Count, "Partitions of the ledger that this node is to write."),
+    (
+        Counter,
+        "lotline_commands_forwarded_total",
+        Unit::Count,
+        "Commands forwarded to another node, by whether it answered or turned out not to write the partition.",
+    ),
+    (Counter, "lotline_commands_taken_total", Unit::Count, "Commands that other nodes forwarded to this one."),
     (Counter, "lotline_projection_batches_total", Unit::Count, "Batches applied to a read model."),
     (
         Counter,

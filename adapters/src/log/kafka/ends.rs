@@ -120,13 +120,14 @@ impl Ends {
     /// The fewest copies that a partition of a topic has; nothing when the topic does not exist.
     pub(super) async fn copies(&self, topic: &str) -> Result<Option<usize>, LogError> {
         let topic = topic.to_owned();
-        let ask = move |observer: &BaseConsumer| {
+        let ask = move |observer: &Observer| {
             let metadata = observer.fetch_metadata(Some(&topic), REQUEST_TIMEOUT)?;
             let found = metadata.topics().iter().find(|found| found.name() == topic);
             Ok(found.and_then(|found| found.partitions().iter().map(|partition| partition.replicas().len()).min()))
         };
         let observer = &self.observers().committed;
-        ask_blocking(observer, ask).await.map_err(|error| LogError::broken("look for the topic", error))
+        let found = ask_blocking(observer, ask).await;
+        found.map_err(|error| LogError::broken("look for the topic", explain(error, observer.context())))
     }
 
     fn observers(&self) -> &Observers {
