@@ -1,3 +1,6 @@
+-- While the ledger is copied into another kind of log, nobody writes it: what came after would be lost.
+ALTER TABLE log.origin ADD COLUMN moving_to text;
+
 -- What the nodes of one installation know of each other. All of it can be lost: it fills again within seconds.
 
 CREATE SCHEMA cluster;

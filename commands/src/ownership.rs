@@ -8,6 +8,9 @@
 //! directory tells: if this node was announced last, the partition is taken back at once, and else only when membership says so again, or
 //! has gone on saying so for [`OwnershipOptions::settle`]. That last rule mends the case that a node which was about to lose the partition
 //! announced itself and then stopped.
+//!
+//! Nobody takes a partition over while the directory does not answer, nor when it says that the ledger has moved to another log: a takeover
+//! would fence the copy that moves it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,10 +29,10 @@ use crate::follower::TenantFollower;
 use crate::snapshotter::{SnapshotOptions, Snapshotter};
 use crate::writer::{PartitionWriter, WriterError};
 
-/// How long the directory may take to answer before a takeover goes on without it.
+/// How long the directory may take to answer.
 const DIRECTORY_TIMEOUT: Duration = Duration::from_secs(2);
 const RETAKE_PAUSE: Duration = Duration::from_millis(100);
-const ANNOUNCE_AGAIN: Duration = Duration::from_secs(1);
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// How partitions are held.
 #[derive(Debug, Clone)]
@@ -120,6 +123,24 @@ impl Owners {
         membership.leave().await;
     }
 
+    /// Names this node as the writer of a partition, trying until the directory takes it.
+    async fn announce(&self, partition: u32) {
+        loop {
+            match timeout(DIRECTORY_TIMEOUT, self.directory.announce(partition)).await {
+                Ok(Ok(epoch)) => {
+                    tracing::debug!(partition, epoch, "announced as the partition's writer");
+                    return;
+                }
+                Ok(Err(error)) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(partition, error, "not taking over yet: the directory of writers fails");
+                }
+                Err(_) => tracing::warn!(partition, "not taking over yet: the directory does not answer"),
+            }
+            sleep(TRY_AGAIN).await;
+        }
+    }
+
     /// Learns how far the tenant's stream is while its partition is written elsewhere and others are written here.
     async fn follow_tenant(
         self: Arc<Self>,
@@ -138,7 +159,7 @@ impl Owners {
                 changed = assigned.changed() => if changed.is_err() { return },
                 error = followed => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "the tenant's stream can't be followed; trying again");
-                    sleep(ANNOUNCE_AGAIN).await;
+                    sleep(TRY_AGAIN).await;
                 }
             }
         }
@@ -175,6 +196,14 @@ impl Attendant {
                         taken_at = 0;
                     }
                 }
+                Err(WriterError::Moved { partition }) => {
+                    tracing::warn!(
+                        partition,
+                        "the ledger is moved to another log; see `lotline doctor`, and restart with its log.kind"
+                    );
+                    self.settle(&cancel, version).await;
+                    taken_at = 0;
+                }
                 Err(error) => {
                     let partition = self.writer.partition();
                     let error = &error as &dyn std::error::Error;
@@ -191,6 +220,10 @@ impl Attendant {
         let partition = self.writer.partition();
         let mut assigned = self.assigned.clone();
         let is_new = |now: &Assigned| now.version > before && now.partitions.contains(&partition);
+        // Without a look at it first, a partition that is assigned already would be called another node's for a moment.
+        if is_new(&assigned.borrow()) {
+            return Some(assigned.borrow().version);
+        }
         let end = cancel.child_token();
         tokio::select! {
             () = cancel.cancelled() => None,
@@ -227,19 +260,22 @@ impl Attendant {
     async fn hold(&mut self, cancel: &CancellationToken) -> Result<(), WriterError> {
         let partition = self.writer.partition();
         let owners = Arc::clone(&self.owners);
-        let announced = self.announce().await;
         let mut assigned = self.assigned.clone();
         let end = cancel.child_token();
         let snapshotter =
             Snapshotter::new(owners.tenant.clone(), partition, owners.ports.clone(), owners.options.snapshots.clone());
         let snapshots = tokio::spawn(snapshotter.run(end.clone()));
-        let announcing = Announcing { owners: &owners, partition };
         let held = {
-            let holding = self.writer.hold(&end);
+            let holding = async {
+                let announced = tokio::select! {
+                    () = end.cancelled() => false,
+                    () = owners.announce(partition) => true,
+                };
+                if announced { self.writer.hold(Some(&*owners.directory), &end).await } else { Ok(()) }
+            };
             tokio::pin!(holding);
             tokio::select! {
                 held = &mut holding => held,
-                () = announcing.insist(announced) => unreachable!("insisting does not end"),
                 _ = assignment(&mut assigned, |now| !now.partitions.contains(&partition)) => {
                     end.cancel();
                     holding.await
@@ -260,11 +296,6 @@ impl Attendant {
         held
     }
 
-    async fn announce(&self) -> bool {
-        let announcing = Announcing { owners: &self.owners, partition: self.writer.partition() };
-        announcing.once().await
-    }
-
     fn report(&self, error: &LogError) {
         let partition = self.writer.partition();
         tracing::warn!(partition, error = error as &dyn std::error::Error, "the directory of writers does not answer");
@@ -274,41 +305,4 @@ impl Attendant {
 /// Waits for an assignment that is wanted and gives its version. Nothing when there will be none any more.
 async fn assignment(assigned: &mut watch::Receiver<Assigned>, wanted: impl FnMut(&Assigned) -> bool) -> Option<u64> {
     assigned.wait_for(wanted).await.ok().map(|found| found.version)
-}
-
-/// Names this node as the writer of a partition.
-struct Announcing<'a> {
-    owners: &'a Owners,
-    partition: u32,
-}
-
-impl Announcing<'_> {
-    async fn once(&self) -> bool {
-        let partition = self.partition;
-        match timeout(DIRECTORY_TIMEOUT, self.owners.directory.announce(partition)).await {
-            Ok(Ok(epoch)) => {
-                tracing::debug!(partition, epoch, "announced as the partition's writer");
-                return true;
-            }
-            Ok(Err(error)) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(partition, error, "this writer can't be announced yet; other nodes will not find it");
-            }
-            Err(_) => tracing::warn!(
-                partition,
-                "the directory of writers does not answer; other nodes will not find this one"
-            ),
-        }
-        false
-    }
-
-    /// Goes on until it is announced, and then waits for ever.
-    async fn insist(&self, announced: bool) {
-        let mut announced = announced;
-        while !announced {
-            sleep(ANNOUNCE_AGAIN).await;
-            announced = self.once().await;
-        }
-        std::future::pending::<()>().await;
-    }
 }

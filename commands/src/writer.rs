@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use lotline_domain::command::CommandRequest;
 use lotline_domain::id::{StreamKey, TenantId};
+use lotline_domain::ownership::Directory;
 use lotline_domain::partition::partition_of;
 use lotline_domain::port::{AppendError, LogError, LogWriter};
 use thiserror::Error;
@@ -94,6 +95,12 @@ pub enum WriterError {
         /// Why.
         #[source]
         source: FoldError,
+    },
+    /// The ledger is being moved to another log, or has been.
+    #[error("the ledger is moved to another log, so partition {partition} is not written here any more")]
+    Moved {
+        /// The partition.
+        partition: u32,
     },
     /// The log is not what was configured.
     #[error("partition {partition} can't be used as it is configured")]
@@ -187,7 +194,7 @@ impl PartitionWriter {
     /// # Errors
     /// [`WriterError`]; commands in the queue are then answered Unavailable.
     pub async fn run(mut self, cancel: CancellationToken) -> Result<(), WriterError> {
-        let result = self.hold(&cancel).await;
+        let result = self.hold(None, &cancel).await;
         self.stop();
         result
     }
@@ -218,7 +225,12 @@ impl PartitionWriter {
     }
 
     /// Takes the partition over and writes it, until cancelled. Jobs whose outcome is open then go back to who asked.
-    pub(crate) async fn hold(&mut self, cancel: &CancellationToken) -> Result<(), WriterError> {
+    /// With a directory, it is asked before and after each takeover whether the ledger is still written here.
+    pub(crate) async fn hold(
+        &mut self,
+        directory: Option<&dyn Directory>,
+        cancel: &CancellationToken,
+    ) -> Result<(), WriterError> {
         self.failures = 0;
         self.batch_limit = self.options.max_batch;
         let mut carried = Vec::new();
@@ -226,7 +238,7 @@ impl PartitionWriter {
             self.wires.status.send_replace(WriterStatus::Recovering);
             let prepared = tokio::select! {
                 () = cancel.cancelled() => None,
-                prepared = self.prepare() => Some(prepared),
+                prepared = self.prepare(directory) => Some(prepared),
             };
             let taken = match prepared {
                 Some(Ok(taken)) => taken,
@@ -244,9 +256,12 @@ impl PartitionWriter {
     }
 
     /// Everything that comes before deciding.
-    async fn prepare(&mut self) -> Result<Taken, WriterError> {
+    async fn prepare(&mut self, directory: Option<&dyn Directory>) -> Result<Taken, WriterError> {
         tokio::time::sleep(self.pause()).await;
+        self.check_place(directory).await?;
         let taken = self.take_over().await?;
+        // A move that began in between has been fenced by this takeover. It fences again, and must not lack what is written meanwhile.
+        self.check_place(directory).await?;
         self.publish_tenant_sequence(&taken.fold);
         if !self.owns_tenant_stream() {
             let mut known = self.wires.tenant_sequence.subscribe();
@@ -313,20 +328,21 @@ impl PartitionWriter {
                     return Err(WriterError::Log { partition: self.partition, source });
                 }
                 Err(error @ AppendError::Unknown(_)) => {
-                    tracing::warn!(
-                        partition = self.partition,
-                        error = &error as &dyn std::error::Error,
-                        "an append had no certain outcome; recovering from the log"
-                    );
-                    metrics::counter!("lotline_writer_unknown_outcomes_total").increment(1);
-                    self.batch_limit = (self.batch_limit / 2).max(1);
-                    self.failures += 1;
+                    self.note_unknown(&error);
                     let mut unanswered = pending.into_jobs();
                     unanswered.append(&mut jobs);
                     return Ok(Ended::Unknown(unanswered));
                 }
             }
         }
+    }
+
+    fn note_unknown(&mut self, error: &AppendError) {
+        let (partition, error) = (self.partition, error as &dyn std::error::Error);
+        tracing::warn!(partition, error, "an append had no certain outcome; recovering from the log");
+        metrics::counter!("lotline_writer_unknown_outcomes_total").increment(1);
+        self.batch_limit = (self.batch_limit / 2).max(1);
+        self.failures += 1;
     }
 
     /// Before the next takeover: none after the first failure, then longer and longer.

@@ -34,6 +34,9 @@ pub trait Directory: Send + Sync + 'static {
     fn announce(&self, partition: u32) -> BoxFuture<'_, Result<u64, LogError>>;
     /// Who was named last.
     fn owner(&self, partition: u32) -> BoxFuture<'_, Result<Option<Owner>, LogError>>;
+    /// Whether the ledger is still written where this node would write it. It is not once it has been moved to another log, or while it is.
+    /// Asked before and after each takeover.
+    fn may_write(&self) -> BoxFuture<'_, Result<bool, LogError>>;
     /// Name of this node.
     fn node(&self) -> &str;
 }

@@ -7,7 +7,7 @@ if [ $# -lt 3 ]; then
   cat >&2 <<'HELP'
 usage: infra/deploy/kafka-acls.sh ROLE TENANT USER [OPTION]...
 
-  ROLE     server       Lotline itself: makes, reads and writes the tenant's topics, with its transactional ids; looks for groups
+  ROLE     server       Lotline itself: makes, reads and writes the tenant's topics, with its transactional ids; shares them by a group
            integrator   reads the tenant's topics, in consumer groups whose names begin with 'USER.'
   TENANT   tenant.id of Lotline's configuration
   USER     as Kafka knows it: the SCRAM user, or CN=... for a certificate
@@ -37,8 +37,8 @@ case $role in
     # DescribeConfigs: a ledger that somebody else has made is checked before it is trusted.
     grant --topic "$topics" --operation Create --operation Describe --operation DescribeConfigs --operation Read --operation Write
     grant --transactional-id "$topics" --operation Describe --operation Write
-    # No group is joined and no offset is committed; librdkafka looks for the coordinator of its readers' groups all the same.
-    grant --group "$topics" --operation Describe ;;
+    # The nodes share partitions by a group. No offset is committed.
+    grant --group "$topics" --operation Describe --operation Read ;;
   integrator)
     grant --topic "$topics" --operation Describe --operation Read
     grant --group "$user." --operation Read ;;

@@ -53,7 +53,7 @@ pub struct ServeArgs {
 /// A part of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Role {
-    /// GraphQL and subscriptions. Needs `writer` in the same process until commands can be forwarded.
+    /// GraphQL and subscriptions. Commands go to whichever node writes their site.
     Api,
     /// Decides commands and appends events.
     Writer,
@@ -121,6 +121,9 @@ pub enum LogCommand {
         /// Where to: `kafka` or `postgres`, as configured in their sections. The target must be empty or hold a prefix of the source.
         #[arg(long, value_enum)]
         to: CopyTarget,
+        /// Give up a copy that was interrupted, and go on with the log that there was. The target keeps what it has.
+        #[arg(long)]
+        cancel: bool,
     },
 }
 

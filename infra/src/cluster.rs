@@ -43,7 +43,13 @@ impl Node {
         tracing::info!(node = name, address, "this node");
         let database = databases.app.clone();
         let key = PeerKey::new(&cluster::secret(&database).await?);
-        let directory = PostgresDirectory::new(database.clone(), config.ledger_topic(), name.as_str(), address);
+        let directory = PostgresDirectory::new(
+            database.clone(),
+            config.ledger_topic(),
+            config.log.kind.name(),
+            name.as_str(),
+            address,
+        );
         Ok(Self { name, database, key, directory: Arc::new(directory) })
     }
 

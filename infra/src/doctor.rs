@@ -6,6 +6,7 @@ mod durability;
 use std::time::Duration;
 
 use anyhow::Context;
+use lotline_adapters::log::origin;
 use lotline_domain::port::LogRead;
 use lotline_projections::progress;
 
@@ -36,6 +37,8 @@ pub async fn examine(config: &Config) -> anyhow::Result<()> {
     let databases = within(stores::existing_databases(config)).await?;
     let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&databases.owner).await?;
     report.say("database", Finding::Good(format!("PostgreSQL {version}; all schemas up to date")))?;
+    let topic = config.ledger_topic();
+    within(async { Ok(origin::hold(&databases.owner, &topic, config.log.kind.name()).await?) }).await?;
     let ledger = within(stores::existing_ledger(config, &databases)).await?;
     let signals = within(stores::existing_signals(config, &databases)).await?;
     if let Some(kafka) = &ledger.kafka {

@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod formats;
 pub mod lifecycle;
 pub mod logs;
+mod moving;
 pub mod output;
 mod projecting;
 pub mod reach;
@@ -21,7 +22,10 @@ pub mod stores;
 pub mod tail;
 pub mod telemetry;
 
+use std::sync::Arc;
+
 use anyhow::Context;
+use lotline_domain::port::EventLog;
 use tokio_util::sync::CancellationToken;
 
 use cli::{Cli, Command, CopyTarget, LogCommand};
@@ -53,8 +57,6 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
 }
 
 async fn log(config: &Config, command: LogCommand) -> anyhow::Result<()> {
-    let databases = stores::existing_databases(config).await?;
-    let ledger = stores::existing_ledger(config, &databases).await?.log;
     let tenant = &config.tenant.id;
     match command {
         LogCommand::Tail { stream, last, follow, json } => {
@@ -65,22 +67,23 @@ async fn log(config: &Config, command: LogCommand) -> anyhow::Result<()> {
                     interrupted.cancel();
                 }
             });
-            tail::tail(ledger, tenant, &tail::Tail { stream, last, follow, json }, &cancel).await
+            tail::tail(existing(config).await?, tenant, &tail::Tail { stream, last, follow, json }, &cancel).await
         }
-        LogCommand::Stats => logs::stats(ledger, tenant).await,
-        LogCommand::Copy { to } => {
+        LogCommand::Stats => logs::stats(existing(config).await?, tenant).await,
+        LogCommand::Copy { to, cancel } => {
             let kind = match to {
                 CopyTarget::Kafka => LogKind::Kafka,
                 CopyTarget::Postgres => LogKind::Postgres,
             };
             anyhow::ensure!(kind != config.log.kind, "the log is already in {to:?}; log.kind names the source");
-            let target = stores::open(config, kind, &databases).await?;
-            logs::copy(ledger, target.ledger, tenant).await?;
-            stores::follow(config, kind, &databases).await?;
-            let next = "the read models will be built again; signals were not copied. Now set log.kind";
-            Ok(output::say(&format!("{next} = \"{}\"", kind.name()))?)
+            moving::ledger(config, kind, cancel).await
         }
     }
+}
+
+async fn existing(config: &Config) -> anyhow::Result<Arc<dyn EventLog>> {
+    let databases = stores::existing_databases(config).await?;
+    Ok(stores::existing_ledger(config, &databases).await?.log)
 }
 
 /// Hides the password of a database URL and whatever calls itself a password or secret.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use lotline_adapters::log::kafka::{KafkaLog, KafkaOptions};
-use lotline_adapters::log::origin;
+use lotline_adapters::log::origin::{self, OriginError};
 use lotline_adapters::log::postgres::{self, PostgresLog};
 use lotline_domain::port::{EventLog, SignalLog};
 use lotline_domain::position::TopicKind;
@@ -106,7 +106,11 @@ pub async fn logs(config: &Config, databases: &Databases) -> anyhow::Result<Logs
 /// # Errors
 /// When it can't be reached, is not there, or is not the one that the database follows.
 pub async fn existing_ledger(config: &Config, databases: &Databases) -> anyhow::Result<Existing> {
-    origin::hold(&databases.owner, &config.ledger_topic(), config.log.kind.name()).await?;
+    match origin::hold(&databases.owner, &config.ledger_topic(), config.log.kind.name()).await {
+        // It can still be looked at, and the copy goes on from it.
+        Err(OriginError::Moving { from, .. }) if from == config.log.kind.name() => {}
+        held => held?,
+    }
     find(config, databases, config.ledger_topic(), config.log.partitions).await
 }
 

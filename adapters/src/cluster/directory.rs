@@ -9,14 +9,21 @@ use sqlx::PgPool;
 pub struct PostgresDirectory {
     pool: PgPool,
     topic: String,
+    kind: &'static str,
     node: String,
     address: String,
 }
 
 impl PostgresDirectory {
-    /// For a ledger's topic. `node` is unique among the nodes that share it, and `address` is where they reach this one: `http://host:port`.
-    pub fn new(pool: PgPool, topic: impl Into<String>, node: impl Into<String>, address: impl Into<String>) -> Self {
-        Self { pool, topic: topic.into(), node: node.into(), address: address.into() }
+    /// For a ledger's topic in a kind of log, as [`crate::log::origin`] names it. `node` is unique among the nodes that share it, and `address` is where they reach this one: `http://host:port`.
+    pub fn new(
+        pool: PgPool,
+        topic: impl Into<String>,
+        kind: &'static str,
+        node: impl Into<String>,
+        address: impl Into<String>,
+    ) -> Self {
+        Self { pool, topic: topic.into(), kind, node: node.into(), address: address.into() }
     }
 }
 
@@ -51,6 +58,23 @@ impl Directory for PostgresDirectory {
             .await;
             let found = found.map_err(|error| LogError::broken("look up a writer", error))?;
             Ok(found.map(|row| Owner { node: row.node, address: row.address, epoch: row.epoch.cast_unsigned() }))
+        })
+    }
+
+    fn may_write(&self) -> BoxFuture<'_, Result<bool, LogError>> {
+        Box::pin(async move {
+            let elsewhere = sqlx::query_scalar!(
+                "SELECT EXISTS (
+                     SELECT FROM log.origin WHERE topic = $1 AND (kind <> $2 OR moving_to IS NOT NULL)
+                 ) AS \"elsewhere!\"",
+                self.topic,
+                self.kind,
+            )
+            .fetch_one(&self.pool)
+            .await;
+            elsewhere
+                .map(|elsewhere| !elsewhere)
+                .map_err(|error| LogError::broken("look where the ledger is written", error))
         })
     }
 

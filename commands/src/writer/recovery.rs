@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use lotline_domain::ownership::Directory;
 use lotline_domain::port::{LogError, LogWriter};
 
 use super::{FIRST_BACKOFF, PartitionWriter, WriterError};
 use crate::bus::Ports;
 use crate::fold::{FoldError, PartitionFold, SNAPSHOT_FORMAT};
 
+/// How long the directory of writers may take to answer.
+const DIRECTORY_TIMEOUT: Duration = Duration::from_secs(2);
 const READ_AT_ONCE: usize = 4_096;
 const READ_WAIT: Duration = Duration::from_millis(200);
 
@@ -42,6 +45,31 @@ impl PartitionWriter {
                     backoff = (backoff * 2).min(self.options.max_backoff);
                 }
             }
+        }
+    }
+
+    /// Whether the ledger is still written in this log, asked until the directory answers.
+    pub(super) async fn check_place(&self, directory: Option<&dyn Directory>) -> Result<(), WriterError> {
+        let Some(directory) = directory else { return Ok(()) };
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            match tokio::time::timeout(DIRECTORY_TIMEOUT, directory.may_write()).await {
+                Ok(Ok(true)) => return Ok(()),
+                Ok(Ok(false)) => return Err(WriterError::Moved { partition: self.partition }),
+                Ok(Err(error)) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(
+                        partition = self.partition,
+                        error,
+                        "not taking over yet: the directory of writers fails"
+                    );
+                }
+                Err(_) => {
+                    tracing::warn!(partition = self.partition, "not taking over yet: the directory does not answer")
+                }
+            }
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(self.options.max_backoff);
         }
     }
 

@@ -143,8 +143,9 @@ async fn a_node_that_is_cut_off_holds_nothing_after_its_time() {
 #[tokio::test]
 async fn the_directory_names_whoever_was_announced_last() {
     let subject = Postgres::new().await;
-    let node =
-        |name: &str, topic: &str| PostgresDirectory::new(subject.pool.clone(), topic, name, format!("http://{name}"));
+    let node = |name: &str, topic: &str| {
+        PostgresDirectory::new(subject.pool.clone(), topic, "postgres", name, format!("http://{name}"))
+    };
     let (one, two, other) = (node("one", "a"), node("two", "a"), node("one", "b"));
     assert_eq!(one.owner(0).await.unwrap(), None);
     assert_eq!((one.announce(0).await.unwrap(), two.announce(0).await.unwrap()), (1, 2));

@@ -7,6 +7,7 @@ mod doctor;
 mod flow;
 mod input;
 mod live;
+mod nodes;
 mod plant;
 mod readme;
 mod roles;

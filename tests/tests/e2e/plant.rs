@@ -137,12 +137,15 @@ async fn the_demo_plays_on_kafka() {
     let oracle = plant.assert_tables_equal_the_log(&ann).await;
     assert!(oracle.world.lots.len() > 10 && !oracle.world.decisions.is_empty() && !oracle.world.pipelines.is_empty());
     assert!(oracle.world.signals.len() > 3, "{:?}", oracle.world.signals);
-    let data = ann
-        .query(
-            "{ signals(site: \"north\", first: 10) { edges { node { name latest { value quality } } } } }",
-            &json!({}),
-        )
-        .await;
-    assert!(data.to_string().contains("\"value\":"), "{data}");
+    let until = Instant::now() + SOON;
+    loop {
+        let query = "{ signals(site: \"north\", first: 10) { edges { node { name latest { value quality } } } } }";
+        let data = ann.query(query, &json!({})).await;
+        if data.to_string().contains("\"value\":") {
+            break;
+        }
+        assert!(Instant::now() < until, "{data}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     assert!(server.stop(Duration::from_secs(20)).await, "the demo stops cleanly:\n{}", server.printed());
 }

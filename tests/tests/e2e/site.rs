@@ -39,8 +39,10 @@ impl Plant {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(&tenant);
         std::fs::create_dir_all(&folder).unwrap();
         let brokers = (log == Log::Kafka).then(stack::kafka_brokers);
-        let settings =
+        let mut settings =
             Settings { tenant, log, database: database.url.clone(), brokers, folder, environment: Vec::new() };
+        // A server that is started again keeps its name, as it does where its port is fixed.
+        settings.environment.push(("LOTLINE_CLUSTER__NODE".into(), "one".into()));
         Self { settings, database, client: BTreeMap::new() }
     }
 

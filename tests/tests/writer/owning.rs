@@ -1,6 +1,7 @@
 //! Several nodes on one ledger: whoever is asked, the owner decides, and a handover loses and doubles nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use lotline_domain::command::CommandRequest;
 use lotline_domain::id::SiteId;
 use lotline_domain::ownership::{Directory, Membership, Owner};
 use lotline_domain::partition::partition_of;
-use lotline_domain::port::{BoxFuture, LogError};
+use lotline_domain::port::{BoxFuture, EventLog, LogError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ use crate::stand::{Stand, answer, register, settle, site, tenant, within};
 struct Room {
     owners: Arc<Mutex<BTreeMap<u32, Owner>>>,
     buses: Arc<Mutex<HashMap<String, CommandBus>>>,
+    moved: Arc<AtomicBool>,
 }
 
 struct Board {
@@ -42,6 +44,11 @@ impl Directory for Board {
     fn owner(&self, partition: u32) -> BoxFuture<'_, Result<Option<Owner>, LogError>> {
         let found = self.room.owners.lock().expect("nothing panics under this lock").get(&partition).cloned();
         Box::pin(async move { Ok(found) })
+    }
+
+    fn may_write(&self) -> BoxFuture<'_, Result<bool, LogError>> {
+        let moved = self.room.moved.load(Ordering::Relaxed);
+        Box::pin(async move { Ok(!moved) })
     }
 
     fn node(&self) -> &str {
@@ -115,6 +122,19 @@ impl Node {
 
     async fn accepted(&self, request: CommandRequest) -> Receipt {
         within(self.bus.submit(request)).await.expect("the command is accepted")
+    }
+
+    /// Tries until it is available again.
+    async fn accepted_in_the_end(&self, request: &CommandRequest) -> Receipt {
+        within(async {
+            loop {
+                match self.bus.submit(request.clone()).await {
+                    Ok(receipt) => return receipt,
+                    Err(error) => assert_eq!(error, SubmitError::Unavailable),
+                }
+            }
+        })
+        .await
     }
 
     async fn until(&self, partition: u32, wanted: WriterStatus) {
@@ -310,4 +330,23 @@ async fn a_site_knows_the_tenants_stream_that_another_node_writes() {
     assert!(seen);
     one.stop().await;
     two.stop().await;
+}
+
+#[tokio::test]
+async fn while_the_ledger_is_moved_nobody_takes_it_back() {
+    let mut stand = Stand::new();
+    stand.options.answer_deadline = Duration::from_millis(500);
+    let room = Room::default();
+    let node = Node::start(&stand, &room, "one");
+    node.assign([0]);
+    node.accepted(stand.request(register("M1"))).await;
+    room.moved.store(true, Ordering::Relaxed);
+    let mut copy = stand.log.writer(0).await.unwrap();
+    assert_eq!(within(node.bus.submit(stand.request(register("M2")))).await, Err(SubmitError::Unavailable));
+    assert_eq!(stand.end(0).await, 1);
+    // The copy is still the writer: it was given up, and only now others may write again.
+    assert!(copy.append(Vec::new()).await.is_ok());
+    room.moved.store(false, Ordering::Relaxed);
+    assert_eq!(node.accepted_in_the_end(&stand.request(register("M3"))).await.version, 2);
+    node.stop().await;
 }

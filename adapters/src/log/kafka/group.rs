@@ -11,11 +11,14 @@ use std::time::Duration;
 
 use lotline_domain::ownership::Membership;
 use lotline_domain::port::{BoxFuture, LogError};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::KafkaError;
 use rdkafka::{ClientContext, TopicPartitionList};
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, warn};
 
+use super::trouble::{Witness, explain};
 use super::{KafkaOptions, settings};
 
 /// How often the group's news are looked for. Heartbeats are librdkafka's own.
@@ -37,9 +40,18 @@ pub struct KafkaGroup {
 struct Listener {
     /// Whether the group has answered at all; before, an empty assignment means nothing.
     joined: AtomicBool,
+    witness: Witness,
 }
 
-impl ClientContext for Listener {}
+impl ClientContext for Listener {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.witness.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.witness.error(error, reason);
+    }
+}
 
 impl ConsumerContext for Listener {
     fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
@@ -91,7 +103,13 @@ fn run(consumer: &BaseConsumer<Listener>, news: &watch::Sender<Option<BTreeSet<u
         match consumer.poll(POLL) {
             // Nothing is consumed; a record that was fetched before the pause is nobody's.
             None | Some(Ok(_)) => {}
-            Some(Err(error)) => debug!(error = &error as &dyn std::error::Error, "the group's consumer"),
+            Some(Err(error)) => {
+                let error = explain(error, &consumer.context().witness);
+                warn!(
+                    error = &*error as &dyn std::error::Error,
+                    "the group of writers can't be joined yet; trying again"
+                );
+            }
         }
         let Ok(list) = consumer.assignment() else { continue };
         let now = if consumer.assignment_lost() { BTreeSet::new() } else { numbers(&list) };
