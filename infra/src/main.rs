@@ -1,13 +1,22 @@
 //! The `lotline` binary.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
+use lotline_adapters::log::kafka::wait_until_closed;
 use lotline_infra::cli::Cli;
 use lotline_infra::output;
 
+/// How long Kafka's clients may take to close their connections.
+const CLOSING: Duration = Duration::from_secs(5);
+
 fn main() -> ExitCode {
-    match lotline_infra::run(Cli::parse()) {
+    let ended = lotline_infra::run(Cli::parse());
+    if !wait_until_closed(CLOSING) {
+        eprintln!("lotline: some connections to Kafka were not closed in time");
+    }
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {

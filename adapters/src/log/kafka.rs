@@ -2,7 +2,7 @@
 //!
 //! | part | how |
 //! |---|---|
-//! | writer | one transactional producer per partition; `transactional.id` is `<topic>-<partition>`, so the broker fences |
+//! | writer | a few transactional producers per partition, used in turn; `transactional.id` is `<topic>-<partition>[-<number>]`, so the broker fences |
 //! | reader | one consumer on a thread of its own, `assign()`ed, `read_committed`, no group |
 //! | group | one consumer that is assigned partitions and reads none, so that several nodes share them |
 //! | end | the last stable offset, once all that was written before the question is decided |
@@ -28,8 +28,10 @@ mod group;
 mod publisher;
 mod reader;
 mod record;
+mod rotation;
 mod settings;
 mod terms;
+mod threads;
 mod topic;
 mod transaction;
 mod trouble;
@@ -37,6 +39,7 @@ mod writer;
 
 pub use durability::{KafkaDurability, TopicDurability};
 pub use group::KafkaGroup;
+pub use threads::wait_until_closed;
 
 use ends::Ends;
 use publisher::Publisher;
@@ -45,6 +48,9 @@ use writer::KafkaWriter;
 
 /// How long the broker keeps a transaction open whose producer is silent. Readers wait for it, so it is short.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// While the markers of one id are written, the next is used.
+const TRANSACTIONAL_IDS: u32 = 3;
 
 /// How long a request to the broker may take before it counts as failed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,6 +71,8 @@ pub struct KafkaOptions {
     pub replication: u32,
     /// Flush each batch to disk (`flush.messages=1`), so that a single broker survives power loss. Used when the topic is created.
     pub flush_each_batch: bool,
+    /// Transactional ids of each partition's writer, used in turn.
+    pub transactional_ids: u32,
     /// Limit on [`Record::size`]; the topic's own limit is set to fit when it is created.
     pub max_record_bytes: usize,
     /// How long signals are kept, used when their topic is created; nothing for the broker's default. A ledger is kept forever.
@@ -82,6 +90,7 @@ impl KafkaOptions {
             partitions,
             replication: 1,
             flush_each_batch: false,
+            transactional_ids: TRANSACTIONAL_IDS,
             max_record_bytes: MAX_RECORD_BYTES,
             signal_retention: None,
             client: BTreeMap::new(),
@@ -214,5 +223,5 @@ impl SignalLog for KafkaLog {
 /// Destroys a client on a thread of its own: librdkafka waits for its threads to end, which must not hold up the async side.
 fn destroy(client: impl Send + 'static) {
     // Without a thread to be had, it is destroyed here.
-    let _ = std::thread::Builder::new().name("kafka-close".to_owned()).spawn(move || drop(client));
+    let _ = threads::spawn("kafka-close".to_owned(), move || drop(client));
 }

@@ -18,7 +18,7 @@ use lotline_domain::position::{Position, TopicKind};
 use lotline_domain::record::Offset;
 use lotline_projections::model::Model;
 use lotline_projections::progress;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::failure::{OrFail, behind};
@@ -37,6 +37,21 @@ pub struct Feed<R> {
     pub fetch: Fetch<R>,
     /// Where a row was last changed.
     pub offset: fn(&R) -> Offset,
+}
+
+/// Tells a transport that a subscription knows its place: whatever happens from now on will be told.
+#[derive(Debug, Clone, Default)]
+pub struct Begun(Arc<Notify>);
+
+impl Begun {
+    fn fire(&self) {
+        self.0.notify_one();
+    }
+
+    /// Returns once it was fired.
+    pub async fn wait(&self) {
+        self.0.notified().await;
+    }
 }
 
 /// Rows of one event or batch.
@@ -86,6 +101,9 @@ pub async fn follow<R: Send + 'static>(
     // Subscribed before the present is read: what happens in between wakes the follower.
     let progress = server.state.progress.subscribe(feed.model);
     let position = start(&server.state, &feed, &partitions, after).await?;
+    if let Some(begun) = ctx.data_opt::<Begun>() {
+        begun.fire();
+    }
     let mut beside = Vec::new();
     used_below(ctx.field(), &mut beside);
     beside.retain(|model| *model != feed.model);

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::caller::Caller;
 use crate::guard;
+use crate::schema::live::Begun;
 use crate::schema::scope::Scope;
 use crate::server::Server;
 
@@ -60,10 +61,15 @@ pub async fn run(server: &Arc<Server>, operation: Operation, caller: Caller) -> 
     }
 }
 
-/// Runs any operation; a query or mutation gives one response.
-pub fn stream(server: &Arc<Server>, operation: Operation, caller: Caller) -> BoxStream<'static, Response> {
+/// Runs any operation; a query or mutation gives one response. A subscription fires `begun` once it knows where it starts.
+pub fn stream(
+    server: &Arc<Server>,
+    operation: Operation,
+    caller: Caller,
+    begun: Begun,
+) -> BoxStream<'static, Response> {
     if operation.kind == OperationType::Subscription {
-        let request = operation.request.data(Scope::new(Arc::clone(server), caller));
+        let request = operation.request.data(Scope::new(Arc::clone(server), caller)).data(begun);
         return server.schema.execute_stream(request).map(coded).boxed();
     }
     let server = Arc::clone(server);

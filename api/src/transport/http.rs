@@ -48,7 +48,7 @@ async fn dispatch(server: &Arc<Server>, mut parts: Parts, body: Body, caller: Ca
     };
     check_method(&parts.method, &operation)?;
     if answer == Answer::EventStream {
-        return sse::respond(server, operation, caller);
+        return sse::respond(server, operation, caller).await;
     }
     if operation.kind == OperationType::Subscription {
         let message = "subscriptions need a WebSocket (graphql-transport-ws) or Accept: text/event-stream";

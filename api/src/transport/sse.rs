@@ -24,6 +24,7 @@ use super::accept::Answer;
 use super::caller::Caller;
 use super::execute::{self, Operation};
 use super::problem::Problem;
+use crate::schema::live::Begun;
 use crate::server::{Connection, Server};
 
 struct Events {
@@ -34,14 +35,20 @@ struct Events {
     _connection: Option<Connection>,
 }
 
-/// Streams the results of an operation.
+/// Streams the results of an operation. The head of the answer says that a subscription has begun: what happens after it will be told.
 ///
 /// # Errors
 /// 503 when too many connections are open.
-pub fn respond(server: &Arc<Server>, operation: Operation, caller: Caller) -> Result<Response, Problem> {
+pub async fn respond(server: &Arc<Server>, operation: Operation, caller: Caller) -> Result<Response, Problem> {
     let connection = server.connect()?;
     let stopping = server.state.shutdown.clone().cancelled_owned();
-    let outcomes = execute::stream(server, operation, caller).take_until(stopping).boxed();
+    let begun = Begun::default();
+    let mut outcomes = execute::stream(server, operation, caller, begun.clone()).take_until(stopping).boxed();
+    let outcomes = tokio::select! {
+        () = begun.wait() => outcomes,
+        // A query, or a subscription that could not begin.
+        first = outcomes.next() => stream::iter(first).chain(outcomes).boxed(),
+    };
     Ok(written(events(outcomes, server.state.limits.ping_interval(), Some(connection))))
 }
 

@@ -1,6 +1,7 @@
 //! What Kafka alone can be asked: open and aborted transactions, markers, settings, threads.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lotline_adapters::log::kafka::KafkaLog;
@@ -285,4 +286,34 @@ async fn a_plain_producer_is_seen() {
     subject.append_foreign(0, plain("stranger")).await;
     writer.append(vec![plain("mine again")]).await.unwrap();
     assert_eq!(values(&read_all(log.as_ref(), 0).await), ["mine", "stranger", "mine again"]);
+}
+
+/// Several that take a partition over at the same moment may each keep some of its transactional ids: of all of them, at most one can append.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_takers_at_most_one_can_append() {
+    let subject = Kafka::new();
+    let mut acknowledged = Vec::new();
+    for round in 0..5 {
+        let log: Arc<dyn EventLog> = ledger(&subject, 1).await.into();
+        let take = |log: Arc<dyn EventLog>| tokio::spawn(async move { log.writer(0).await });
+        let takers: Vec<_> = (0..4).map(|_| take(Arc::clone(&log))).collect();
+        let mut writers = Vec::new();
+        for taker in takers {
+            writers.extend(taker.await.unwrap().ok());
+        }
+        let mut left = 0;
+        for (number, mut writer) in writers.into_iter().enumerate() {
+            let mut appended = 0;
+            // As often as there are ids, and once more.
+            while appended < 4 && writer.append(plain_batch(&format!("{round}-{number}-{appended}"), 1)).await.is_ok() {
+                acknowledged.push(format!("{round}-{number}-{appended}-0"));
+                appended += 1;
+            }
+            left += usize::from(appended > 0);
+        }
+        assert!(left <= 1, "{left} writers in round {round}");
+    }
+    let log = ledger(&subject, 1).await;
+    assert_eq!(values(&read_all(log.as_ref(), 0).await), acknowledged);
+    assert!(!acknowledged.is_empty(), "somebody got it");
 }

@@ -19,7 +19,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::{debug, warn};
 
 use super::trouble::{Witness, explain};
-use super::{KafkaOptions, settings};
+use super::{KafkaOptions, settings, threads};
 
 /// How often the group's news are looked for. Heartbeats are librdkafka's own.
 const POLL: Duration = Duration::from_millis(100);
@@ -87,7 +87,7 @@ impl KafkaGroup {
         let (news, assigned) = watch::channel(None);
         let (stay, end) = oneshot::channel();
         let (done, left) = oneshot::channel();
-        let spawned = std::thread::Builder::new().name("log-group".to_owned()).spawn(move || {
+        let spawned = threads::spawn("log-group".to_owned(), move || {
             run(&consumer, &news, end);
             drop(consumer);
             // Whoever waited may have given up.

@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use super::record::stored_record;
 use super::trouble::{Witness, explain};
-use super::{KafkaOptions, settings};
+use super::{KafkaOptions, settings, threads};
 
 /// Most records in a chunk, and chunks between the thread and the handle: what one reader holds in memory.
 const CHUNK_RECORDS: usize = 256;
@@ -51,9 +51,7 @@ impl KafkaReader {
     pub(super) fn open(options: &Arc<KafkaOptions>, partition: u32, from: Offset) -> Result<Self, LogError> {
         let (sender, chunks) = mpsc::channel(CHUNKS);
         let options = Arc::clone(options);
-        std::thread::Builder::new()
-            .name(format!("log-reader-{partition}"))
-            .spawn(move || run(&options, partition, from, &sender))
+        threads::spawn(format!("log-reader-{partition}"), move || run(&options, partition, from, &sender))
             .map_err(|error| LogError::broken("start the reader's thread", error))?;
         Ok(Self { chunks, ready: VecDeque::new(), taken: from })
     }

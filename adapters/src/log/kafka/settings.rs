@@ -13,9 +13,12 @@ pub(super) fn max_batch_bytes(options: &KafkaOptions) -> usize {
     options.max_record_bytes + BATCH_OVERHEAD
 }
 
-/// The `transactional.id` of a partition's writers.
-pub(super) fn transactional_id(options: &KafkaOptions, partition: u32) -> String {
-    format!("{}-{partition}", options.topic)
+/// A `transactional.id` of a partition's writers.
+pub(super) fn transactional_id(options: &KafkaOptions, partition: u32, number: u32) -> String {
+    match number {
+        0 => format!("{}-{partition}", options.topic),
+        _ => format!("{}-{partition}-{number}", options.topic),
+    }
 }
 
 /// A client that may be told more.
@@ -27,11 +30,11 @@ pub(super) fn client(options: &KafkaOptions) -> ClientConfig {
     config
 }
 
-/// The writer of a partition.
-pub(super) fn transactional_producer(options: &KafkaOptions, partition: u32) -> ClientConfig {
+/// One of the ids of a partition's writer.
+pub(super) fn transactional_producer(options: &KafkaOptions, partition: u32, number: u32) -> ClientConfig {
     let mut config = producer(options);
     config
-        .set("transactional.id", transactional_id(options, partition))
+        .set("transactional.id", transactional_id(options, partition, number))
         .set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string());
     config
 }

@@ -4,15 +4,12 @@ use std::sync::{Arc, mpsc};
 
 use lotline_domain::port::{AppendError, BoxFuture, LogError, LogWriter};
 use lotline_domain::record::{Offset, Record};
-use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::producer::Producer;
+use rdkafka::error::KafkaError;
 use tokio::sync::oneshot;
 use tracing::debug;
 
-use super::transaction::{Deliveries, TransactionalProducer, Transactions};
-use super::trouble::explain;
-use super::{KafkaOptions, OPEN_TIMEOUT, settings};
+use super::rotation::Rotation;
+use super::{KafkaOptions, threads};
 use crate::log::{check_sizes, spent};
 
 pub(super) struct KafkaWriter {
@@ -35,9 +32,7 @@ impl KafkaWriter {
         let (jobs, inbox) = mpsc::sync_channel(1);
         let (ready, opened) = oneshot::channel();
         let shared = Arc::clone(options);
-        std::thread::Builder::new()
-            .name(format!("log-writer-{partition}"))
-            .spawn(move || run(&shared, partition, &inbox, ready))
+        threads::spawn(format!("log-writer-{partition}"), move || run(&shared, partition, &inbox, ready))
             .map_err(broken)?;
         opened.await.unwrap_or(Err(LogError::broken("take over the partition", KafkaError::Canceled)))?;
         Ok(Self { jobs, max_record_bytes: options.max_record_bytes, usable: true })
@@ -64,27 +59,22 @@ impl LogWriter for KafkaWriter {
 }
 
 fn run(
-    options: &KafkaOptions,
+    options: &Arc<KafkaOptions>,
     partition: u32,
     inbox: &mpsc::Receiver<Job>,
     ready: oneshot::Sender<Result<(), LogError>>,
 ) {
-    let deliveries = Deliveries::default();
-    let (producer, opened) = match open(options, partition, &deliveries) {
-        Ok(producer) => (Some(producer), Ok(())),
-        Err(error) => {
-            let explained = explain(error, deliveries.witness());
-            (None, Err(LogError::broken("take over the partition", explained)))
-        }
+    let (rotation, opened) = match Rotation::open(options, partition) {
+        Ok(rotation) => (Some(rotation), Ok(())),
+        Err(error) => (None, Err(error)),
     };
     // Whoever asked for the writer may have gone; then the inbox is closed as well.
     let _ = ready.send(opened);
-    let Some(producer) = producer else {
+    let Some(mut rotation) = rotation else {
         return;
     };
-    let transactions = Transactions { producer: &producer, deliveries: &deliveries, topic: &options.topic, partition };
     while let Ok(job) = inbox.recv() {
-        let result = transactions.append(&job.records);
+        let result = rotation.append(&job.records);
         let failed = result.is_err();
         // The caller may have gone; the log knows what became of the records.
         let _ = job.reply.send(result);
@@ -93,11 +83,4 @@ fn run(
         }
     }
     debug!(topic = options.topic, partition, "the writer's producer is closed");
-}
-
-fn open(options: &KafkaOptions, partition: u32, deliveries: &Deliveries) -> KafkaResult<TransactionalProducer> {
-    let config = settings::transactional_producer(options, partition);
-    let producer = TransactionalProducer::from_config_and_context(&config, deliveries.clone())?;
-    producer.init_transactions(OPEN_TIMEOUT)?;
-    Ok(producer)
 }

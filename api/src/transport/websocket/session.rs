@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::protocol::{Action, Close, Protocol};
+use crate::schema::live::Begun;
 use crate::server::Server;
 use crate::transport::caller::{ACTOR, Caller, parse_actor};
 use crate::transport::{execute, params};
@@ -135,9 +136,14 @@ impl Session {
         };
         let subscription = operation.kind == OperationType::Subscription;
         let mut first = true;
-        let results = execute::stream(&self.server, operation, self.caller.clone()).map(move |response| {
-            if std::mem::take(&mut first) { Outcome::First(response, subscription) } else { Outcome::Later(response) }
-        });
+        let results =
+            execute::stream(&self.server, operation, self.caller.clone(), Begun::default()).map(move |response| {
+                if std::mem::take(&mut first) {
+                    Outcome::First(response, subscription)
+                } else {
+                    Outcome::Later(response)
+                }
+            });
         let (results, stop) = abortable(results.chain(stream::iter([Outcome::End])));
         self.stops.insert(id.clone(), stop);
         self.running.push(results.map(move |outcome| (id.clone(), outcome)).boxed());
