@@ -84,12 +84,14 @@ fn options(config: &Config) -> anyhow::Result<PgConnectOptions> {
 }
 
 async fn owner(config: &Config, options: &PgConnectOptions) -> anyhow::Result<PgPool> {
+    // A process that is paused within a transaction would hold its locks against the projections of other nodes.
+    let options = options.clone().options([("idle_in_transaction_session_timeout", "10s")]);
     PgPoolOptions::new()
         .max_connections(config.postgres.max_connections)
         .acquire_timeout(Duration::from_secs(10))
         .connect_with(options.clone())
         .await
-        .with_context(|| format!("PostgreSQL at {} can't be reached", place(options)))
+        .with_context(|| format!("PostgreSQL at {} can't be reached", place(&options)))
 }
 
 /// Opens the configured logs, creating topics that are missing.

@@ -64,6 +64,8 @@ impl PostgresLeases {
         let (pool, node) = (self.options.pool.as_str(), self.options.node.as_str());
         let lasts = self.options.lasts.as_secs_f64();
         let mut tx = self.database.begin().await?;
+        // A node that is paused in its turn must not hold up the others' for longer than this.
+        sqlx::query!("SET LOCAL idle_in_transaction_session_timeout = '1s'").execute(&mut *tx).await?;
         // The database's own queue: nodes take their turns one after the other, and a node that dies in its turn loses the lock.
         sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", pool).fetch_one(&mut *tx).await?;
         sqlx::query!(

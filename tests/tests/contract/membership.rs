@@ -140,6 +140,24 @@ async fn a_node_that_is_cut_off_holds_nothing_after_its_time() {
     assert_eq!(held, BTreeSet::new());
 }
 
+/// A node that stands still in the middle of its turn holds the pool's lock; PostgreSQL takes it away.
+#[tokio::test]
+async fn a_node_that_is_paused_in_its_turn_does_not_hold_up_the_others() {
+    let subject = Postgres::new().await;
+    let mut leases = PostgresLeases::new(subject.pool.clone(), LeaseOptions::new("writers", "one", 4));
+    let mut paused = std::pin::pin!(leases.changed());
+    let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND database =
+                (SELECT oid FROM pg_database WHERE datname = current_database())";
+    // Step by step until it has the lock, and not a step further.
+    while sqlx::query_scalar::<_, i64>(held).fetch_one(&subject.pool).await.unwrap() == 0 {
+        assert!(futures_util::poll!(paused.as_mut()).is_pending(), "it went through its turn unseen");
+    }
+    let heir =
+        Node::listen(Box::new(PostgresLeases::new(subject.pool.clone(), LeaseOptions::new("writers", "two", 4))));
+    shared([&heir], [4]).await;
+    heir.leave().await;
+}
+
 #[tokio::test]
 async fn the_directory_names_whoever_was_announced_last() {
     let subject = Postgres::new().await;

@@ -21,6 +21,9 @@ use super::{REQUEST_TIMEOUT, TRANSACTION_TIMEOUT};
 /// Longer than the producer's own limit on a message, so that its answer is heard where there is one.
 const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(TRANSACTION_TIMEOUT.as_secs() + 2);
 
+/// How long the producer may take to let go of what has been acknowledged. It needs microseconds, or it is stuck.
+const LET_GO_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How often a missing acknowledgement makes us ask whether the producer has failed for good.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -152,7 +155,11 @@ impl Transactions<'_> {
         }
         let last = self.deliveries.wait(self.producer)?;
         // The producer counts a message until its polling thread has let go of the report, which it is doing right now.
+        let deadline = Instant::now() + LET_GO_TIMEOUT;
         while self.producer.in_flight_count() > 0 {
+            if Instant::now() >= deadline {
+                return Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut));
+            }
             std::thread::yield_now();
         }
         last.ok_or(KafkaError::NoMessageReceived)
