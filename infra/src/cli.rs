@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lotline_projections::model::Model;
 
 /// System of record for plants: every fact appended once, projected, served, provable.
 ///
@@ -34,6 +35,9 @@ pub enum Command {
     /// Look at the event log.
     #[command(subcommand)]
     Log(LogCommand),
+    /// Look after the read models.
+    #[command(subcommand)]
+    Projections(ProjectionsCommand),
     /// Print the configuration that results from all layers.
     Config,
 }
@@ -115,6 +119,45 @@ pub enum LogCommand {
         #[arg(long, value_enum)]
         to: CopyTarget,
     },
+}
+
+/// What can be done with read models.
+#[derive(Debug, Subcommand)]
+pub enum ProjectionsCommand {
+    /// Print the read models and what they are made from.
+    List,
+    /// Print how far each read model is in each partition, what it could not follow, and rebuilds.
+    Status,
+    /// Build read models anew beside those in use, then put them in their place. The server may run and goes on serving.
+    ///
+    /// Strict: an event that can't be applied ends it, and the read model in use stays. Interrupted, it goes on where it stopped.
+    Rebuild {
+        /// Such as `lots`; `lotline projections list` names them.
+        #[arg(required_unless_present = "all", value_parser = model)]
+        models: Vec<Model>,
+        /// Every read model.
+        #[arg(long, conflicts_with = "models")]
+        all: bool,
+        /// Begin from nothing even if an interrupted rebuild could be gone on with.
+        #[arg(long)]
+        restart: bool,
+        /// Connections to PostgreSQL: more is faster and leaves less for the server.
+        #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(4..=64))]
+        connections: u32,
+    },
+    /// Delete what interrupted rebuilds have left, without going on with them.
+    Discard {
+        /// Such as `lots`.
+        #[arg(required = true, value_parser = model)]
+        models: Vec<Model>,
+    },
+}
+
+fn model(name: &str) -> Result<Model, String> {
+    Model::parse(name).ok_or_else(|| {
+        let names = Model::ALL.map(Model::name).join(", ");
+        format!("the read models are {names}")
+    })
 }
 
 /// A log to copy into.

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod doctor;
 pub mod lifecycle;
 pub mod logs;
+pub mod projections;
 pub mod serve;
 pub mod stores;
 pub mod telemetry;
@@ -36,6 +37,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Migrate => stores::databases(&config).await.map(|_| tracing::info!("all schemas are up to date")),
             Command::Doctor => doctor::examine(&config).await,
             Command::Log(command) => log(&config, command).await,
+            Command::Projections(command) => projections::run(config, command).await,
             Command::Config => {
                 let text = toml::to_string_pretty(&config).context("the configuration can't be shown")?;
                 write!(std::io::stdout(), "{}", redact(&text)).context("standard output is closed")

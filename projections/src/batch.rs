@@ -94,6 +94,8 @@ impl LedgerBatch {
 pub(crate) struct Slice<'a> {
     pub(crate) tenant: &'a str,
     pub(crate) partition: i32,
+    /// Which generation of the model's rows.
+    pub(crate) generation: i32,
     pub(crate) events: &'a [LedgerEvent],
     /// Streams that the model does not follow any more.
     pub(crate) halted: &'a HashSet<String>,

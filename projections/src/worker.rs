@@ -16,6 +16,7 @@ use crate::failure::full_text;
 use crate::offsets::Place;
 
 mod apply;
+pub(crate) mod fill;
 mod ledger;
 mod meter;
 mod pace;

@@ -8,6 +8,8 @@ mod faults;
 mod fixture;
 #[path = "projections/queries.rs"]
 mod queries;
+#[path = "projections/rebuild.rs"]
+mod rebuild;
 #[path = "projections/replay.rs"]
 mod replay;
 #[path = "projections/rig.rs"]

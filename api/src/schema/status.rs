@@ -14,10 +14,21 @@ use super::scope::Scope;
 pub struct ProjectionHalt {
     /// The stream.
     pub stream: String,
+    /// Number of the event in the stream that could not be applied, when it could be read.
+    pub sequence: Option<Version>,
     /// Why.
     pub error: String,
     /// Since when.
     pub halted_at: DateTime<Utc>,
+}
+
+/// A rebuild of a read model beside the one in use.
+#[derive(SimpleObject)]
+pub struct ProjectionRebuild {
+    /// Since when.
+    pub started_at: DateTime<Utc>,
+    /// Whether a process is working on it; else it was abandoned.
+    pub attended: bool,
 }
 
 /// State of a read model in one partition of its topic.
@@ -37,11 +48,16 @@ pub struct ProjectionStatus {
     pub degraded: bool,
     /// What it could not follow.
     pub halts: Vec<ProjectionHalt>,
+    /// When the newest event that it has was decided; not known of samples.
+    pub decided_until: Option<DateTime<Utc>>,
+    /// A rebuild that is under way or was abandoned.
+    pub rebuild: Option<ProjectionRebuild>,
 }
 
 impl From<Halt> for ProjectionHalt {
     fn from(halt: Halt) -> Self {
-        Self { stream: halt.stream, error: halt.error, halted_at: halt.halted_at }
+        let sequence = halt.sequence.map(Version::from);
+        Self { stream: halt.stream, sequence, error: halt.error, halted_at: halt.halted_at }
     }
 }
 
@@ -55,6 +71,10 @@ impl From<ModelStatus> for ProjectionStatus {
             partition: status.partition,
             next_offset: status.next_offset.into(),
             halts: status.halts.into_iter().map(ProjectionHalt::from).collect(),
+            decided_until: status.decided_until,
+            rebuild: status
+                .rebuild
+                .map(|idle| ProjectionRebuild { started_at: idle.started_at, attended: idle.attended }),
         }
     }
 }

@@ -7,5 +7,6 @@ mod flow;
 mod input;
 mod live;
 mod plant;
+mod rebuild;
 mod site;
 mod tools;
