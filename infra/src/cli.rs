@@ -145,12 +145,50 @@ pub enum ProjectionsCommand {
         #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(4..=64))]
         connections: u32,
     },
+    /// Have a read model follow a halted stream again, from the event at which it stopped. The decision is recorded in the ledger.
+    Retry {
+        /// Such as `lots`.
+        #[arg(value_parser = model)]
+        model: Model,
+        /// Where, why and who.
+        #[command(flatten)]
+        decision: DecisionArgs,
+    },
+    /// Have a read model leave out exactly one event and follow the rest of its stream. The decision is recorded in the ledger.
+    Skip {
+        /// Such as `lots`.
+        #[arg(value_parser = model)]
+        model: Model,
+        /// Number of the event in its stream, as `status` shows it.
+        #[arg(long)]
+        sequence: u64,
+        /// Where, why and who.
+        #[command(flatten)]
+        decision: DecisionArgs,
+    },
     /// Delete what interrupted rebuilds have left, without going on with them.
     Discard {
         /// Such as `lots`.
         #[arg(required = true, value_parser = model)]
         models: Vec<Model>,
     },
+}
+
+/// What every decision about a read model needs.
+#[derive(Debug, Clone, Args)]
+pub struct DecisionArgs {
+    /// The halted stream: a site id or `_tenant`.
+    #[arg(long)]
+    pub stream: String,
+    /// Why; it stays in the ledger for ever.
+    #[arg(long)]
+    pub reason: String,
+    /// Who decides.
+    #[arg(long, env = "LOTLINE_ACTOR")]
+    pub actor: String,
+    /// The running server, such as `http://127.0.0.1:8080`; the address in the configuration when not given.
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
 }
 
 fn model(name: &str) -> Result<Model, String> {

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod doctor;
 pub mod lifecycle;
 pub mod logs;
+mod projection_decisions;
 pub mod projections;
 pub mod serve;
 pub mod stores;

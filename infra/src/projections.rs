@@ -9,6 +9,7 @@ use lotline_adapters::clock::SystemClock;
 use lotline_domain::port::{Clock, LogRead};
 use lotline_domain::position::TopicKind;
 use lotline_domain::record::Offset;
+use lotline_projections::decisions;
 use lotline_projections::generations::{self, Idle};
 use lotline_projections::model::Model;
 use lotline_projections::progress::{self, Halt, ModelStatus};
@@ -18,6 +19,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::cli::ProjectionsCommand;
 use crate::config::Config;
+use crate::projection_decisions::{self, Decision};
 use crate::stores::{self, Databases, Logs};
 
 const SHOW_EVERY: Duration = Duration::from_secs(2);
@@ -36,6 +38,12 @@ pub async fn run(config: Config, command: ProjectionsCommand) -> anyhow::Result<
         ProjectionsCommand::Rebuild { models, all, restart, connections } => {
             let models = if all { Model::ALL.to_vec() } else { models };
             rebuild(config, &models, restart, connections).await
+        }
+        ProjectionsCommand::Retry { model, decision } => {
+            projection_decisions::decide(&config, Decision::Retry { model }, &decision).await
+        }
+        ProjectionsCommand::Skip { model, sequence, decision } => {
+            projection_decisions::decide(&config, Decision::Skip { model, sequence }, &decision).await
         }
         ProjectionsCommand::Discard { models } => {
             let databases = stores::databases(&config).await?;
@@ -81,6 +89,14 @@ async fn status(config: &Config, databases: &Databases, logs: &Logs) -> anyhow::
         for halt in &status.halts {
             say(&halted(halt))?;
         }
+    }
+    for skip in decisions::skips(&databases.owner, &config.tenant.id).await? {
+        let (model, stream, sequence) = (skip.model, &skip.stream, skip.sequence);
+        let at = skip.decided_at.format("%Y-%m-%d %H:%M:%S");
+        say(&format!(
+            "{model}: leaves out event {sequence} of stream {stream}, decided by {} at {at} UTC: {}",
+            skip.actor, skip.reason
+        ))?;
     }
     for idle in generations::idle(&databases.owner, &config.tenant.id).await? {
         say(&unfinished(&idle))?;
@@ -184,6 +200,13 @@ fn report(names: &str, done: &Rebuilt, took: Duration) -> anyhow::Result<()> {
         say(&format!(
             "{}: follows stream {} again; the event at offset {} is applied",
             halt.model, halt.stream, halt.offset
+        ))?;
+    }
+    for skip in &done.unskipped {
+        let (model, stream, sequence) = (skip.model, &skip.stream, skip.sequence);
+        say(&format!(
+            "{model}: event {sequence} of stream {stream}, which {} had left out, is applied now",
+            skip.actor
         ))?;
     }
     Ok(())

@@ -269,7 +269,7 @@ async fn load_states(db: &mut PgConnection, slice: Slice<'_>) -> Result<States, 
     }
     let rows = sqlx::query!(
         "SELECT subject, state::TEXT AS \"state!\" FROM read.audit_state
-         WHERE tenant = $1 AND generation = $3 AND subject = ANY($2)",
+         WHERE tenant = $1 AND generation = (SELECT $3::INTEGER) AND subject = ANY($2)",
         slice.tenant,
         &subjects,
         slice.generation
@@ -296,7 +296,7 @@ async fn load_registrations(
 ) -> Result<(), ApplyError> {
     let rows = sqlx::query!(
         "SELECT subject, data::TEXT AS \"data!\" FROM read.audit
-         WHERE tenant = $1 AND generation = $4 AND subject = ANY($2) AND event_type = $3",
+         WHERE tenant = $1 AND generation = (SELECT $4::INTEGER) AND subject = ANY($2) AND event_type = $3",
         slice.tenant,
         subjects,
         LOT_REGISTERED,

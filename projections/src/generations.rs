@@ -182,7 +182,7 @@ pub(crate) async fn hold(
 /// Makes the building generations live. `stand` is where they stand; both generations' offsets must be [held](hold).
 ///
 /// The fence moves, so who has filled the generation up to now can't write into it as the live one. What the old generation could not follow
-/// is forgotten: the new one has it all.
+/// or was told to leave out is forgotten: the new one has it all.
 pub(crate) async fn swap(
     db: &mut PgConnection,
     tenant: &TenantId,
@@ -219,6 +219,13 @@ pub(crate) async fn swap(
     .await?;
     sqlx::query!(
         "DELETE FROM read.projection_halt WHERE tenant = $1 AND model = ANY($2)",
+        tenant.as_str(),
+        &names as _
+    )
+    .execute(&mut *db)
+    .await?;
+    sqlx::query!(
+        "DELETE FROM read.projection_skip WHERE tenant = $1 AND model = ANY($2)",
         tenant.as_str(),
         &names as _
     )

@@ -207,6 +207,8 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::PipelinePublished(_)
         | Event::PipelineArchived(_)
         | Event::SignalDeclared(_)
+        | Event::ProjectionRetried(_)
+        | Event::ProjectionEventSkipped(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }
@@ -242,6 +244,8 @@ impl<'a> Changes<'a> {
                 | Event::PipelinePublished(_)
                 | Event::PipelineArchived(_)
                 | Event::SignalDeclared(_)
+                | Event::ProjectionRetried(_)
+                | Event::ProjectionEventSkipped(_)
                 | Event::CommandRefused(_)
                 | Event::RefusalsSuppressed(_) => {}
             }
@@ -353,7 +357,7 @@ async fn update(db: &mut PgConnection, slice: Slice<'_>, touched: &HashMap<Uuid,
             version = u.version, changed_offset = u.changed_offset
          FROM UNNEST($2::UUID[], $3::NUMERIC[], $4::TEXT[], $5::BIGINT[], $6::BIGINT[])
             AS u (id, used, qc_status, version, changed_offset)
-         WHERE lot.tenant = $1 AND lot.generation = $7 AND lot.id = u.id",
+         WHERE lot.tenant = $1 AND lot.generation = (SELECT $7::INTEGER) AND lot.id = u.id",
         slice.tenant,
         &touched.keys().copied().collect::<Vec<_>>(),
         &touched.values().map(|lot| lot.used).collect::<Vec<_>>(),

@@ -12,6 +12,7 @@ use lotline_domain::record::Offset;
 use lotline_domain::timestamp::Timestamp;
 use sqlx::{PgConnection, PgExecutor, PgPool};
 
+use crate::decisions::{self, Skipped};
 use crate::generations;
 use crate::model::Model;
 use crate::progress::Announcement;
@@ -149,6 +150,8 @@ pub(crate) struct Cursor {
     pub(crate) next: Offset,
     /// Streams that it does not follow any more.
     pub(crate) halted: HashSet<String>,
+    /// Events that it leaves out.
+    pub(crate) skipped: Skipped,
 }
 
 /// Which generation of each model to go on with.
@@ -254,6 +257,7 @@ impl Place {
                 fence: row.fence,
                 next: row.next_offset,
                 halted: HashSet::new(),
+                skipped: Skipped::new(),
             };
             let cursor = cursors.entry(model).or_insert_with(fresh);
             match row.cause.as_deref() {
@@ -262,7 +266,13 @@ impl Place {
                 None => {}
             }
         }
-        let cursors: Vec<Cursor> = cursors.into_values().collect();
+        let mut cursors: Vec<Cursor> = cursors.into_values().collect();
+        if stage == Stage::Live {
+            let mut skipped = decisions::skipped(&mut *snapshot, &self.tenant).await?;
+            for cursor in &mut cursors {
+                cursor.skipped = skipped.remove(&cursor.model).unwrap_or_default();
+            }
+        }
         let heads = match cursors.iter().min_by_key(|cursor| cursor.next) {
             Some(rearmost) => self.heads(&mut snapshot, rearmost).await?,
             None => BTreeMap::new(),
@@ -342,7 +352,7 @@ impl Place {
         Ok(moved.is_some())
     }
 
-    /// Records that a model gives up a stream.
+    /// Records that a model gives up a stream. Where it was decided before that the event is to be left out, the halt is due at once.
     pub(crate) async fn halt(
         &self,
         db: &mut PgConnection,
@@ -351,10 +361,13 @@ impl Place {
     ) -> Result<(), sqlx::Error> {
         let names: Vec<&str> = models.iter().map(|model| model.name()).collect();
         sqlx::query!(
-            "INSERT INTO read.projection_halt (tenant, model, topic, partition, stream, cause, log_offset, sequence, error)
-             SELECT $1, model, $3, $4, $5, $6, $7, $8, $9 FROM UNNEST($2::TEXT[]) AS u (model)
+            "INSERT INTO read.projection_halt (tenant, model, topic, partition, stream, cause, log_offset, sequence, error, due)
+             SELECT $1, u.model, $3, $4, $5, $6, $7, $8, $9, EXISTS (
+                SELECT 1 FROM read.projection_skip AS skip
+                WHERE skip.tenant = $1 AND skip.model = u.model AND skip.stream = $5 AND skip.sequence = $8
+             ) FROM UNNEST($2::TEXT[]) AS u (model)
              ON CONFLICT (tenant, model, topic, partition, stream, cause)
-             DO UPDATE SET log_offset = EXCLUDED.log_offset, sequence = EXCLUDED.sequence, error = EXCLUDED.error",
+             DO UPDATE SET log_offset = EXCLUDED.log_offset, sequence = EXCLUDED.sequence, error = EXCLUDED.error, due = EXCLUDED.due",
             self.tenant.as_str(),
             &names as _,
             self.topic,

@@ -230,6 +230,8 @@ fn touched(event: &Event) -> Option<PipelineId> {
         Event::LotRegistered(_)
         | Event::QcDecisionRecorded(_)
         | Event::SignalDeclared(_)
+        | Event::ProjectionRetried(_)
+        | Event::ProjectionEventSkipped(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => None,
     }
@@ -244,7 +246,9 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
     if ids.is_empty() {
         return Ok(());
     }
-    let before = rows!("$2 AND ", "id = ANY($3)", slice.tenant, slice.generation, &ids).fetch_all(&mut *db).await?;
+    let before = rows!("(SELECT $2::INTEGER) AND ", "id = ANY($3)", slice.tenant, slice.generation, &ids)
+        .fetch_all(&mut *db)
+        .await?;
     let mut pipelines: BTreeMap<Uuid, PipelineRow> = before.into_iter().map(|row| (row.id, row)).collect();
     let mut versions = Vec::new();
     for (event, fact) in slice.facts() {
@@ -310,6 +314,8 @@ fn evolve(
         | Event::LotRegistered(_)
         | Event::QcDecisionRecorded(_)
         | Event::SignalDeclared(_)
+        | Event::ProjectionRetried(_)
+        | Event::ProjectionEventSkipped(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }

@@ -164,6 +164,8 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::PipelinePublished(_)
         | Event::PipelineArchived(_)
         | Event::SignalDeclared(_)
+        | Event::ProjectionRetried(_)
+        | Event::ProjectionEventSkipped(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }

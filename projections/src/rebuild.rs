@@ -18,6 +18,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use crate::decisions::{self, Skip};
 use crate::generations::{self, Stand};
 use crate::model::Model;
 use crate::offsets::{Halt, Stage, halts_of_tenant};
@@ -113,10 +114,19 @@ pub struct Rebuilt {
     pub resumed: Vec<Model>,
     /// Halts of the old generation, which the new one does not have.
     pub healed: Vec<Halt>,
+    /// Events that the old generation left out and the new one has.
+    pub unskipped: Vec<Skip>,
     /// Longest that live workers may have been held up by the swap.
     pub held: Duration,
     /// Rows of old generations that were deleted.
     pub deleted: u64,
+}
+
+/// What a swap has done.
+struct Swapped {
+    healed: Vec<Halt>,
+    unskipped: Vec<Skip>,
+    held: Duration,
 }
 
 /// Rebuilds models of one topic together, reading it once.
@@ -146,10 +156,10 @@ impl Rebuild {
             generations::abandon(pool, tenant, &self.models).await?;
             retired::clear(pool, tenant, &self.models).await?;
         }
-        let (healed, held) = filled?;
+        let Swapped { healed, unskipped, held } = filled?;
         deleted += retired::clear(pool, tenant, &self.models).await?;
         lock.close().await?;
-        Ok(Rebuilt { resumed, healed, held, deleted })
+        Ok(Rebuilt { resumed, healed, unskipped, held, deleted })
     }
 
     async fn begin(&self, lock: &mut PgConnection) -> Result<Vec<Model>, RebuildError> {
@@ -171,10 +181,7 @@ impl Rebuild {
         Ok(resumed)
     }
 
-    async fn fill_and_swap(
-        &self,
-        report: &mut (dyn FnMut(RebuildProgress) + Send),
-    ) -> Result<(Vec<Halt>, Duration), RebuildError> {
+    async fn fill_and_swap(&self, report: &mut (dyn FnMut(RebuildProgress) + Send)) -> Result<Swapped, RebuildError> {
         let mut fillers = Vec::new();
         for partition in 0..self.context.log.partitions() {
             let opened = Filler::open(&self.context, partition, &self.models).await;
@@ -214,7 +221,7 @@ impl Rebuild {
         &self,
         fillers: Vec<Filler>,
         report: &mut (dyn FnMut(RebuildProgress) + Send),
-    ) -> Result<(Vec<Filler>, Option<(Vec<Halt>, Duration)>), RebuildError> {
+    ) -> Result<(Vec<Filler>, Option<Swapped>), RebuildError> {
         let (pool, tenant) = (&self.context.pool, &self.context.tenant);
         let mut tx = pool.begin().await?;
         sqlx::query!("SELECT set_config('lock_timeout', $1, TRUE) AS timeout", LOCK_TIMEOUT)
@@ -249,9 +256,11 @@ impl Rebuild {
         }
         let mut healed = halts_of_tenant(&mut *tx, tenant).await?;
         healed.retain(|halt| self.models.contains(&halt.model));
+        let mut unskipped = decisions::skips(&mut *tx, tenant).await?;
+        unskipped.retain(|skip| self.models.contains(&skip.model));
         generations::swap(&mut tx, tenant, &self.models, &built).await?;
         tx.commit().await?;
-        Ok((fillers, Some((healed, started.elapsed()))))
+        Ok((fillers, Some(Swapped { healed, unskipped, held: started.elapsed() })))
     }
 }
 

@@ -160,6 +160,8 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::PipelineRevised(_)
         | Event::PipelinePublished(_)
         | Event::PipelineArchived(_)
+        | Event::ProjectionRetried(_)
+        | Event::ProjectionEventSkipped(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }

@@ -17,6 +17,7 @@ use crate::offsets::Place;
 
 mod apply;
 pub(crate) mod fill;
+mod heal;
 mod ledger;
 mod meter;
 mod pace;

@@ -6,6 +6,8 @@
 mod faults;
 #[path = "projections/fixture.rs"]
 mod fixture;
+#[path = "projections/poison.rs"]
+mod poison;
 #[path = "projections/queries.rs"]
 mod queries;
 #[path = "projections/rebuild.rs"]

@@ -3,6 +3,7 @@
 use async_graphql::{Context, Error, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 use lotline_domain::position::Position;
+use lotline_projections::decisions;
 use lotline_projections::progress::{self, Halt, ModelStatus};
 
 use super::failure::OrFail;
@@ -20,6 +21,23 @@ pub struct ProjectionHalt {
     pub error: String,
     /// Since when.
     pub halted_at: DateTime<Utc>,
+}
+
+/// An event that a read model leaves out because an administrator has decided so.
+#[derive(SimpleObject)]
+pub struct SkippedEvent {
+    /// Such as lots.
+    pub read_model: String,
+    /// The stream.
+    pub stream: String,
+    /// Number of the event in the stream.
+    pub sequence: Version,
+    /// Why, in the actor's words.
+    pub reason: String,
+    /// Who decided.
+    pub actor: String,
+    /// When.
+    pub decided_at: DateTime<Utc>,
 }
 
 /// A rebuild of a read model beside the one in use.
@@ -93,6 +111,22 @@ impl StatusQuery {
     /// Its plants.
     async fn sites<'a>(&self, ctx: &Context<'a>) -> Vec<&'a str> {
         Scope::of(ctx).server.state.sites.iter().map(lotline_domain::id::SiteId::as_str).collect()
+    }
+
+    /// Events that read models leave out. A rebuild of the read model applies them, or fails.
+    async fn skipped_events(&self, ctx: &Context<'_>) -> Result<Vec<SkippedEvent>, Error> {
+        let scope = Scope::of(ctx);
+        let all =
+            decisions::skips(scope.pool(), scope.tenant()).await.or_fail("read what the read models leave out")?;
+        let shown = all.into_iter().map(|skip| SkippedEvent {
+            read_model: skip.model.to_string(),
+            stream: skip.stream,
+            sequence: skip.sequence.into(),
+            reason: skip.reason,
+            actor: skip.actor,
+            decided_at: skip.decided_at,
+        });
+        Ok(shown.collect())
     }
 
     /// How far each read model is, partition by partition.

@@ -14,7 +14,7 @@ use crate::batch::{LedgerBatch, LedgerEvent, Slice};
 use crate::failure::{ApplyError, full_text};
 use crate::model::Model;
 use crate::offsets::{Cursor, HaltCause, NewHalt, Place, Step};
-use crate::{audit, genealogy, lots, pipelines, qc_decisions, signals};
+use crate::{audit, decisions, genealogy, lots, pipelines, qc_decisions, signals};
 
 /// Where the models are kept, and the partition that is carried there.
 #[derive(Clone)]
@@ -90,7 +90,7 @@ impl Model {
         }
     }
 
-    async fn apply(self, db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
+    pub(super) async fn apply(self, db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
         match self {
             Self::Lots => lots::apply(db, slice).await,
             Self::Genealogy => genealogy::apply(db, slice).await,
@@ -183,9 +183,12 @@ impl Target {
     ) -> Result<bool, ApplyError> {
         let events = &batch.events[from..to];
         let (tenant, partition) = (batch.tenant.as_str(), batch.partition as i32);
-        let slice = Slice { tenant, partition, generation: cursor.generation, events, halted: &cursor.halted };
+        let (generation, halted, skipped) = (cursor.generation, &cursor.halted, &cursor.skipped);
+        let slice = Slice { tenant, partition, generation, events, halted, skipped };
         let step = Step { from: cursor, next: batch.next_after(to), heads: slice.heads(), halt: false };
-        if !slice.facts().any(|(_, fact)| cursor.model.concerns(&fact.event)) {
+        // A rebuild knows of no halts and leaves nothing out.
+        let decisions = if cursor.rebuild { Vec::new() } else { decisions::about(cursor.model, events) };
+        if decisions.is_empty() && !slice.facts().any(|(_, fact)| cursor.model.concerns(&fact.event)) {
             let mut connection = self.pool.acquire().await?;
             return Ok(self.place.advance(&mut connection, &step).await?);
         }
@@ -193,6 +196,7 @@ impl Target {
         let mut tx = connection.get().begin().await?;
         let free = self.place.advance(&mut tx, &step).await?;
         if free {
+            decisions::note(&mut tx, &self.place.tenant, cursor.model, &decisions).await?;
             cursor.model.apply(&mut tx, slice).await?;
             tx.commit().await?;
         } else {
@@ -245,7 +249,8 @@ impl Target {
         error: &str,
     ) -> Result<bool, sqlx::Error> {
         let events = std::slice::from_ref(event);
-        let slice = Slice { tenant: "", partition: 0, generation: cursor.generation, events, halted: &cursor.halted };
+        let (generation, halted, skipped) = (cursor.generation, &cursor.halted, &cursor.skipped);
+        let slice = Slice { tenant: "", partition: 0, generation, events, halted, skipped };
         let step = Step { from: cursor, next, heads: slice.heads(), halt: true };
         let halt = NewHalt {
             cause: HaltCause::Poison,
@@ -258,6 +263,7 @@ impl Target {
         if !self.place.advance(&mut tx, &step).await? {
             return Ok(false);
         }
+        decisions::note(&mut tx, &self.place.tenant, cursor.model, &decisions::about(cursor.model, events)).await?;
         self.place.halt(&mut tx, &[cursor.model], &halt).await?;
         tx.commit().await?;
         Ok(true)
@@ -282,7 +288,9 @@ impl Target {
 
 fn first_unreadable<'a>(events: &'a [LedgerEvent], cursor: &Cursor) -> Option<(usize, &'a str)> {
     events.iter().enumerate().find_map(|(index, event)| match &event.fact {
-        Err(error) if !cursor.halted.contains(event.stream()) => Some((index, error.as_str())),
+        Err(error) if !cursor.halted.contains(event.stream()) && !event.is_in(&cursor.skipped) => {
+            Some((index, error.as_str()))
+        }
         Err(_) | Ok(_) => None,
     })
 }

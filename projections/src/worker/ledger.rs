@@ -27,8 +27,8 @@ const LOOK_AT_END_EVERY: Duration = Duration::from_secs(1);
 
 /// Carries one partition of the ledger into all its read models.
 pub struct LedgerWorker {
-    context: WorkerContext,
-    target: Target,
+    pub(super) context: WorkerContext,
+    pub(super) target: Target,
 }
 
 /// What was read ahead.
@@ -109,7 +109,10 @@ impl LedgerWorker {
                 place.mend(&self.context.pool, &Model::LEDGER).await.map_err(|error| Interrupt::database(&error))?;
                 broken_at = None;
             }
-            meter.show(self, &cursors, &fetched.batch).await;
+            let looked = meter.show(self, &cursors, &fetched.batch).await;
+            if looked && cursors.iter().any(|cursor| !cursor.halted.is_empty()) && self.heal().await? {
+                return Err(Interrupt::Overtaken);
+            }
             fetched = ahead?;
         }
     }
@@ -195,10 +198,11 @@ impl Meter {
         Self { looked: None, end: 0, last: None }
     }
 
-    async fn show(&mut self, worker: &LedgerWorker, cursors: &[Cursor], batch: &LedgerBatch) {
+    /// Gives whether it has looked this time.
+    async fn show(&mut self, worker: &LedgerWorker, cursors: &[Cursor], batch: &LedgerBatch) -> bool {
         self.last = batch.events.last().map(|event| event.envelope.attributes.time).or(self.last);
         if self.looked.is_some_and(|looked| looked.elapsed() < LOOK_AT_END_EVERY) {
-            return;
+            return false;
         }
         self.looked = Some(Instant::now());
         let place = &worker.target.place;
@@ -209,5 +213,6 @@ impl Meter {
         for cursor in cursors {
             meter::stands(place, cursor.model, cursor.next, self.end, self.last, now);
         }
+        true
     }
 }

@@ -7,6 +7,7 @@ mod flow;
 mod input;
 mod live;
 mod plant;
+mod poison;
 mod rebuild;
 mod site;
 mod tools;
