@@ -141,7 +141,7 @@ async fn a_retry_applies_what_was_missed_and_halts_again_where_it_must() {
 
     // While the stream is caught up, more of it arrives, and a second worker believes it halted.
     rig.accept_all_lots().await;
-    let second = rig.ledger(&plant.log.0.copy(30));
+    let second = rig.ledger(&plant.log);
     plant.decide("_tenant", retry(Model::Lots, "north"));
     for _ in 0..20 {
         plant.day("north", 20);
