@@ -10,8 +10,10 @@ use lotline_projections::decisions::skips;
 use lotline_projections::model::Model;
 use lotline_projections::rebuild::RebuildError;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{FakeLog, Plant, Shared, decide_qc, register, tenant};
+use crate::rebuild::Gated;
 use crate::rig::{Rig, soon};
 
 fn log() -> Shared {
@@ -153,6 +155,31 @@ async fn a_retry_applies_what_was_missed_and_halts_again_where_it_must() {
     worker.stop().await;
     second.stop().await;
     assert!(rig.rows().await == untroubled(&plant.log).await, "each event of the stream is there once");
+}
+
+/// A second worker slept while the stream was healed, and nothing else has moved since: it must not go on believing it halted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_slept_learns_that_a_stream_was_healed() {
+    let rig = Rig::new("retry_slept").await;
+    let mut plant = Plant::new(log());
+    plant.day("north", 20);
+    rig.refuse_lot("L-north-0-10").await;
+    let (known, gate) = (plant.log.0.copy(400), CancellationToken::new());
+    let sleeper = rig.ledger_from(Gated { log: plant.log.clone(), at: known.0.next(), gate: gate.clone() });
+    for model in Model::LEDGER {
+        rig.offset_at(model, known.0.next()).await;
+    }
+    rig.accept_all_lots().await;
+    // As a decision does it, but without an event that would move the offset.
+    sqlx::query("UPDATE read.projection_halt SET due = TRUE").execute(rig.pool()).await.unwrap();
+    let worker = rig.ledger(&known);
+    rig.healed(Model::Lots).await;
+    worker.stop().await;
+    plant.day("north", 20);
+    gate.cancel();
+    rig.ledger_at(plant.log.0.next()).await;
+    sleeper.stop().await;
+    assert!(rig.rows().await == untroubled(&plant.log).await, "the sleeper has left events out");
 }
 
 /// The decision is recorded, and whoever should act on it is not there, or dies over it.

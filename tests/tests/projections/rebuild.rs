@@ -186,10 +186,10 @@ async fn swaps_under_load_are_not_noticed() {
 }
 
 /// A log whose readers stop at an offset until the gate is opened.
-struct Gated {
-    log: Shared,
-    at: Offset,
-    gate: CancellationToken,
+pub(crate) struct Gated {
+    pub(crate) log: Shared,
+    pub(crate) at: Offset,
+    pub(crate) gate: CancellationToken,
 }
 
 struct GatedReader {

@@ -46,16 +46,20 @@ impl Rig {
         &self.database.pool
     }
 
-    fn context(&self, log: &Shared) -> WorkerContext {
+    fn context(&self, log: impl LogRead) -> WorkerContext {
         WorkerContext {
             pool: self.database.pool.clone(),
-            log: Arc::new(log.clone()),
+            log: Arc::new(log),
             clock: Arc::new(StoppedClock),
             tenant: tenant(),
         }
     }
 
     pub(crate) fn ledger(&self, log: &Shared) -> Running {
+        self.ledger_from(log.clone())
+    }
+
+    pub(crate) fn ledger_from(&self, log: impl LogRead) -> Running {
         let cancel = CancellationToken::new();
         let worker = LedgerWorker::new(self.context(log), 0);
         Running { task: tokio::spawn(worker.run(cancel.clone())), cancel }
@@ -63,7 +67,7 @@ impl Rig {
 
     pub(crate) fn signals(&self, log: &Shared) -> Running {
         let cancel = CancellationToken::new();
-        let worker = SignalsWorker::new(self.context(log), 0);
+        let worker = SignalsWorker::new(self.context(log.clone()), 0);
         Running { task: tokio::spawn(worker.run(cancel.clone())), cancel }
     }
 
