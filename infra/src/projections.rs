@@ -191,9 +191,9 @@ fn shown() -> impl FnMut(RebuildProgress) + Send {
 fn report(names: &str, done: &Rebuilt, took: Duration) -> anyhow::Result<()> {
     let resumed = if done.resumed.is_empty() { "" } else { " (went on where an earlier rebuild had stopped)" };
     say(&format!(
-        "{names}: rebuilt and in use after {:.1} s{resumed}; live updates were held up for {} ms; {} old rows deleted",
-        took.as_secs_f64(),
+        "{names}: rebuilt and in use{resumed}; live updates were held up for {} ms; {:.1} s with the deletion of {} old rows",
         done.held.as_millis(),
+        took.as_secs_f64(),
         done.deleted
     ))?;
     for halt in &done.healed {
