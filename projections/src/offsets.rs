@@ -211,22 +211,7 @@ impl Place {
     pub(crate) async fn resume(&self, pool: &PgPool, models: &[Model], stage: Stage) -> Result<Resume, sqlx::Error> {
         let names: Vec<&str> = models.iter().map(|model| model.name()).collect();
         generations::ensure_live(pool, &self.tenant, models).await?;
-        // The lock makes this wait for a swap that is under way, and then find the generation that is live afterwards.
-        sqlx::query!(
-            "INSERT INTO read.projection_offset (tenant, model, generation, topic, partition, next_offset)
-             SELECT found.tenant, found.model, found.generation, $4, $5, 0 FROM (
-                SELECT tenant, model, generation FROM read.projection_generation
-                WHERE tenant = $1 AND model = ANY($2) AND state = $3 FOR SHARE
-             ) AS found
-             ON CONFLICT (tenant, model, generation, topic, partition) DO NOTHING",
-            self.tenant.as_str(),
-            &names as _,
-            stage.as_str(),
-            self.topic,
-            self.partition()
-        )
-        .execute(pool)
-        .await?;
+        self.start(pool, &names, stage).await?;
         // Heads must belong to the offset: another projector may move both between two statements.
         let mut snapshot = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         let rows = sqlx::query!(
@@ -279,6 +264,27 @@ impl Place {
         };
         snapshot.commit().await?;
         Ok(Resume { cursors, heads, broken_at })
+    }
+
+    /// Makes the offsets of models that never started here.
+    async fn start(&self, pool: &PgPool, names: &[&str], stage: Stage) -> Result<(), sqlx::Error> {
+        // The lock makes this wait for a swap that is under way, and then find the generation that is live afterwards.
+        sqlx::query!(
+            "INSERT INTO read.projection_offset (tenant, model, generation, topic, partition, next_offset)
+             SELECT found.tenant, found.model, found.generation, $4, $5, 0 FROM (
+                SELECT tenant, model, generation FROM read.projection_generation
+                WHERE tenant = $1 AND model = ANY($2) AND state = $3 FOR SHARE
+             ) AS found
+             ON CONFLICT (tenant, model, generation, topic, partition) DO NOTHING",
+            self.tenant.as_str(),
+            names as _,
+            stage.as_str(),
+            self.topic,
+            self.partition()
+        )
+        .execute(pool)
+        .await?;
+        Ok(())
     }
 
     async fn heads(&self, db: &mut PgConnection, of: &Cursor) -> Result<BTreeMap<String, ChainHead>, sqlx::Error> {

@@ -39,19 +39,8 @@ async fn a_halted_read_model_is_seen_and_healed_by_decision() {
     let status = said(&decide(&plant, &server, &["status"]));
     assert!(status.contains("DEGRADED") && status.contains("halted: stream north at event 2"), "{status}");
 
-    // Decisions need a reason, an actor, and a halt that they are about.
-    let flags = ["--stream", SITE, "--actor", "eve"];
-    let complaint =
-        complained(&decide(&plant, &server, &[&["retry", "lots"][..], &flags, &["--reason", " "]].concat()));
-    assert!(complaint.contains("this command needs a reason"), "{complaint}");
-    let complaint = complained(&decide(&plant, &server, &["retry", "lots", "--stream", SITE, "--reason", "x"]));
-    assert!(complaint.contains("--actor"), "{complaint}");
-    let reason = ["--reason", "agreed with QA"];
-    let complaint = complained(&decide(&plant, &server, &[&["retry", "audit"][..], &flags, &reason].concat()));
-    assert!(complaint.contains("'audit' is not halted in stream 'north'"), "{complaint}");
-    let complaint =
-        complained(&decide(&plant, &server, &[&["skip", "lots", "--sequence", "3"][..], &flags, &reason].concat()));
-    assert!(complaint.contains("is halted in stream 'north' at event 2, not 3"), "{complaint}");
+    refused_decisions(&plant, &server);
+    let (flags, reason) = (["--stream", SITE, "--actor", "eve"], ["--reason", "agreed with QA"]);
 
     // Tried again for nothing; then the one event is left out and the next one at fault is met; then that one has become possible.
     let complaint = complained(&decide(&plant, &server, &[&["retry", "lots"][..], &flags, &reason].concat()));
@@ -88,6 +77,21 @@ async fn a_halted_read_model_is_seen_and_healed_by_decision() {
     let data = ann.query(query, &json!({})).await;
     assert_eq!((codes(&data).len(), &data["skippedEvents"]), (6, &json!([])));
     plant.assert_tables_equal_the_log(&ann).await;
+}
+
+/// Decisions need a reason, an actor, and a halt that they are about.
+fn refused_decisions(plant: &Plant, server: &Server) {
+    let flags = ["--stream", SITE, "--actor", "eve"];
+    let complaint = complained(&decide(plant, server, &[&["retry", "lots"][..], &flags, &["--reason", " "]].concat()));
+    assert!(complaint.contains("this command needs a reason"), "{complaint}");
+    let complaint = complained(&decide(plant, server, &["retry", "lots", "--stream", SITE, "--reason", "x"]));
+    assert!(complaint.contains("--actor"), "{complaint}");
+    let reason = ["--reason", "agreed with QA"];
+    let complaint = complained(&decide(plant, server, &[&["retry", "audit"][..], &flags, &reason].concat()));
+    assert!(complaint.contains("'audit' is not halted in stream 'north'"), "{complaint}");
+    let complaint =
+        complained(&decide(plant, server, &[&["skip", "lots", "--sequence", "3"][..], &flags, &reason].concat()));
+    assert!(complaint.contains("is halted in stream 'north' at event 2, not 3"), "{complaint}");
 }
 
 /// The same decision sent twice is one.
