@@ -46,6 +46,7 @@ pub struct Mutation(
     mutation::qc::QcMutation,
     mutation::pipeline::PipelineMutation,
     mutation::signal::SignalMutation,
+    mutation::projection::ProjectionMutation,
 );
 
 /// What can be followed. Each item comes after its commit and carries the position from which to go on.

@@ -158,6 +158,22 @@ pub enum Command {
     },
     /// Declare a signal.
     DeclareSignal(DeclareSignal),
+    /// Have a read model try again to follow a stream. For administrators.
+    RetryProjection {
+        /// Name of the read model.
+        model: String,
+        /// Key of the stream.
+        stream: String,
+    },
+    /// Have a read model leave out one event of a stream and follow the rest. For administrators.
+    SkipProjectionEvent {
+        /// Name of the read model.
+        model: String,
+        /// Key of the stream.
+        stream: String,
+        /// Sequence of the event.
+        sequence: u64,
+    },
 }
 
 impl Command {
@@ -171,6 +187,8 @@ impl Command {
             Self::PublishPipeline { .. } => "publish_pipeline",
             Self::ArchivePipeline { .. } => "archive_pipeline",
             Self::DeclareSignal(_) => "declare_signal",
+            Self::RetryProjection { .. } => "retry_projection",
+            Self::SkipProjectionEvent { .. } => "skip_projection_event",
         }
     }
 
@@ -183,7 +201,23 @@ impl Command {
             Self::DraftPipeline { .. }
             | Self::RevisePipeline { .. }
             | Self::PublishPipeline { .. }
-            | Self::ArchivePipeline { .. } => *stream == StreamKey::Tenant,
+            | Self::ArchivePipeline { .. }
+            | Self::RetryProjection { .. }
+            | Self::SkipProjectionEvent { .. } => *stream == StreamKey::Tenant,
+        }
+    }
+
+    /// Whether the actor must say why.
+    pub fn needs_reason(&self) -> bool {
+        match self {
+            Self::RetryProjection { .. } | Self::SkipProjectionEvent { .. } => true,
+            Self::RegisterLot(_)
+            | Self::RecordQcDecision(_)
+            | Self::DraftPipeline { .. }
+            | Self::RevisePipeline { .. }
+            | Self::PublishPipeline { .. }
+            | Self::ArchivePipeline { .. }
+            | Self::DeclareSignal(_) => false,
         }
     }
 }

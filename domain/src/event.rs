@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::id::CommandId;
 use crate::lot::LotRegistered;
 use crate::pipeline::{PipelineArchived, PipelineDrafted, PipelinePublished, PipelineRevised};
+use crate::projection::{ProjectionEventSkipped, ProjectionRetried};
 use crate::qc::QcDecisionRecorded;
 use crate::refusal::{CommandRefused, RefusalsSuppressed};
 use crate::schema;
@@ -38,6 +39,10 @@ pub enum Event {
     PipelineArchived(PipelineArchived),
     /// A signal got its number, unit and address.
     SignalDeclared(SignalDeclared),
+    /// A read model shall try again to follow a stream.
+    ProjectionRetried(ProjectionRetried),
+    /// A read model shall leave out one event.
+    ProjectionEventSkipped(ProjectionEventSkipped),
     /// A command was refused.
     CommandRefused(CommandRefused),
     /// Refusals beyond an actor's limit, counted.
@@ -91,6 +96,8 @@ event_types! {
     PipelinePublished => "lotline.pipeline.published.v1",
     PipelineArchived => "lotline.pipeline.archived.v1",
     SignalDeclared => "lotline.signal.declared.v1",
+    ProjectionRetried => "lotline.projection.retried.v1",
+    ProjectionEventSkipped => "lotline.projection.event_skipped.v1",
     CommandRefused => "lotline.command.refused.v1",
     RefusalsSuppressed => "lotline.refusals.suppressed.v1",
 }
@@ -145,6 +152,8 @@ impl Event {
             Self::PipelinePublished(data) => format!("pipeline/{}", data.pipeline_id),
             Self::PipelineArchived(data) => format!("pipeline/{}", data.pipeline_id),
             Self::SignalDeclared(data) => format!("signal/{}", data.name),
+            Self::ProjectionRetried(data) => format!("projection/{}", data.model),
+            Self::ProjectionEventSkipped(data) => format!("projection/{}", data.model),
             Self::CommandRefused(_) => format!("command/{command}"),
             Self::RefusalsSuppressed(data) => format!("actor/{}", data.actor),
         }

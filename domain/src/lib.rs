@@ -19,6 +19,7 @@ pub mod personal;
 pub mod pipeline;
 pub mod port;
 pub mod position;
+pub mod projection;
 pub mod qc;
 pub mod quantity;
 pub mod record;

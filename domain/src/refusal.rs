@@ -222,6 +222,9 @@ pub enum Refusal {
     /// The name is taken.
     #[error("signal '{0}' is already declared")]
     DuplicateSignal(String),
+    /// Nobody said why.
+    #[error("this command needs a reason")]
+    MissingReason,
     /// The event would be larger than a record may be.
     #[error("the command makes an event of {size} bytes; the limit is {max}")]
     TooLarge {
@@ -294,6 +297,7 @@ impl Refusal {
             Self::UnknownTask(_) => "UNKNOWN_TASK",
             Self::TaskCycle(_) => "TASK_CYCLE",
             Self::DuplicateSignal(_) => "DUPLICATE_SIGNAL",
+            Self::MissingReason => "REASON_REQUIRED",
             Self::TooLarge { .. } => "TOO_LARGE",
         }
     }
@@ -306,6 +310,7 @@ impl Refusal {
             | Self::CommandFromFuture { .. }
             | Self::CommandIdReused => Some("idempotencyKey"),
             Self::VersionConflict { .. } => Some("expectedVersion"),
+            Self::MissingReason => Some("reason"),
             Self::OccurredAtOutOfRange { .. } => Some("occurredAt"),
             Self::InvalidText { field, .. }
             | Self::TooMany { field, .. }

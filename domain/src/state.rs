@@ -8,6 +8,7 @@ use crate::event::Event;
 use crate::id::{LotId, PipelineId, QcDecisionId};
 use crate::lot::Lots;
 use crate::pipeline::Pipelines;
+use crate::projection;
 use crate::qc;
 use crate::refusal::Refusal;
 use crate::signal::Signals;
@@ -48,6 +49,8 @@ pub enum Subject {
     Pipeline(PipelineId),
     /// A signal, by name.
     Signal(String),
+    /// A read model, by name.
+    Projection(String),
 }
 
 const EARLIEST_OCCURRENCE_MICROS: i64 = 946_684_800_000_000; // 2000-01-01
@@ -68,6 +71,9 @@ impl StreamState {
             return Err(Refusal::OccurredAtOutOfRange { given: occurred_at, now });
         }
         let reason = optional_text("reason", request.reason.as_deref(), 500)?;
+        if command.needs_reason() && reason.is_none() {
+            return Err(Refusal::MissingReason);
+        }
         self.check_version(request)?;
         let fresh = request.command_id.derive(&request.tenant, &request.stream, &request.actor);
         let (event, subject_id) = self.decide_event(command, fresh)?;
@@ -105,6 +111,16 @@ impl StreamState {
                 let subject = Subject::Signal(event.name.clone());
                 (Event::SignalDeclared(event), subject)
             }
+            Command::RetryProjection { model, stream } => {
+                let event = projection::decide_retry(model, stream)?;
+                let subject = Subject::Projection(event.model.clone());
+                (Event::ProjectionRetried(event), subject)
+            }
+            Command::SkipProjectionEvent { model, stream, sequence } => {
+                let event = projection::decide_skip(model, stream, *sequence)?;
+                let subject = Subject::Projection(event.model.clone());
+                (Event::ProjectionEventSkipped(event), subject)
+            }
         })
     }
 
@@ -118,7 +134,10 @@ impl StreamState {
             Event::PipelinePublished(event) => self.pipelines.evolve_published(event, sequence),
             Event::PipelineArchived(event) => self.pipelines.evolve_archived(event, sequence),
             Event::SignalDeclared(event) => self.signals.evolve_declared(event, sequence),
-            Event::CommandRefused(_) | Event::RefusalsSuppressed(_) => {}
+            Event::ProjectionRetried(_)
+            | Event::ProjectionEventSkipped(_)
+            | Event::CommandRefused(_)
+            | Event::RefusalsSuppressed(_) => {}
         }
     }
 
@@ -132,7 +151,10 @@ impl StreamState {
                 self.pipelines.get(*pipeline_id).map(|pipeline| pipeline.version)
             }
             Command::DeclareSignal(command) => self.signals.version(command.name.trim()),
-            Command::RegisterLot(_) | Command::DraftPipeline { .. } => None,
+            Command::RegisterLot(_)
+            | Command::DraftPipeline { .. }
+            | Command::RetryProjection { .. }
+            | Command::SkipProjectionEvent { .. } => None,
         };
         version.unwrap_or(0)
     }
@@ -155,6 +177,8 @@ impl Subject {
             Event::PipelinePublished(event) => Some(Self::Pipeline(event.pipeline_id)),
             Event::PipelineArchived(event) => Some(Self::Pipeline(event.pipeline_id)),
             Event::SignalDeclared(event) => Some(Self::Signal(event.name.clone())),
+            Event::ProjectionRetried(event) => Some(Self::Projection(event.model.clone())),
+            Event::ProjectionEventSkipped(event) => Some(Self::Projection(event.model.clone())),
             Event::CommandRefused(_) | Event::RefusalsSuppressed(_) => None,
         }
     }

@@ -15,6 +15,7 @@ use lotline_domain::personal::Personal;
 use lotline_domain::pipeline::{
     Definition, Edge, PipelineArchived, PipelineDrafted, PipelinePublished, PipelineRevised, Task,
 };
+use lotline_domain::projection::{ProjectionEventSkipped, ProjectionRetried};
 use lotline_domain::qc::{ChecklistAnswer, Measurement, QcDecisionRecorded, QcOutcome};
 use lotline_domain::quantity::Quantity;
 use lotline_domain::refusal::{CommandRefused, RefusalsSuppressed};
@@ -49,6 +50,8 @@ fn examples() -> Vec<[Event; 2]> {
         pipeline_published(),
         pipeline_archived(),
         signal_declared(),
+        projection_retried(),
+        projection_event_skipped(),
         command_refused(),
         refusals_suppressed(),
     ]
@@ -187,6 +190,19 @@ fn signal_declared() -> [Event; 2] {
         offset: Decimal::new(-27_315, 2),
     };
     [Event::SignalDeclared(minimal), Event::SignalDeclared(full)]
+}
+
+fn projection_retried() -> [Event; 2] {
+    [("lots", "north"), ("qc_decisions", "_tenant")].map(|(model, stream)| {
+        Event::ProjectionRetried(ProjectionRetried { model: model.into(), stream: stream.into() })
+    })
+}
+
+fn projection_event_skipped() -> [Event; 2] {
+    [("lots", "north", 1), ("qc_decisions", "_tenant", u64::MAX)].map(|(model, stream, sequence)| {
+        let (model, stream) = (model.into(), stream.into());
+        Event::ProjectionEventSkipped(ProjectionEventSkipped { model, stream, sequence })
+    })
 }
 
 fn command_refused() -> [Event; 2] {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lotline_projections::model::Model;
 
 /// System of record for plants: every fact appended once, projected, served, provable.
 ///
@@ -38,6 +39,9 @@ pub enum Command {
     ///
     /// Example: lotline formats --out formats
     Formats(crate::formats::FormatsArgs),
+    /// Look after the read models.
+    #[command(subcommand)]
+    Projections(ProjectionsCommand),
     /// Print the configuration that results from all layers.
     Config,
 }
@@ -125,6 +129,83 @@ pub enum LogCommand {
         #[arg(long)]
         cancel: bool,
     },
+}
+
+/// What can be done with read models.
+#[derive(Debug, Subcommand)]
+pub enum ProjectionsCommand {
+    /// Print the read models and what they are made from.
+    List,
+    /// Print how far each read model is in each partition, what it could not follow, and rebuilds.
+    Status,
+    /// Build read models anew beside those in use, then put them in their place. The server may run and goes on serving.
+    ///
+    /// Strict: an event that can't be applied ends it, and the read model in use stays. Interrupted, it goes on where it stopped.
+    Rebuild {
+        /// Such as `lots`; `lotline projections list` names them.
+        #[arg(required_unless_present = "all", value_parser = model)]
+        models: Vec<Model>,
+        /// Every read model.
+        #[arg(long, conflicts_with = "models")]
+        all: bool,
+        /// Begin from nothing even if an interrupted rebuild could be gone on with.
+        #[arg(long)]
+        restart: bool,
+        /// Connections to PostgreSQL: more is faster and leaves less for the server.
+        #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(4..=64))]
+        connections: u32,
+    },
+    /// Have a read model follow a halted stream again, from the event at which it stopped. The decision is recorded in the ledger.
+    Retry {
+        /// Such as `lots`.
+        #[arg(value_parser = model)]
+        model: Model,
+        /// Where, why and who.
+        #[command(flatten)]
+        decision: DecisionArgs,
+    },
+    /// Have a read model leave out exactly one event and follow the rest of its stream. The decision is recorded in the ledger.
+    Skip {
+        /// Such as `lots`.
+        #[arg(value_parser = model)]
+        model: Model,
+        /// Number of the event in its stream, as `status` shows it.
+        #[arg(long)]
+        sequence: u64,
+        /// Where, why and who.
+        #[command(flatten)]
+        decision: DecisionArgs,
+    },
+    /// Delete what interrupted rebuilds have left, without going on with them.
+    Discard {
+        /// Such as `lots`.
+        #[arg(required = true, value_parser = model)]
+        models: Vec<Model>,
+    },
+}
+
+/// What every decision about a read model needs.
+#[derive(Debug, Clone, Args)]
+pub struct DecisionArgs {
+    /// The halted stream: a site id or `_tenant`.
+    #[arg(long)]
+    pub stream: String,
+    /// Why; it stays in the ledger for ever.
+    #[arg(long)]
+    pub reason: String,
+    /// Who decides.
+    #[arg(long, env = "LOTLINE_ACTOR")]
+    pub actor: String,
+    /// The running server, such as `http://127.0.0.1:8080`; the address in the configuration when not given.
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+}
+
+fn model(name: &str) -> Result<Model, String> {
+    Model::parse(name).ok_or_else(|| {
+        let names = Model::ALL.map(Model::name).join(", ");
+        format!("the read models are {names}")
+    })
 }
 
 /// A log to copy into.

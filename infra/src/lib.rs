@@ -14,6 +14,8 @@ pub mod logs;
 mod moving;
 pub mod output;
 mod projecting;
+mod projection_decisions;
+pub mod projections;
 pub mod reach;
 pub mod schemas;
 pub mod serve;
@@ -47,6 +49,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Doctor => doctor::examine(&config).await,
             Command::Log(command) => log(&config, command).await,
             Command::Formats(arguments) => formats::run(&config, &arguments).await,
+            Command::Projections(command) => projections::run(config, command).await,
             Command::Config => {
                 let shown = Config { kafka: config.kafka.redacted(), ..config };
                 let text = toml::to_string_pretty(&shown).context("the configuration can't be shown")?;

@@ -101,7 +101,8 @@ macro_rules! select {
             AuditRow,
             "SELECT id, stream, sequence, event_type, subject, actor, occurred_at, decided_at, reason, correlation_id, causation_id,
                 partition, log_offset, data, changes
-             FROM read.audit " + $rest,
+             FROM read.audit WHERE tenant = $1 AND generation = (SELECT live.generation FROM read.projection_generation AS live
+                WHERE live.tenant = $1 AND live.model = 'audit' AND live.state = 'live') AND " + $rest,
             $($argument),*
         )
     };
@@ -109,12 +110,12 @@ macro_rules! select {
 
 /// An event by id.
 pub async fn find(pool: &PgPool, tenant: &TenantId, id: Uuid) -> Result<Option<AuditRow>, sqlx::Error> {
-    select!("WHERE tenant = $1 AND id = $2", tenant.as_str(), id).fetch_optional(pool).await
+    select!("id = $2", tenant.as_str(), id).fetch_optional(pool).await
 }
 
 /// The events among `ids` that exist, in no order.
 pub async fn by_ids(pool: &PgPool, tenant: &TenantId, ids: &[Uuid]) -> Result<Vec<AuditRow>, sqlx::Error> {
-    select!("WHERE tenant = $1 AND id = ANY($2)", tenant.as_str(), ids).fetch_all(pool).await
+    select!("id = ANY($2)", tenant.as_str(), ids).fetch_all(pool).await
 }
 
 /// Events, the last decided first; events of one stream are always in its order.
@@ -126,8 +127,7 @@ pub async fn list(
 ) -> Result<Vec<AuditRow>, sqlx::Error> {
     let after = page.after.as_ref();
     select!(
-        "WHERE tenant = $1
-            AND ($2::TIMESTAMPTZ IS NULL OR (decided_at, partition, log_offset) < ($2, $3::INTEGER, $4::BIGINT))
+        "($2::TIMESTAMPTZ IS NULL OR (decided_at, partition, log_offset) < ($2, $3::INTEGER, $4::BIGINT))
             AND ($5::TEXT IS NULL OR stream = $5) AND ($6::TEXT IS NULL OR subject = $6)
             AND ($7::TEXT IS NULL OR actor = $7) AND ($8::TEXT IS NULL OR event_type = $8)
             AND ($9::UUID IS NULL OR correlation_id = $9)
@@ -159,7 +159,7 @@ pub async fn changed_since(
     rows: u32,
 ) -> Result<Vec<AuditRow>, sqlx::Error> {
     select!(
-        "WHERE tenant = $1 AND partition = $2 AND log_offset >= $3 ORDER BY log_offset LIMIT $4",
+        "partition = $2 AND log_offset >= $3 ORDER BY log_offset LIMIT $4",
         tenant.as_str(),
         partition as i32,
         from,
@@ -197,7 +197,7 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
 }
 
 async fn copy(db: &mut PgConnection, slice: Slice<'_>, rows: &[NewRow<'_>]) -> Result<(), ApplyError> {
-    let mut copied = Rows::new(16);
+    let mut copied = Rows::new(17);
     for row in rows {
         let attributes = row.attributes();
         copied
@@ -217,13 +217,14 @@ async fn copy(db: &mut PgConnection, slice: Slice<'_>, rows: &[NewRow<'_>]) -> R
             .field(slice.partition)?
             .field(row.event.offset)?
             .field(row.entry.data)?
-            .field(row.entry.changes.as_str())?;
+            .field(row.entry.changes.as_str())?
+            .field(slice.generation)?;
     }
     copied
         .send(
             db,
             "COPY read.audit (tenant, id, stream, sequence, event_type, subject, actor, occurred_at, decided_at, reason,
-                correlation_id, causation_id, partition, log_offset, data, changes) FROM STDIN BINARY",
+                correlation_id, causation_id, partition, log_offset, data, changes, generation) FROM STDIN BINARY",
         )
         .await
 }
@@ -231,9 +232,9 @@ async fn copy(db: &mut PgConnection, slice: Slice<'_>, rows: &[NewRow<'_>]) -> R
 async fn insert(db: &mut PgConnection, slice: Slice<'_>, rows: &[NewRow<'_>]) -> Result<(), ApplyError> {
     sqlx::query!(
         "INSERT INTO read.audit (tenant, id, stream, sequence, event_type, subject, actor, occurred_at, decided_at, reason,
-            correlation_id, causation_id, partition, log_offset, data, changes)
+            correlation_id, causation_id, partition, log_offset, data, changes, generation)
          SELECT $1, id, stream, sequence, event_type, subject, actor, occurred_at, decided_at, reason, correlation_id, causation_id,
-            $2, log_offset, data::JSON, changes::JSON
+            $2, log_offset, data::JSON, changes::JSON, $17
          FROM UNNEST($3::UUID[], $4::TEXT[], $5::BIGINT[], $6::TEXT[], $7::TEXT[], $8::TEXT[], $9::TIMESTAMPTZ[],
             $10::TIMESTAMPTZ[], $11::TEXT[], $12::UUID[], $13::UUID[], $14::BIGINT[], $15::TEXT[], $16::TEXT[])
             AS u (id, stream, sequence, event_type, subject, actor, occurred_at, decided_at, reason, correlation_id, causation_id,
@@ -254,6 +255,7 @@ async fn insert(db: &mut PgConnection, slice: Slice<'_>, rows: &[NewRow<'_>]) ->
         &rows.iter().map(|row| row.event.offset).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.entry.data).collect::<Vec<_>>() as _,
         &rows.iter().map(|row| row.entry.changes.as_str()).collect::<Vec<_>>() as _,
+        slice.generation,
     )
     .execute(db)
     .await?;
@@ -266,9 +268,11 @@ async fn load_states(db: &mut PgConnection, slice: Slice<'_>) -> Result<States, 
         return Ok(States::default());
     }
     let rows = sqlx::query!(
-        "SELECT subject, state::TEXT AS \"state!\" FROM read.audit_state WHERE tenant = $1 AND subject = ANY($2)",
+        "SELECT subject, state::TEXT AS \"state!\" FROM read.audit_state
+         WHERE tenant = $1 AND generation = (SELECT $3::INTEGER) AND subject = ANY($2)",
         slice.tenant,
-        &subjects
+        &subjects,
+        slice.generation
     )
     .fetch_all(&mut *db)
     .await?;
@@ -291,10 +295,12 @@ async fn load_registrations(
     known: &mut HashMap<String, State>,
 ) -> Result<(), ApplyError> {
     let rows = sqlx::query!(
-        "SELECT subject, data::TEXT AS \"data!\" FROM read.audit WHERE tenant = $1 AND subject = ANY($2) AND event_type = $3",
+        "SELECT subject, data::TEXT AS \"data!\" FROM read.audit
+         WHERE tenant = $1 AND generation = (SELECT $4::INTEGER) AND subject = ANY($2) AND event_type = $3",
         slice.tenant,
         subjects,
-        LOT_REGISTERED
+        LOT_REGISTERED,
+        slice.generation
     )
     .fetch_all(db)
     .await?;
@@ -316,12 +322,13 @@ async fn save_states(db: &mut PgConnection, slice: Slice<'_>, states: &States) -
         return Ok(());
     }
     sqlx::query!(
-        "INSERT INTO read.audit_state (tenant, subject, state)
-         SELECT $1, subject, state::JSON FROM UNNEST($2::TEXT[], $3::TEXT[]) AS u (subject, state)
-         ON CONFLICT (tenant, subject) DO UPDATE SET state = EXCLUDED.state",
+        "INSERT INTO read.audit_state (tenant, subject, state, generation)
+         SELECT $1, subject, state::JSON, $4 FROM UNNEST($2::TEXT[], $3::TEXT[]) AS u (subject, state)
+         ON CONFLICT (tenant, generation, subject) DO UPDATE SET state = EXCLUDED.state",
         slice.tenant,
         &subjects as _,
-        &texts
+        &texts,
+        slice.generation
     )
     .execute(db)
     .await?;

@@ -8,6 +8,7 @@ use lotline_domain::event::{Event, Fact};
 use lotline_domain::id::TenantId;
 use lotline_domain::record::{Offset, ReadBatch};
 
+use crate::decisions::Skipped;
 use crate::failure::full_text;
 
 /// Records between two chances for other tasks to run: hashing and decoding them takes a few milliseconds.
@@ -29,6 +30,11 @@ impl LedgerEvent {
 
     pub(crate) fn sequence(&self) -> i64 {
         self.envelope.attributes.sequence as i64
+    }
+
+    /// Whether somebody has decided to leave this event out.
+    pub(crate) fn is_in(&self, skipped: &Skipped) -> bool {
+        !skipped.is_empty() && skipped.get(self.stream()).is_some_and(|sequences| sequences.contains(&self.sequence()))
     }
 }
 
@@ -94,15 +100,23 @@ impl LedgerBatch {
 pub(crate) struct Slice<'a> {
     pub(crate) tenant: &'a str,
     pub(crate) partition: i32,
+    /// Which generation of the model's rows. Queries write it as `(SELECT $n::INTEGER)`, which hides the number from the planner: of a
+    /// generation that is being built its statistics know nothing, so it would believe it empty and search it from end to end.
+    pub(crate) generation: i32,
     pub(crate) events: &'a [LedgerEvent],
     /// Streams that the model does not follow any more.
     pub(crate) halted: &'a HashSet<String>,
+    /// Events that it leaves out.
+    pub(crate) skipped: &'a Skipped,
 }
 
 impl<'a> Slice<'a> {
-    /// The events to apply, in order. Invariant: events that can't be decoded are not part of a slice unless their stream is halted.
+    /// The events to apply, in order. Invariant: events that can't be decoded are not part of a slice unless their stream is halted or they are
+    /// left out.
     pub(crate) fn facts(self) -> impl Iterator<Item = (&'a LedgerEvent, &'a Fact)> {
-        self.events.iter().filter(move |event| !self.halted.contains(event.stream())).filter_map(|event| {
+        let followed =
+            self.events.iter().filter(move |event| !self.halted.contains(event.stream()) && !event.is_in(self.skipped));
+        followed.filter_map(|event| {
             let fact = event.fact.as_ref().ok()?;
             Some((event, fact))
         })

@@ -73,7 +73,8 @@ macro_rules! select {
     ($rest:tt, $($argument:expr),*) => {
         sqlx::query_as!(
             EdgeRow,
-            "SELECT child_id, parent_id, site, quantity, unit, quantity_base, occurred_at FROM read.genealogy " + $rest,
+            "SELECT child_id, parent_id, site, quantity, unit, quantity_base, occurred_at FROM read.genealogy WHERE tenant = $1 AND generation = (SELECT live.generation FROM read.projection_generation AS live
+                WHERE live.tenant = $1 AND live.model = 'genealogy' AND live.state = 'live') AND " + $rest,
             $($argument),*
         )
     };
@@ -81,9 +82,7 @@ macro_rules! select {
 
 /// What each of the lots was made from, by child and parent id.
 pub async fn parents_of(pool: &PgPool, tenant: &TenantId, children: &[Uuid]) -> Result<Vec<EdgeRow>, sqlx::Error> {
-    select!("WHERE tenant = $1 AND child_id = ANY($2) ORDER BY child_id, parent_id", tenant.as_str(), children)
-        .fetch_all(pool)
-        .await
+    select!("child_id = ANY($2) ORDER BY child_id, parent_id", tenant.as_str(), children).fetch_all(pool).await
 }
 
 /// What was made from each of the lots, the newest child first, at most `per_parent` for each.
@@ -99,7 +98,9 @@ pub async fn children_of(
          FROM UNNEST($2::UUID[]) AS asked (id)
          CROSS JOIN LATERAL (
             SELECT child_id, parent_id, site, quantity, unit, quantity_base, occurred_at FROM read.genealogy
-            WHERE tenant = $1 AND parent_id = asked.id ORDER BY child_id DESC LIMIT $3
+            WHERE tenant = $1 AND generation = (SELECT live.generation FROM read.projection_generation AS live
+                    WHERE live.tenant = $1 AND live.model = 'genealogy' AND live.state = 'live')
+                AND parent_id = asked.id ORDER BY child_id DESC LIMIT $3
          ) AS edge",
         tenant.as_str(),
         parents,
@@ -176,24 +177,14 @@ async fn next_level(
 ) -> Result<Vec<EdgeRow>, sqlx::Error> {
     match direction {
         Direction::Up => {
-            select!(
-                "WHERE tenant = $1 AND child_id = ANY($2) ORDER BY child_id, parent_id LIMIT $3",
-                tenant.as_str(),
-                lots,
-                most
-            )
-            .fetch_all(pool)
-            .await
+            select!("child_id = ANY($2) ORDER BY child_id, parent_id LIMIT $3", tenant.as_str(), lots, most)
+                .fetch_all(pool)
+                .await
         }
         Direction::Down => {
-            select!(
-                "WHERE tenant = $1 AND parent_id = ANY($2) ORDER BY parent_id, child_id LIMIT $3",
-                tenant.as_str(),
-                lots,
-                most
-            )
-            .fetch_all(pool)
-            .await
+            select!("parent_id = ANY($2) ORDER BY parent_id, child_id LIMIT $3", tenant.as_str(), lots, most)
+                .fetch_all(pool)
+                .await
         }
     }
 }
@@ -207,6 +198,8 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::PipelinePublished(_)
         | Event::PipelineArchived(_)
         | Event::SignalDeclared(_)
+        | Event::ProjectionRetried(_)
+        | Event::ProjectionEventSkipped(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }
@@ -234,7 +227,7 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
 }
 
 async fn copy(db: &mut PgConnection, slice: Slice<'_>, edges: &[EdgeRow]) -> Result<(), ApplyError> {
-    let mut rows = Rows::new(8);
+    let mut rows = Rows::new(9);
     for edge in edges {
         rows.row()
             .field(slice.tenant)?
@@ -244,19 +237,21 @@ async fn copy(db: &mut PgConnection, slice: Slice<'_>, edges: &[EdgeRow]) -> Res
             .field(edge.quantity)?
             .field(edge.unit.as_str())?
             .field(edge.quantity_base)?
-            .field(edge.occurred_at)?;
+            .field(edge.occurred_at)?
+            .field(slice.generation)?;
     }
     rows.send(
         db,
-        "COPY read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at) FROM STDIN BINARY",
+        "COPY read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at, generation)
+         FROM STDIN BINARY",
     )
     .await
 }
 
 async fn insert(db: &mut PgConnection, slice: Slice<'_>, edges: &[EdgeRow]) -> Result<(), ApplyError> {
     sqlx::query!(
-        "INSERT INTO read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at)
-         SELECT $1, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at
+        "INSERT INTO read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at, generation)
+         SELECT $1, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at, $9
          FROM UNNEST($2::UUID[], $3::UUID[], $4::TEXT[], $5::NUMERIC[], $6::TEXT[], $7::NUMERIC[], $8::TIMESTAMPTZ[])
             AS u (child_id, parent_id, site, quantity, unit, quantity_base, occurred_at)",
         slice.tenant,
@@ -267,6 +262,7 @@ async fn insert(db: &mut PgConnection, slice: Slice<'_>, edges: &[EdgeRow]) -> R
         &edges.iter().map(|edge| edge.unit.as_str()).collect::<Vec<_>>() as _,
         &edges.iter().map(|edge| edge.quantity_base).collect::<Vec<_>>(),
         &edges.iter().map(|edge| edge.occurred_at).collect::<Vec<_>>(),
+        slice.generation,
     )
     .execute(db)
     .await?;

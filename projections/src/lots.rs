@@ -94,7 +94,8 @@ macro_rules! select {
             "SELECT id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot, expires_on,
                 location, attributes AS \"attributes: Json<BTreeMap<String, String>>\", qc_status, actor, occurred_at, decided_at,
                 version, partition, changed_offset
-             FROM read.lots " + $rest,
+             FROM read.lots WHERE tenant = $1 AND generation = (SELECT live.generation FROM read.projection_generation AS live
+                WHERE live.tenant = $1 AND live.model = 'lots' AND live.state = 'live') AND " + $rest,
             $($argument),*
         )
     };
@@ -102,7 +103,7 @@ macro_rules! select {
 
 /// A lot by id.
 pub async fn find(pool: &PgPool, tenant: &TenantId, id: Uuid) -> Result<Option<LotRow>, sqlx::Error> {
-    select!("WHERE tenant = $1 AND id = $2", tenant.as_str(), id).fetch_optional(pool).await
+    select!("id = $2", tenant.as_str(), id).fetch_optional(pool).await
 }
 
 /// A lot by its code in a site.
@@ -112,12 +113,12 @@ pub async fn find_by_code(
     site: &str,
     code: &str,
 ) -> Result<Option<LotRow>, sqlx::Error> {
-    select!("WHERE tenant = $1 AND site = $2 AND code = $3", tenant.as_str(), site, code).fetch_optional(pool).await
+    select!("site = $2 AND code = $3", tenant.as_str(), site, code).fetch_optional(pool).await
 }
 
 /// The lots among `ids` that exist, in no order.
 pub async fn by_ids(pool: &PgPool, tenant: &TenantId, ids: &[Uuid]) -> Result<Vec<LotRow>, sqlx::Error> {
-    select!("WHERE tenant = $1 AND id = ANY($2)", tenant.as_str(), ids).fetch_all(pool).await
+    select!("id = ANY($2)", tenant.as_str(), ids).fetch_all(pool).await
 }
 
 /// Lots, the newest id first.
@@ -128,7 +129,7 @@ pub async fn list(
     page: &Page<Uuid>,
 ) -> Result<Vec<LotRow>, sqlx::Error> {
     select!(
-        "WHERE tenant = $1 AND ($2::UUID IS NULL OR id < $2) AND ($3::TEXT IS NULL OR site = $3)
+        "($2::UUID IS NULL OR id < $2) AND ($3::TEXT IS NULL OR site = $3)
             AND ($4::TEXT IS NULL OR product = $4) AND ($5::TEXT IS NULL OR lot_type = $5)
             AND ($6::TEXT IS NULL OR qc_status = $6) AND ($7::TEXT IS NULL OR starts_with(code, $7))
          ORDER BY id DESC LIMIT $8",
@@ -155,7 +156,7 @@ pub async fn changed_since(
     rows: u32,
 ) -> Result<Vec<LotRow>, sqlx::Error> {
     select!(
-        "WHERE tenant = $1 AND partition = $2 AND changed_offset >= $3
+        "partition = $2 AND changed_offset >= $3
          ORDER BY changed_offset FETCH FIRST ($4::BIGINT) ROWS WITH TIES",
         tenant.as_str(),
         partition as i32,
@@ -206,6 +207,8 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::PipelinePublished(_)
         | Event::PipelineArchived(_)
         | Event::SignalDeclared(_)
+        | Event::ProjectionRetried(_)
+        | Event::ProjectionEventSkipped(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }
@@ -241,6 +244,8 @@ impl<'a> Changes<'a> {
                 | Event::PipelinePublished(_)
                 | Event::PipelineArchived(_)
                 | Event::SignalDeclared(_)
+                | Event::ProjectionRetried(_)
+                | Event::ProjectionEventSkipped(_)
                 | Event::CommandRefused(_)
                 | Event::RefusalsSuppressed(_) => {}
             }
@@ -260,7 +265,7 @@ impl<'a> Changes<'a> {
 }
 
 async fn copy(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]) -> Result<(), ApplyError> {
-    let mut rows = Rows::new(21);
+    let mut rows = Rows::new(22);
     for lot in lots {
         let attributes = &lot.event.envelope.attributes;
         rows.row()
@@ -284,12 +289,14 @@ async fn copy(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]) 
             .field(attributes.time.to_utc())?
             .field(lot.after.version)?
             .field(slice.partition)?
-            .field(lot.after.offset)?;
+            .field(lot.after.offset)?
+            .field(slice.generation)?;
     }
     rows.send(
         db,
         "COPY read.lots (tenant, id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot,
-            expires_on, location, attributes, qc_status, actor, occurred_at, decided_at, version, partition, changed_offset)
+            expires_on, location, attributes, qc_status, actor, occurred_at, decided_at, version, partition, changed_offset,
+            generation)
          FROM STDIN BINARY",
     )
     .await
@@ -304,9 +311,10 @@ async fn insert(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]
     let decided = lots.iter().map(|lot| lot.event.envelope.attributes.time.to_utc());
     sqlx::query!(
         "INSERT INTO read.lots (tenant, id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot,
-            expires_on, location, attributes, qc_status, actor, occurred_at, decided_at, version, partition, changed_offset)
+            expires_on, location, attributes, qc_status, actor, occurred_at, decided_at, version, partition, changed_offset,
+            generation)
          SELECT $1, id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot, expires_on,
-            location, attributes::JSONB, qc_status, actor, occurred_at, decided_at, version, $2, changed_offset
+            location, attributes::JSONB, qc_status, actor, occurred_at, decided_at, version, $2, changed_offset, $22
          FROM UNNEST($3::UUID[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[], $8::NUMERIC[], $9::TEXT[], $10::NUMERIC[],
             $11::NUMERIC[], $12::TEXT[], $13::DATE[], $14::TEXT[], $15::TEXT[], $16::TEXT[], $17::TEXT[], $18::TIMESTAMPTZ[],
             $19::TIMESTAMPTZ[], $20::BIGINT[], $21::BIGINT[])
@@ -333,6 +341,7 @@ async fn insert(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]
         &decided.collect::<Vec<_>>(),
         &lots.iter().map(|lot| lot.after.version).collect::<Vec<_>>(),
         &lots.iter().map(|lot| lot.after.offset).collect::<Vec<_>>(),
+        slice.generation,
     )
     .execute(db)
     .await?;
@@ -348,13 +357,14 @@ async fn update(db: &mut PgConnection, slice: Slice<'_>, touched: &HashMap<Uuid,
             version = u.version, changed_offset = u.changed_offset
          FROM UNNEST($2::UUID[], $3::NUMERIC[], $4::TEXT[], $5::BIGINT[], $6::BIGINT[])
             AS u (id, used, qc_status, version, changed_offset)
-         WHERE lot.tenant = $1 AND lot.id = u.id",
+         WHERE lot.tenant = $1 AND lot.generation = (SELECT $7::INTEGER) AND lot.id = u.id",
         slice.tenant,
         &touched.keys().copied().collect::<Vec<_>>(),
         &touched.values().map(|lot| lot.used).collect::<Vec<_>>(),
         &touched.values().map(|lot| lot.qc.map(QcOutcome::as_str)).collect::<Vec<_>>() as _,
         &touched.values().map(|lot| lot.version).collect::<Vec<_>>(),
         &touched.values().map(|lot| lot.offset).collect::<Vec<_>>(),
+        slice.generation,
     )
     .execute(db)
     .await?

@@ -91,13 +91,24 @@ pub struct PipelineFilter {
     pub published: Option<bool>,
 }
 
-macro_rules! select {
-    ($rest:tt, $($argument:expr),*) => {
+macro_rules! rows {
+    ($generation:tt, $rest:tt, $($argument:expr),*) => {
         sqlx::query_as!(
             PipelineRow,
             "SELECT id, name, draft AS \"draft: Json<Definition>\", draft_hash, published_version, published_hash, archived, actor,
                 occurred_at, decided_at, changed_at, version, partition, changed_offset
-             FROM read.pipelines " + $rest,
+             FROM read.pipelines WHERE tenant = $1 AND generation = " + $generation + $rest,
+            $($argument),*
+        )
+    };
+}
+
+macro_rules! select {
+    ($rest:tt, $($argument:expr),*) => {
+        rows!(
+            "(SELECT live.generation FROM read.projection_generation AS live
+                WHERE live.tenant = $1 AND live.model = 'pipelines' AND live.state = 'live') AND ",
+            $rest,
             $($argument),*
         )
     };
@@ -109,7 +120,8 @@ macro_rules! select_versions {
             VersionRow,
             "SELECT pipeline_id, version, name, definition AS \"definition: Json<Definition>\", definition_hash, reason, actor,
                 occurred_at, decided_at, sequence
-             FROM read.pipeline_versions " + $rest,
+             FROM read.pipeline_versions AS shown WHERE tenant = $1 AND generation = (SELECT live.generation FROM read.projection_generation AS live
+                WHERE live.tenant = $1 AND live.model = 'pipelines' AND live.state = 'live') AND " + $rest,
             $($argument),*
         )
     };
@@ -117,12 +129,12 @@ macro_rules! select_versions {
 
 /// A pipeline by id.
 pub async fn find(pool: &PgPool, tenant: &TenantId, id: Uuid) -> Result<Option<PipelineRow>, sqlx::Error> {
-    select!("WHERE tenant = $1 AND id = $2", tenant.as_str(), id).fetch_optional(pool).await
+    select!("id = $2", tenant.as_str(), id).fetch_optional(pool).await
 }
 
 /// The pipelines among `ids` that exist, in no order.
 pub async fn by_ids(pool: &PgPool, tenant: &TenantId, ids: &[Uuid]) -> Result<Vec<PipelineRow>, sqlx::Error> {
-    select!("WHERE tenant = $1 AND id = ANY($2)", tenant.as_str(), ids).fetch_all(pool).await
+    select!("id = ANY($2)", tenant.as_str(), ids).fetch_all(pool).await
 }
 
 /// Pipelines, the newest id first.
@@ -133,7 +145,7 @@ pub async fn list(
     page: &Page<Uuid>,
 ) -> Result<Vec<PipelineRow>, sqlx::Error> {
     select!(
-        "WHERE tenant = $1 AND ($2::UUID IS NULL OR id < $2) AND ($3::TEXT IS NULL OR name = $3)
+        "($2::UUID IS NULL OR id < $2) AND ($3::TEXT IS NULL OR name = $3)
             AND ($4::BOOLEAN IS NULL OR archived = $4)
             AND ($5::BOOLEAN IS NULL OR (published_version IS NOT NULL) = $5)
          ORDER BY id DESC LIMIT $6",
@@ -157,7 +169,7 @@ pub async fn changed_since(
     rows: u32,
 ) -> Result<Vec<PipelineRow>, sqlx::Error> {
     select!(
-        "WHERE tenant = $1 AND partition = $2 AND changed_offset >= $3
+        "partition = $2 AND changed_offset >= $3
          ORDER BY changed_offset FETCH FIRST ($4::BIGINT) ROWS WITH TIES",
         tenant.as_str(),
         partition as i32,
@@ -176,7 +188,7 @@ pub async fn version(
     version: u32,
 ) -> Result<Option<VersionRow>, sqlx::Error> {
     select_versions!(
-        "WHERE tenant = $1 AND pipeline_id = $2 AND version = $3",
+        "pipeline_id = $2 AND version = $3",
         tenant.as_str(),
         pipeline,
         i32::try_from(version).unwrap_or(i32::MAX)
@@ -194,10 +206,10 @@ pub async fn versions_of(
 ) -> Result<Vec<VersionRow>, sqlx::Error> {
     // Versions count up by one, so the newest so many of a pipeline are those above its newest number less so many.
     select_versions!(
-        "AS shown WHERE tenant = $1 AND pipeline_id = ANY($2)
+        "pipeline_id = ANY($2)
             AND version > (
                 SELECT MAX(newest.version) FROM read.pipeline_versions AS newest
-                WHERE newest.tenant = $1 AND newest.pipeline_id = shown.pipeline_id
+                WHERE newest.tenant = $1 AND newest.generation = shown.generation AND newest.pipeline_id = shown.pipeline_id
             ) - $3
          ORDER BY pipeline_id, version DESC",
         tenant.as_str(),
@@ -218,6 +230,8 @@ fn touched(event: &Event) -> Option<PipelineId> {
         Event::LotRegistered(_)
         | Event::QcDecisionRecorded(_)
         | Event::SignalDeclared(_)
+        | Event::ProjectionRetried(_)
+        | Event::ProjectionEventSkipped(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => None,
     }
@@ -232,14 +246,16 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
     if ids.is_empty() {
         return Ok(());
     }
-    let before = select!("WHERE tenant = $1 AND id = ANY($2)", slice.tenant, &ids).fetch_all(&mut *db).await?;
+    let before = rows!("(SELECT $2::INTEGER) AND ", "id = ANY($3)", slice.tenant, slice.generation, &ids)
+        .fetch_all(&mut *db)
+        .await?;
     let mut pipelines: BTreeMap<Uuid, PipelineRow> = before.into_iter().map(|row| (row.id, row)).collect();
     let mut versions = Vec::new();
     for (event, fact) in slice.facts() {
         evolve(&mut pipelines, &mut versions, slice.partition, event, fact)?;
     }
-    write_pipelines(db, slice.tenant, pipelines.into_values().collect()).await?;
-    write_versions(db, slice.tenant, &versions).await
+    write_pipelines(db, slice, pipelines.into_values().collect()).await?;
+    write_versions(db, slice, &versions).await
 }
 
 fn evolve(
@@ -298,6 +314,8 @@ fn evolve(
         | Event::LotRegistered(_)
         | Event::QcDecisionRecorded(_)
         | Event::SignalDeclared(_)
+        | Event::ProjectionRetried(_)
+        | Event::ProjectionEventSkipped(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }
@@ -328,25 +346,25 @@ fn drafted(data: &PipelineDrafted, partition: i32, event: &LedgerEvent, fact: &F
     }
 }
 
-async fn write_pipelines(db: &mut PgConnection, tenant: &str, rows: Vec<PipelineRow>) -> Result<(), ApplyError> {
+async fn write_pipelines(db: &mut PgConnection, slice: Slice<'_>, rows: Vec<PipelineRow>) -> Result<(), ApplyError> {
     let mut drafts = Vec::with_capacity(rows.len());
     for row in &rows {
         drafts.push(serde_json::to_string(&row.draft)?);
     }
     sqlx::query!(
         "INSERT INTO read.pipelines (tenant, id, name, draft, draft_hash, published_version, published_hash, archived, actor,
-            occurred_at, decided_at, changed_at, version, partition, changed_offset)
+            occurred_at, decided_at, changed_at, version, partition, changed_offset, generation)
          SELECT $1, id, name, draft::JSON, draft_hash, published_version, published_hash, archived, actor, occurred_at, decided_at,
-            changed_at, version, partition, changed_offset
+            changed_at, version, partition, changed_offset, $16
          FROM UNNEST($2::UUID[], $3::TEXT[], $4::TEXT[], $5::TEXT[], $6::INTEGER[], $7::TEXT[], $8::BOOLEAN[], $9::TEXT[],
             $10::TIMESTAMPTZ[], $11::TIMESTAMPTZ[], $12::TIMESTAMPTZ[], $13::BIGINT[], $14::INTEGER[], $15::BIGINT[])
             AS u (id, name, draft, draft_hash, published_version, published_hash, archived, actor, occurred_at, decided_at,
                 changed_at, version, partition, changed_offset)
-         ON CONFLICT (tenant, id) DO UPDATE SET name = EXCLUDED.name, draft = EXCLUDED.draft, draft_hash = EXCLUDED.draft_hash,
+         ON CONFLICT (tenant, generation, id) DO UPDATE SET name = EXCLUDED.name, draft = EXCLUDED.draft, draft_hash = EXCLUDED.draft_hash,
             published_version = EXCLUDED.published_version, published_hash = EXCLUDED.published_hash,
             archived = EXCLUDED.archived, changed_at = EXCLUDED.changed_at, version = EXCLUDED.version,
             changed_offset = EXCLUDED.changed_offset",
-        tenant,
+        slice.tenant,
         &rows.iter().map(|row| row.id).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>() as _,
         &drafts,
@@ -361,13 +379,14 @@ async fn write_pipelines(db: &mut PgConnection, tenant: &str, rows: Vec<Pipeline
         &rows.iter().map(|row| row.version).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.partition).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.changed_offset).collect::<Vec<_>>(),
+        slice.generation,
     )
     .execute(db)
     .await?;
     Ok(())
 }
 
-async fn write_versions(db: &mut PgConnection, tenant: &str, rows: &[VersionRow]) -> Result<(), ApplyError> {
+async fn write_versions(db: &mut PgConnection, slice: Slice<'_>, rows: &[VersionRow]) -> Result<(), ApplyError> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -377,12 +396,12 @@ async fn write_versions(db: &mut PgConnection, tenant: &str, rows: &[VersionRow]
     }
     sqlx::query!(
         "INSERT INTO read.pipeline_versions (tenant, pipeline_id, version, name, definition, definition_hash, reason, actor,
-            occurred_at, decided_at, sequence)
-         SELECT $1, pipeline_id, version, name, definition::JSON, definition_hash, reason, actor, occurred_at, decided_at, sequence
+            occurred_at, decided_at, sequence, generation)
+         SELECT $1, pipeline_id, version, name, definition::JSON, definition_hash, reason, actor, occurred_at, decided_at, sequence, $12
          FROM UNNEST($2::UUID[], $3::INTEGER[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[], $8::TEXT[], $9::TIMESTAMPTZ[],
             $10::TIMESTAMPTZ[], $11::BIGINT[])
             AS u (pipeline_id, version, name, definition, definition_hash, reason, actor, occurred_at, decided_at, sequence)",
-        tenant,
+        slice.tenant,
         &rows.iter().map(|row| row.pipeline_id).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.version).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>() as _,
@@ -393,6 +412,7 @@ async fn write_versions(db: &mut PgConnection, tenant: &str, rows: &[VersionRow]
         &rows.iter().map(|row| row.occurred_at).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.decided_at).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.sequence).collect::<Vec<_>>(),
+        slice.generation,
     )
     .execute(db)
     .await?;

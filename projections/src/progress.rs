@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use lotline_domain::id::TenantId;
 use lotline_domain::position::{Position, TopicKind};
 use lotline_domain::record::Offset;
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::generations::{self, Idle};
 use crate::model::Model;
 use crate::offsets;
 pub use crate::offsets::{Halt, HaltCause};
@@ -92,6 +94,10 @@ pub struct ModelStatus {
     pub next_offset: Offset,
     /// What it could not follow.
     pub halts: Vec<Halt>,
+    /// When the newest event that it has was decided; not known of samples.
+    pub decided_until: Option<DateTime<Utc>>,
+    /// A rebuild that is under way or was abandoned.
+    pub rebuild: Option<Idle>,
 }
 
 impl ModelStatus {
@@ -105,7 +111,11 @@ impl ModelStatus {
 pub async fn status(pool: &PgPool, tenant: &TenantId) -> Result<Vec<ModelStatus>, sqlx::Error> {
     let offsets = offsets::of_tenant(pool, tenant).await?;
     let halts = offsets::halts_of_tenant(pool, tenant).await?;
+    let decided = offsets::decided_until(pool, tenant).await?;
+    let idle = generations::idle(pool, tenant).await?;
     let status = offsets.into_iter().map(|offset| ModelStatus {
+        decided_until: decided.get(&(offset.model, offset.partition)).copied(),
+        rebuild: idle.iter().find(|idle| idle.model == offset.model && idle.building).cloned(),
         halts: halts
             .iter()
             .filter(|halt| (halt.model, &halt.topic, halt.partition) == (offset.model, &offset.topic, offset.partition))

@@ -69,7 +69,8 @@ macro_rules! select {
             "SELECT id, site, lot_id, gate, outcome, measurements AS \"measurements: Json<Vec<Measurement>>\",
                 checklist AS \"checklist: Json<Vec<ChecklistAnswer>>\", notes AS \"notes: Json<Personal>\", reason, actor,
                 occurred_at, decided_at, sequence, partition, log_offset
-             FROM read.qc_decisions " + $rest,
+             FROM read.qc_decisions WHERE tenant = $1 AND generation = (SELECT live.generation FROM read.projection_generation AS live
+                WHERE live.tenant = $1 AND live.model = 'qc_decisions' AND live.state = 'live') AND " + $rest,
             $($argument),*
         )
     };
@@ -77,12 +78,12 @@ macro_rules! select {
 
 /// A decision by id.
 pub async fn find(pool: &PgPool, tenant: &TenantId, id: Uuid) -> Result<Option<QcDecisionRow>, sqlx::Error> {
-    select!("WHERE tenant = $1 AND id = $2", tenant.as_str(), id).fetch_optional(pool).await
+    select!("id = $2", tenant.as_str(), id).fetch_optional(pool).await
 }
 
 /// The decisions among `ids` that exist, in no order.
 pub async fn by_ids(pool: &PgPool, tenant: &TenantId, ids: &[Uuid]) -> Result<Vec<QcDecisionRow>, sqlx::Error> {
-    select!("WHERE tenant = $1 AND id = ANY($2)", tenant.as_str(), ids).fetch_all(pool).await
+    select!("id = ANY($2)", tenant.as_str(), ids).fetch_all(pool).await
 }
 
 /// The decisions on each of the lots, the last one first, at most `per_lot` for each.
@@ -93,11 +94,13 @@ pub async fn by_lots(
     per_lot: u32,
 ) -> Result<Vec<QcDecisionRow>, sqlx::Error> {
     select!(
-        "WHERE tenant = $1 AND id IN (
+        "id IN (
             SELECT newest.id FROM UNNEST($2::UUID[]) AS asked (lot_id)
             CROSS JOIN LATERAL (
                 SELECT decision.id FROM read.qc_decisions AS decision
-                WHERE decision.tenant = $1 AND decision.lot_id = asked.lot_id ORDER BY decision.sequence DESC LIMIT $3
+                WHERE decision.tenant = $1 AND decision.generation = (SELECT live.generation FROM read.projection_generation AS live
+                        WHERE live.tenant = $1 AND live.model = 'qc_decisions' AND live.state = 'live')
+                    AND decision.lot_id = asked.lot_id ORDER BY decision.sequence DESC LIMIT $3
             ) AS newest
          ) ORDER BY lot_id, sequence DESC",
         tenant.as_str(),
@@ -116,7 +119,7 @@ pub async fn list(
     page: &Page<Uuid>,
 ) -> Result<Vec<QcDecisionRow>, sqlx::Error> {
     select!(
-        "WHERE tenant = $1 AND ($2::UUID IS NULL OR id < $2) AND ($3::TEXT IS NULL OR site = $3)
+        "($2::UUID IS NULL OR id < $2) AND ($3::TEXT IS NULL OR site = $3)
             AND ($4::UUID IS NULL OR lot_id = $4) AND ($5::TEXT IS NULL OR gate = $5)
             AND ($6::TEXT IS NULL OR outcome = $6)
          ORDER BY id DESC LIMIT $7",
@@ -141,7 +144,7 @@ pub async fn changed_since(
     rows: u32,
 ) -> Result<Vec<QcDecisionRow>, sqlx::Error> {
     select!(
-        "WHERE tenant = $1 AND partition = $2 AND log_offset >= $3
+        "partition = $2 AND log_offset >= $3
          ORDER BY log_offset FETCH FIRST ($4::BIGINT) ROWS WITH TIES",
         tenant.as_str(),
         partition as i32,
@@ -161,6 +164,8 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::PipelinePublished(_)
         | Event::PipelineArchived(_)
         | Event::SignalDeclared(_)
+        | Event::ProjectionRetried(_)
+        | Event::ProjectionEventSkipped(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }
@@ -183,9 +188,9 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
     let decided = decisions.iter().map(|(event, _, _)| event.envelope.attributes.time.to_utc());
     sqlx::query!(
         "INSERT INTO read.qc_decisions (tenant, id, site, lot_id, gate, outcome, measurements, checklist, notes, reason, actor,
-            occurred_at, decided_at, sequence, partition, log_offset)
+            occurred_at, decided_at, sequence, partition, log_offset, generation)
          SELECT $1, id, site, lot_id, gate, outcome, measurements::JSONB, checklist::JSONB, notes::JSONB, reason, actor, occurred_at,
-            decided_at, sequence, $2, log_offset
+            decided_at, sequence, $2, log_offset, $17
          FROM UNNEST($3::UUID[], $4::TEXT[], $5::UUID[], $6::TEXT[], $7::TEXT[], $8::TEXT[], $9::TEXT[], $10::TEXT[],
             $11::TEXT[], $12::TEXT[], $13::TIMESTAMPTZ[], $14::TIMESTAMPTZ[], $15::BIGINT[], $16::BIGINT[])
             AS u (id, site, lot_id, gate, outcome, measurements, checklist, notes, reason, actor, occurred_at, decided_at, sequence,
@@ -206,6 +211,7 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
         &decided.collect::<Vec<_>>(),
         &decisions.iter().map(|(event, _, _)| event.sequence()).collect::<Vec<_>>(),
         &decisions.iter().map(|(event, _, _)| event.offset).collect::<Vec<_>>(),
+        slice.generation,
     )
     .execute(db)
     .await?;

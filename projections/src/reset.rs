@@ -15,8 +15,18 @@ pub async fn ledger_models(pool: &PgPool, tenant: &TenantId) -> Result<(), sqlx:
     let tenant = tenant.as_str();
     let mut tx = pool.begin().await?;
     sqlx::query!("DELETE FROM read.projection_offset WHERE tenant = $1", tenant).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM read.projection_generation WHERE tenant = $1 AND model <> 'samples'", tenant)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!(
+        "UPDATE read.projection_generation SET state = 'retired' WHERE tenant = $1 AND state = 'building'",
+        tenant
+    )
+    .execute(&mut *tx)
+    .await?;
     sqlx::query!("DELETE FROM read.projection_head WHERE tenant = $1", tenant).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM read.projection_halt WHERE tenant = $1", tenant).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM read.projection_skip WHERE tenant = $1", tenant).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM read.lots WHERE tenant = $1", tenant).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM read.genealogy WHERE tenant = $1", tenant).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM read.qc_decisions WHERE tenant = $1", tenant).execute(&mut *tx).await?;

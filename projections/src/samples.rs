@@ -61,7 +61,9 @@ pub async fn latest(pool: &PgPool, tenant: &TenantId, keys: &[SignalKey]) -> Res
     sqlx::query_as!(
         LatestRow,
         "SELECT site, number, source_time, value, quality, partition, log_offset FROM read.signal_latest
-         WHERE tenant = $1 AND (site, number) IN (SELECT site, number FROM UNNEST($2::TEXT[], $3::INTEGER[]) AS u (site, number))",
+         WHERE tenant = $1 AND generation = (SELECT live.generation FROM read.projection_generation AS live
+                WHERE live.tenant = $1 AND live.model = 'samples' AND live.state = 'live')
+            AND (site, number) IN (SELECT site, number FROM UNNEST($2::TEXT[], $3::INTEGER[]) AS u (site, number))",
         tenant.as_str(),
         &sites as _,
         &numbers
@@ -81,7 +83,9 @@ pub async fn history(
     sqlx::query_as!(
         SampleRow,
         "SELECT site, number, source_time, value, quality, partition, log_offset FROM read.signal_history
-         WHERE tenant = $1 AND site = $2 AND number = $3 AND source_time >= $4 AND source_time < $5
+         WHERE tenant = $1 AND generation = (SELECT live.generation FROM read.projection_generation AS live
+                WHERE live.tenant = $1 AND live.model = 'samples' AND live.state = 'live')
+            AND site = $2 AND number = $3 AND source_time >= $4 AND source_time < $5
          ORDER BY source_time LIMIT $6",
         tenant.as_str(),
         key.site,
@@ -106,7 +110,9 @@ pub async fn samples_since(
     sqlx::query_as!(
         SampleRow,
         "SELECT site, number, source_time, value, quality, partition, log_offset FROM read.signal_history
-         WHERE tenant = $1 AND partition = $2 AND log_offset >= $3
+         WHERE tenant = $1 AND generation = (SELECT live.generation FROM read.projection_generation AS live
+                WHERE live.tenant = $1 AND live.model = 'samples' AND live.state = 'live')
+            AND partition = $2 AND log_offset >= $3
          ORDER BY log_offset FETCH FIRST ($4::BIGINT) ROWS WITH TIES",
         tenant.as_str(),
         partition as i32,
@@ -132,6 +138,13 @@ type Life = (String, Uuid);
 /// Which batches of a partition have been counted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Seen(HashMap<Life, IntervalSet>);
+
+/// Where rows go: a partition's part of one generation.
+#[derive(Clone, Copy)]
+pub(crate) struct Shelf<'a> {
+    pub(crate) place: &'a Place,
+    pub(crate) generation: i32,
+}
 
 /// What applying did not put into the tables.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -162,12 +175,14 @@ impl SignalRecord {
 }
 
 impl Seen {
-    pub(crate) async fn load(pool: &PgPool, place: &Place) -> Result<Self, sqlx::Error> {
+    pub(crate) async fn load(pool: &PgPool, place: &Place, generation: i32) -> Result<Self, sqlx::Error> {
         let rows = sqlx::query!(
-            "SELECT collector, epoch, starts, ends FROM read.signal_seen WHERE tenant = $1 AND topic = $2 AND partition = $3",
+            "SELECT collector, epoch, starts, ends FROM read.signal_seen
+             WHERE tenant = $1 AND generation = $4 AND topic = $2 AND partition = $3",
             place.tenant.as_str(),
             place.topic,
-            place.partition as i32
+            place.partition as i32,
+            generation
         )
         .fetch_all(pool)
         .await?;
@@ -189,10 +204,30 @@ impl Seen {
     }
 }
 
+/// How many lives of collectors' buffers have batches that the live generation has counted and the building one has not.
+pub(crate) async fn lost(db: &mut PgConnection, tenant: &TenantId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        "WITH seen AS (
+            SELECT found.state, seen.collector, seen.epoch, RANGE_AGG(INT8RANGE(u.first, u.last, '[]')) AS batches
+            FROM read.signal_seen AS seen
+            JOIN read.projection_generation AS found
+                ON found.tenant = seen.tenant AND found.model = 'samples' AND found.generation = seen.generation
+            CROSS JOIN LATERAL UNNEST(seen.starts, seen.ends) AS u (first, last)
+            WHERE seen.tenant = $1 GROUP BY found.state, seen.collector, seen.epoch
+         )
+         SELECT COUNT(*) AS \"lives!\" FROM seen AS live
+         LEFT JOIN seen AS built ON built.state = 'building' AND (built.collector, built.epoch) = (live.collector, live.epoch)
+         WHERE live.state = 'live' AND NOT live.batches <@ COALESCE(built.batches, '{}'::INT8MULTIRANGE)",
+        tenant.as_str()
+    )
+    .fetch_one(db)
+    .await
+}
+
 /// Applies records and gives the lives that changed, for [`Seen::merge`] after the commit.
 pub(crate) async fn apply(
     db: &mut PgConnection,
-    place: &Place,
+    shelf: Shelf<'_>,
     records: &[SignalRecord],
     seen: &Seen,
 ) -> Result<(Seen, Dropped), ApplyError> {
@@ -211,11 +246,11 @@ pub(crate) async fn apply(
     }
     dropped.rejected = rejected.len();
     for (site, columns) in &sites {
-        insert_history(db, place, site, columns).await?;
-        upsert_latest(db, place, site, columns).await?;
+        insert_history(db, shelf, site, columns).await?;
+        upsert_latest(db, shelf, site, columns).await?;
     }
-    save_seen(db, place, &newer).await?;
-    save_rejected(db, place, &rejected).await?;
+    save_seen(db, shelf, &newer).await?;
+    save_rejected(db, shelf, &rejected).await?;
     Ok((newer, dropped))
 }
 
@@ -249,45 +284,57 @@ impl Columns {
     }
 }
 
-async fn insert_history(db: &mut PgConnection, place: &Place, site: &str, columns: &Columns) -> Result<(), ApplyError> {
+async fn insert_history(
+    db: &mut PgConnection,
+    shelf: Shelf<'_>,
+    site: &str,
+    columns: &Columns,
+) -> Result<(), ApplyError> {
     sqlx::query!(
-        "INSERT INTO read.signal_history (tenant, site, number, source_time, value, quality, partition, log_offset)
-         SELECT $1, $2, number, source_time, value, quality, $3, log_offset
+        "INSERT INTO read.signal_history (tenant, site, number, source_time, value, quality, partition, log_offset, generation)
+         SELECT $1, $2, number, source_time, value, quality, $3, log_offset, $9
          FROM UNNEST($4::INTEGER[], $5::TIMESTAMPTZ[], $6::DOUBLE PRECISION[], $7::BIGINT[], $8::BIGINT[])
             AS u (number, source_time, value, quality, log_offset)
-         ON CONFLICT (tenant, site, number, source_time) DO NOTHING",
-        place.tenant.as_str(),
+         ON CONFLICT (tenant, generation, site, number, source_time) DO NOTHING",
+        shelf.place.tenant.as_str(),
         site,
-        place.partition as i32,
+        shelf.place.partition as i32,
         &columns.numbers,
         &columns.times,
         &columns.values as _,
         &columns.qualities,
-        &columns.offsets
+        &columns.offsets,
+        shelf.generation
     )
     .execute(db)
     .await?;
     Ok(())
 }
 
-async fn upsert_latest(db: &mut PgConnection, place: &Place, site: &str, columns: &Columns) -> Result<(), ApplyError> {
+async fn upsert_latest(
+    db: &mut PgConnection,
+    shelf: Shelf<'_>,
+    site: &str,
+    columns: &Columns,
+) -> Result<(), ApplyError> {
     let newest = columns.newest();
     sqlx::query!(
-        "INSERT INTO read.signal_latest AS latest (tenant, site, number, source_time, value, quality, partition, log_offset)
-         SELECT $1, $2, number, source_time, value, quality, $3, log_offset
+        "INSERT INTO read.signal_latest AS latest (tenant, site, number, source_time, value, quality, partition, log_offset, generation)
+         SELECT $1, $2, number, source_time, value, quality, $3, log_offset, $9
          FROM UNNEST($4::INTEGER[], $5::TIMESTAMPTZ[], $6::DOUBLE PRECISION[], $7::BIGINT[], $8::BIGINT[])
             AS u (number, source_time, value, quality, log_offset)
-         ON CONFLICT (tenant, site, number) DO UPDATE SET source_time = EXCLUDED.source_time, value = EXCLUDED.value,
+         ON CONFLICT (tenant, generation, site, number) DO UPDATE SET source_time = EXCLUDED.source_time, value = EXCLUDED.value,
             quality = EXCLUDED.quality, partition = EXCLUDED.partition, log_offset = EXCLUDED.log_offset
          WHERE EXCLUDED.source_time > latest.source_time",
-        place.tenant.as_str(),
+        shelf.place.tenant.as_str(),
         site,
-        place.partition as i32,
+        shelf.place.partition as i32,
         &newest.numbers,
         &newest.times,
         &newest.values as _,
         &newest.qualities,
-        &newest.offsets
+        &newest.offsets,
+        shelf.generation
     )
     .execute(db)
     .await?;
@@ -295,21 +342,22 @@ async fn upsert_latest(db: &mut PgConnection, place: &Place, site: &str, columns
 }
 
 /// One statement per life: an array of arrays of different lengths is not a thing PostgreSQL has, and a batch touches few lives.
-async fn save_seen(db: &mut PgConnection, place: &Place, seen: &Seen) -> Result<(), ApplyError> {
+async fn save_seen(db: &mut PgConnection, shelf: Shelf<'_>, seen: &Seen) -> Result<(), ApplyError> {
     for ((collector, epoch), set) in &seen.0 {
         let (starts, ends) = set.columns();
         sqlx::query!(
-            "INSERT INTO read.signal_seen (tenant, topic, partition, collector, epoch, starts, ends)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)
-             ON CONFLICT (tenant, topic, partition, collector, epoch)
+            "INSERT INTO read.signal_seen (tenant, topic, partition, collector, epoch, starts, ends, generation)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+             ON CONFLICT (tenant, generation, topic, partition, collector, epoch)
              DO UPDATE SET starts = EXCLUDED.starts, ends = EXCLUDED.ends",
-            place.tenant.as_str(),
-            place.topic,
-            place.partition as i32,
+            shelf.place.tenant.as_str(),
+            shelf.place.topic,
+            shelf.place.partition as i32,
             collector,
             epoch,
             &starts,
-            &ends
+            &ends,
+            shelf.generation
         )
         .execute(&mut *db)
         .await?;
@@ -319,7 +367,7 @@ async fn save_seen(db: &mut PgConnection, place: &Place, seen: &Seen) -> Result<
 
 async fn save_rejected(
     db: &mut PgConnection,
-    place: &Place,
+    shelf: Shelf<'_>,
     rejected: &[(&SignalRecord, &str)],
 ) -> Result<(), ApplyError> {
     if rejected.is_empty() {
@@ -329,16 +377,17 @@ async fn save_rejected(
     let keys =
         rejected.iter().map(|(record, _)| record.key.chars().take(64).collect::<String>().replace('\0', "\u{fffd}"));
     sqlx::query!(
-        "INSERT INTO read.signal_reject (tenant, topic, partition, log_offset, collector, error)
-         SELECT $1, $2, $3, log_offset, collector, error FROM UNNEST($4::BIGINT[], $5::TEXT[], $6::TEXT[])
+        "INSERT INTO read.signal_reject (tenant, topic, partition, log_offset, collector, error, generation)
+         SELECT $1, $2, $3, log_offset, collector, error, $7 FROM UNNEST($4::BIGINT[], $5::TEXT[], $6::TEXT[])
             AS u (log_offset, collector, error)
-         ON CONFLICT (tenant, topic, partition, log_offset) DO NOTHING",
-        place.tenant.as_str(),
-        place.topic,
-        place.partition as i32,
+         ON CONFLICT (tenant, generation, topic, partition, log_offset) DO NOTHING",
+        shelf.place.tenant.as_str(),
+        shelf.place.topic,
+        shelf.place.partition as i32,
         &rejected.iter().map(|(record, _)| record.offset).collect::<Vec<_>>(),
         &keys.collect::<Vec<_>>(),
-        &rejected.iter().map(|(_, error)| *error).collect::<Vec<_>>() as _
+        &rejected.iter().map(|(_, error)| *error).collect::<Vec<_>>() as _,
+        shelf.generation
     )
     .execute(db)
     .await?;

@@ -74,7 +74,8 @@ macro_rules! select {
             SignalRow,
             "SELECT site, number, name, description, unit, data_type, device, address AS \"address: Json<Address>\", scale,
                 value_offset, actor, occurred_at, decided_at, version, partition, changed_offset
-             FROM read.signals " + $rest,
+             FROM read.signals WHERE tenant = $1 AND generation = (SELECT live.generation FROM read.projection_generation AS live
+                WHERE live.tenant = $1 AND live.model = 'signals' AND live.state = 'live') AND " + $rest,
             $($argument),*
         )
     };
@@ -87,14 +88,14 @@ pub async fn find_by_name(
     site: &str,
     name: &str,
 ) -> Result<Option<SignalRow>, sqlx::Error> {
-    select!("WHERE tenant = $1 AND site = $2 AND name = $3", tenant.as_str(), site, name).fetch_optional(pool).await
+    select!("site = $2 AND name = $3", tenant.as_str(), site, name).fetch_optional(pool).await
 }
 
 /// The signals among `keys` that exist, in no order.
 pub async fn by_keys(pool: &PgPool, tenant: &TenantId, keys: &[SignalKey]) -> Result<Vec<SignalRow>, sqlx::Error> {
     let (sites, numbers) = key_columns(keys);
     select!(
-        "WHERE tenant = $1 AND (site, number) IN (SELECT site, number FROM UNNEST($2::TEXT[], $3::INTEGER[]) AS u (site, number))",
+        "(site, number) IN (SELECT site, number FROM UNNEST($2::TEXT[], $3::INTEGER[]) AS u (site, number))",
         tenant.as_str(),
         &sites as _,
         &numbers
@@ -112,7 +113,7 @@ pub async fn list(
 ) -> Result<Vec<SignalRow>, sqlx::Error> {
     let after = page.after.as_ref();
     select!(
-        "WHERE tenant = $1 AND ($2::TEXT IS NULL OR (site, number) > ($2, $3::INTEGER)) AND ($4::TEXT IS NULL OR site = $4)
+        "($2::TEXT IS NULL OR (site, number) > ($2, $3::INTEGER)) AND ($4::TEXT IS NULL OR site = $4)
             AND ($5::TEXT IS NULL OR device = $5)
          ORDER BY site, number LIMIT $6",
         tenant.as_str(),
@@ -135,7 +136,7 @@ pub async fn changed_since(
     rows: u32,
 ) -> Result<Vec<SignalRow>, sqlx::Error> {
     select!(
-        "WHERE tenant = $1 AND partition = $2 AND changed_offset >= $3
+        "partition = $2 AND changed_offset >= $3
          ORDER BY changed_offset FETCH FIRST ($4::BIGINT) ROWS WITH TIES",
         tenant.as_str(),
         partition as i32,
@@ -159,6 +160,8 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::PipelineRevised(_)
         | Event::PipelinePublished(_)
         | Event::PipelineArchived(_)
+        | Event::ProjectionRetried(_)
+        | Event::ProjectionEventSkipped(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }
@@ -183,9 +186,9 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
     let decided = declared.iter().map(|(event, _, _)| event.envelope.attributes.time.to_utc());
     sqlx::query!(
         "INSERT INTO read.signals (tenant, site, number, name, description, unit, data_type, device, address, scale, value_offset,
-            actor, occurred_at, decided_at, version, partition, changed_offset)
+            actor, occurred_at, decided_at, version, partition, changed_offset, generation)
          SELECT $1, site, number, name, description, unit, data_type, device, address::JSONB, scale, value_offset, actor, occurred_at,
-            decided_at, version, $2, changed_offset
+            decided_at, version, $2, changed_offset, $18
          FROM UNNEST($3::TEXT[], $4::INTEGER[], $5::TEXT[], $6::TEXT[], $7::TEXT[], $8::TEXT[], $9::TEXT[], $10::TEXT[],
             $11::NUMERIC[], $12::NUMERIC[], $13::TEXT[], $14::TIMESTAMPTZ[], $15::TIMESTAMPTZ[], $16::BIGINT[], $17::BIGINT[])
             AS u (site, number, name, description, unit, data_type, device, address, scale, value_offset, actor, occurred_at,
@@ -207,6 +210,7 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
         &decided.collect::<Vec<_>>(),
         &declared.iter().map(|(event, _, _)| event.sequence()).collect::<Vec<_>>(),
         &declared.iter().map(|(event, _, _)| event.offset).collect::<Vec<_>>(),
+        slice.generation,
     )
     .execute(db)
     .await?;

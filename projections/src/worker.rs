@@ -16,6 +16,8 @@ use crate::failure::full_text;
 use crate::offsets::Place;
 
 mod apply;
+pub(crate) mod fill;
+mod heal;
 mod ledger;
 mod meter;
 mod pace;

@@ -116,7 +116,11 @@ impl Oracle {
             "lotline.signal.declared.v1" => {
                 self.world.signals.insert(format!("{stream}/{}", text(data, "name")), data["number"].to_string());
             }
-            "lotline.command.refused.v1" | "lotline.refusals.suppressed.v1" => {}
+            // What was refused is no state of the plant, and neither is what read models were told to do.
+            "lotline.command.refused.v1"
+            | "lotline.refusals.suppressed.v1"
+            | "lotline.projection.retried.v1"
+            | "lotline.projection.event_skipped.v1" => {}
             other => panic!("the oracle does not know {other}"),
         }
     }

@@ -6,8 +6,12 @@
 mod faults;
 #[path = "projections/fixture.rs"]
 mod fixture;
+#[path = "projections/poison.rs"]
+mod poison;
 #[path = "projections/queries.rs"]
 mod queries;
+#[path = "projections/rebuild.rs"]
+mod rebuild;
 #[path = "projections/replay.rs"]
 mod replay;
 #[path = "projections/rig.rs"]

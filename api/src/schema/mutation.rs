@@ -4,6 +4,7 @@
 
 pub mod lot;
 pub mod pipeline;
+pub mod projection;
 pub mod qc;
 pub mod signal;
 

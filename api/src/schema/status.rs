@@ -3,6 +3,7 @@
 use async_graphql::{Context, Error, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 use lotline_domain::position::Position;
+use lotline_projections::decisions;
 use lotline_projections::progress::{self, Halt, ModelStatus};
 
 use super::failure::OrFail;
@@ -14,10 +15,38 @@ use super::scope::Scope;
 pub struct ProjectionHalt {
     /// The stream.
     pub stream: String,
+    /// Number of the event in the stream that could not be applied, when it could be read.
+    pub sequence: Option<Version>,
     /// Why.
     pub error: String,
     /// Since when.
     pub halted_at: DateTime<Utc>,
+}
+
+/// An event that a read model leaves out because an administrator has decided so.
+#[derive(SimpleObject)]
+pub struct SkippedEvent {
+    /// Such as lots.
+    pub read_model: String,
+    /// The stream.
+    pub stream: String,
+    /// Number of the event in the stream.
+    pub sequence: Version,
+    /// Why, in the actor's words.
+    pub reason: String,
+    /// Who decided.
+    pub actor: String,
+    /// When.
+    pub decided_at: DateTime<Utc>,
+}
+
+/// A rebuild of a read model beside the one in use.
+#[derive(SimpleObject)]
+pub struct ProjectionRebuild {
+    /// Since when.
+    pub started_at: DateTime<Utc>,
+    /// Whether a process is working on it; else it was abandoned.
+    pub attended: bool,
 }
 
 /// State of a read model in one partition of its topic.
@@ -37,11 +66,16 @@ pub struct ProjectionStatus {
     pub degraded: bool,
     /// What it could not follow.
     pub halts: Vec<ProjectionHalt>,
+    /// When the newest event that it has was decided; not known of samples.
+    pub decided_until: Option<DateTime<Utc>>,
+    /// A rebuild that is under way or was abandoned.
+    pub rebuild: Option<ProjectionRebuild>,
 }
 
 impl From<Halt> for ProjectionHalt {
     fn from(halt: Halt) -> Self {
-        Self { stream: halt.stream, error: halt.error, halted_at: halt.halted_at }
+        let sequence = halt.sequence.map(Version::from);
+        Self { stream: halt.stream, sequence, error: halt.error, halted_at: halt.halted_at }
     }
 }
 
@@ -55,6 +89,10 @@ impl From<ModelStatus> for ProjectionStatus {
             partition: status.partition,
             next_offset: status.next_offset.into(),
             halts: status.halts.into_iter().map(ProjectionHalt::from).collect(),
+            decided_until: status.decided_until,
+            rebuild: status
+                .rebuild
+                .map(|idle| ProjectionRebuild { started_at: idle.started_at, attended: idle.attended }),
         }
     }
 }
@@ -73,6 +111,22 @@ impl StatusQuery {
     /// Its plants.
     async fn sites<'a>(&self, ctx: &Context<'a>) -> Vec<&'a str> {
         Scope::of(ctx).server.state.sites.iter().map(lotline_domain::id::SiteId::as_str).collect()
+    }
+
+    /// Events that read models leave out. A rebuild of the read model applies them, or fails.
+    async fn skipped_events(&self, ctx: &Context<'_>) -> Result<Vec<SkippedEvent>, Error> {
+        let scope = Scope::of(ctx);
+        let all =
+            decisions::skips(scope.pool(), scope.tenant()).await.or_fail("read what the read models leave out")?;
+        let shown = all.into_iter().map(|skip| SkippedEvent {
+            read_model: skip.model.to_string(),
+            stream: skip.stream,
+            sequence: skip.sequence.into(),
+            reason: skip.reason,
+            actor: skip.actor,
+            decided_at: skip.decided_at,
+        });
+        Ok(shown.collect())
     }
 
     /// How far each read model is, partition by partition.

@@ -205,6 +205,7 @@ fn provoked() -> Vec<Refusal> {
         plant.when(Command::DraftPipeline { name: "q".into(), definition: deep }),
         published.when(Command::PublishPipeline { pipeline_id }),
         archived.when(Command::PublishPipeline { pipeline_id }),
+        plant.when(Command::RetryProjection { model: "lots".into(), stream: "north".into() }),
         wired.when(Command::DeclareSignal(signal("s"))),
         wired.when(Command::DeclareSignal(DeclareSignal { device: "?".into(), ..signal("t") })),
     ];
@@ -326,6 +327,8 @@ impl Books {
             | Event::PipelineRevised(_)
             | Event::PipelinePublished(_)
             | Event::PipelineArchived(_)
+            | Event::ProjectionRetried(_)
+            | Event::ProjectionEventSkipped(_)
             | Event::CommandRefused(_)
             | Event::RefusalsSuppressed(_) => {}
         }

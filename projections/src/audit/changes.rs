@@ -80,7 +80,11 @@ pub(super) fn needed(slice: Slice<'_>) -> Vec<String> {
                     needed.insert(subject.to_owned());
                 }
             }
-            Event::SignalDeclared(_) | Event::CommandRefused(_) | Event::RefusalsSuppressed(_) => {}
+            Event::SignalDeclared(_)
+            | Event::ProjectionRetried(_)
+            | Event::ProjectionEventSkipped(_)
+            | Event::CommandRefused(_)
+            | Event::RefusalsSuppressed(_) => {}
         }
     }
     needed.into_iter().collect()
@@ -121,7 +125,10 @@ impl States {
                 change_pipeline(self.get(subject)?, &fact.event, subject, &mut changes)?;
             }
             Event::SignalDeclared(_) => changes.creation(body.data)?,
-            Event::CommandRefused(_) | Event::RefusalsSuppressed(_) => {}
+            Event::ProjectionRetried(_)
+            | Event::ProjectionEventSkipped(_)
+            | Event::CommandRefused(_)
+            | Event::RefusalsSuppressed(_) => {}
         }
         Ok(Entry { data: body.data.get(), changes: changes.finish() })
     }
@@ -186,6 +193,8 @@ fn change_pipeline(state: &mut State, event: &Event, subject: &str, changes: &mu
         | Event::LotRegistered(_)
         | Event::QcDecisionRecorded(_)
         | Event::SignalDeclared(_)
+        | Event::ProjectionRetried(_)
+        | Event::ProjectionEventSkipped(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }

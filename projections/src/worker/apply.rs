@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use lotline_domain::event::Event;
+use lotline_domain::record::Offset;
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, PgConnection, PgPool, Postgres};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::{Backoff, meter};
@@ -12,7 +14,7 @@ use crate::batch::{LedgerBatch, LedgerEvent, Slice};
 use crate::failure::{ApplyError, full_text};
 use crate::model::Model;
 use crate::offsets::{Cursor, HaltCause, NewHalt, Place, Step};
-use crate::{audit, genealogy, lots, pipelines, qc_decisions, signals};
+use crate::{audit, decisions, genealogy, lots, pipelines, qc_decisions, signals};
 
 /// Where the models are kept, and the partition that is carried there.
 #[derive(Clone)]
@@ -21,9 +23,32 @@ pub(super) struct Target {
     pub(super) place: Place,
 }
 
-/// Another projector has moved the model's offset.
+/// Why a batch is not in a model.
 #[derive(Debug)]
-pub(super) struct Overtaken;
+pub(super) enum Stopped {
+    /// Another projector has moved the model's offset, or the model's generation is not this cursor's any more.
+    Overtaken,
+    /// A rebuild has met an event that can't be applied. Nothing of it, and nothing after it, is in the generation.
+    Poison(Poison),
+}
+
+/// Why a batch is not in all models.
+pub(super) enum Halted {
+    /// One of them has stopped; the others have it.
+    Stopped(Stopped),
+    /// A defect.
+    Panicked(JoinError),
+}
+
+/// An event that a rebuild can't apply.
+#[derive(Debug)]
+pub(crate) struct Poison {
+    pub(crate) model: Model,
+    pub(crate) stream: String,
+    pub(crate) sequence: i64,
+    pub(crate) offset: Offset,
+    pub(crate) error: String,
+}
 
 /// A connection that goes back to its pool only when that is asked for: after a COPY that failed or was dropped half-way, the
 /// protocol may be out of step, and closing is the one way that is certain.
@@ -65,7 +90,7 @@ impl Model {
         }
     }
 
-    async fn apply(self, db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
+    pub(super) async fn apply(self, db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
         match self {
             Self::Lots => lots::apply(db, slice).await,
             Self::Genealogy => genealogy::apply(db, slice).await,
@@ -79,8 +104,30 @@ impl Model {
 }
 
 impl Target {
+    /// Carries a batch into all models side by side.
+    pub(super) async fn carry_all(
+        &self,
+        cursors: Vec<Cursor>,
+        batch: &Arc<LedgerBatch>,
+    ) -> Result<Vec<Cursor>, Halted> {
+        let mut tasks = JoinSet::new();
+        for cursor in cursors {
+            tasks.spawn(self.clone().carry(cursor, Arc::clone(batch)));
+        }
+        let mut carried = Vec::with_capacity(tasks.len());
+        let mut halted = None;
+        while let Some(joined) = tasks.join_next().await {
+            match joined {
+                Ok(Ok(cursor)) => carried.push(cursor),
+                Ok(Err(stopped)) => halted = Some(Halted::Stopped(stopped)),
+                Err(error) => return Err(Halted::Panicked(error)),
+            }
+        }
+        halted.map_or(Ok(carried), Err)
+    }
+
     /// Applies what the model has not got of the batch. Temporary failures of PostgreSQL are retried until they pass.
-    pub(super) async fn carry(self, mut cursor: Cursor, batch: Arc<LedgerBatch>) -> Result<Cursor, Overtaken> {
+    async fn carry(self, mut cursor: Cursor, batch: Arc<LedgerBatch>) -> Result<Cursor, Stopped> {
         let started = Instant::now();
         let begin = batch.index_of(cursor.next);
         let mut open = if cursor.next < batch.next { vec![(begin, batch.events.len())] } else { Vec::new() };
@@ -136,15 +183,12 @@ impl Target {
     ) -> Result<bool, ApplyError> {
         let events = &batch.events[from..to];
         let (tenant, partition) = (batch.tenant.as_str(), batch.partition as i32);
-        let slice = Slice { tenant, partition, events, halted: &cursor.halted };
-        let step = Step {
-            model: cursor.model,
-            expected: cursor.next,
-            next: batch.next_after(to),
-            heads: slice.heads(),
-            halt: false,
-        };
-        if !slice.facts().any(|(_, fact)| cursor.model.concerns(&fact.event)) {
+        let (generation, halted, skipped) = (cursor.generation, &cursor.halted, &cursor.skipped);
+        let slice = Slice { tenant, partition, generation, events, halted, skipped };
+        let step = Step { from: cursor, next: batch.next_after(to), heads: slice.heads(), halt: false };
+        // A rebuild knows of no halts and leaves nothing out.
+        let decisions = if cursor.rebuild { Vec::new() } else { decisions::about(cursor.model, events) };
+        if decisions.is_empty() && !slice.facts().any(|(_, fact)| cursor.model.concerns(&fact.event)) {
             let mut connection = self.pool.acquire().await?;
             return Ok(self.place.advance(&mut connection, &step).await?);
         }
@@ -152,6 +196,7 @@ impl Target {
         let mut tx = connection.get().begin().await?;
         let free = self.place.advance(&mut tx, &step).await?;
         if free {
+            decisions::note(&mut tx, &self.place.tenant, cursor.model, &decisions).await?;
             cursor.model.apply(&mut tx, slice).await?;
             tx.commit().await?;
         } else {
@@ -161,8 +206,17 @@ impl Target {
         Ok(free)
     }
 
-    /// Leaves an event and the rest of its stream out of the model, and says so where operators and waiters look.
-    async fn give_up(&self, cursor: &mut Cursor, event: &LedgerEvent, next: i64, error: &str) -> Result<(), Overtaken> {
+    /// Leaves an event and the rest of its stream out of the model, and says so where operators and waiters look. A rebuild ends here.
+    async fn give_up(&self, cursor: &mut Cursor, event: &LedgerEvent, next: i64, error: &str) -> Result<(), Stopped> {
+        if cursor.rebuild {
+            return Err(Stopped::Poison(Poison {
+                model: cursor.model,
+                stream: event.stream().to_owned(),
+                sequence: event.sequence(),
+                offset: event.offset,
+                error: error.to_owned(),
+            }));
+        }
         let mut backoff = Backoff::default();
         loop {
             match self.halt_once(cursor, event, next, error).await {
@@ -195,8 +249,9 @@ impl Target {
         error: &str,
     ) -> Result<bool, sqlx::Error> {
         let events = std::slice::from_ref(event);
-        let slice = Slice { tenant: "", partition: 0, events, halted: &cursor.halted };
-        let step = Step { model: cursor.model, expected: cursor.next, next, heads: slice.heads(), halt: true };
+        let (generation, halted, skipped) = (cursor.generation, &cursor.halted, &cursor.skipped);
+        let slice = Slice { tenant: "", partition: 0, generation, events, halted, skipped };
+        let step = Step { from: cursor, next, heads: slice.heads(), halt: true };
         let halt = NewHalt {
             cause: HaltCause::Poison,
             stream: event.stream(),
@@ -208,6 +263,7 @@ impl Target {
         if !self.place.advance(&mut tx, &step).await? {
             return Ok(false);
         }
+        decisions::note(&mut tx, &self.place.tenant, cursor.model, &decisions::about(cursor.model, events)).await?;
         self.place.halt(&mut tx, &[cursor.model], &halt).await?;
         tx.commit().await?;
         Ok(true)
@@ -224,15 +280,17 @@ impl Target {
         backoff.wait().await;
     }
 
-    fn overtaken(&self, cursor: &Cursor) -> Overtaken {
+    fn overtaken(&self, cursor: &Cursor) -> Stopped {
         meter::overtaken(&self.place, cursor.model);
-        Overtaken
+        Stopped::Overtaken
     }
 }
 
 fn first_unreadable<'a>(events: &'a [LedgerEvent], cursor: &Cursor) -> Option<(usize, &'a str)> {
     events.iter().enumerate().find_map(|(index, event)| match &event.fact {
-        Err(error) if !cursor.halted.contains(event.stream()) => Some((index, error.as_str())),
+        Err(error) if !cursor.halted.contains(event.stream()) && !event.is_in(&cursor.skipped) => {
+            Some((index, error.as_str()))
+        }
         Err(_) | Ok(_) => None,
     })
 }

@@ -3,23 +3,23 @@
 //! While the models apply one batch, the next is read and checked. Models are carried side by side, each by its own offset, so one that
 //! is rebuilt or slow does not hold the others' offsets back; a batch is read from the rearmost.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lotline_domain::chain::{Chain, ChainBreak};
+use lotline_domain::chain::{Chain, ChainBreak, ChainHead};
 use lotline_domain::port::LogReader;
 use lotline_domain::record::Offset;
 use lotline_domain::timestamp::Timestamp;
-use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::apply::{Overtaken, Target};
+use super::apply::{Halted, Stopped, Target};
 use super::pace::{Pace, READ_WAIT};
 use super::{Backoff, Interrupt, WorkerContext, WorkerError, meter};
 use crate::batch::LedgerBatch;
 use crate::failure::full_text;
 use crate::model::Model;
-use crate::offsets::{Cursor, HaltCause, NewHalt, Resume};
+use crate::offsets::{Cursor, HaltCause, NewHalt, Place, Resume, Stage};
 
 const MAX_RECORDS: usize = 10_000;
 const MAX_BYTES: usize = 16 << 20;
@@ -27,22 +27,22 @@ const LOOK_AT_END_EVERY: Duration = Duration::from_secs(1);
 
 /// Carries one partition of the ledger into all its read models.
 pub struct LedgerWorker {
-    context: WorkerContext,
-    target: Target,
+    pub(super) context: WorkerContext,
+    pub(super) target: Target,
 }
 
 /// What was read ahead.
-struct Fetched {
-    batch: Arc<LedgerBatch>,
-    broken: Option<ChainBreak>,
+pub(super) struct Fetched {
+    pub(super) batch: Arc<LedgerBatch>,
+    pub(super) broken: Option<ChainBreak>,
 }
 
 /// A partition being read.
-struct Source<'a> {
+pub(super) struct Source {
     reader: Box<dyn LogReader>,
     chain: Chain,
     pace: Pace,
-    worker: &'a LedgerWorker,
+    place: Place,
 }
 
 impl LedgerWorker {
@@ -92,13 +92,9 @@ impl LedgerWorker {
 
     async fn try_follow(&self, backoff: &mut Backoff) -> Result<std::convert::Infallible, Interrupt> {
         let place = &self.target.place;
-        let resumed = place.resume(&self.context.pool, &Model::LEDGER).await;
+        let resumed = place.resume(&self.context.pool, &Model::LEDGER, Stage::Live).await;
         let Resume { mut cursors, heads, mut broken_at } = resumed.map_err(|error| Interrupt::database(&error))?;
-        let from = cursors.iter().map(|cursor| cursor.next).min().unwrap_or(0);
-        let opened = self.context.log.reader(place.partition, from).await;
-        let reader = opened.map_err(|error| Interrupt::log(place.partition, error))?;
-        let mut source =
-            Source { reader, chain: Chain::resume(heads), pace: Pace::new(MAX_RECORDS, MAX_BYTES), worker: self };
+        let mut source = Source::open(&self.context, place, &cursors, heads).await?;
         let mut meter = Meter::new(self, &cursors);
         let mut fetched = source.fetch().await?;
         loop {
@@ -113,29 +109,23 @@ impl LedgerWorker {
                 place.mend(&self.context.pool, &Model::LEDGER).await.map_err(|error| Interrupt::database(&error))?;
                 broken_at = None;
             }
-            meter.show(self, &cursors, &fetched.batch).await;
+            let looked = meter.show(self, &cursors, &fetched.batch).await;
+            if looked && cursors.iter().any(|cursor| !cursor.halted.is_empty()) && self.heal().await? {
+                return Err(Interrupt::Overtaken);
+            }
             fetched = ahead?;
         }
     }
 
-    /// Carries a batch into all models side by side.
     async fn carry(&self, cursors: Vec<Cursor>, batch: &Arc<LedgerBatch>) -> Result<Vec<Cursor>, Interrupt> {
-        let mut tasks = JoinSet::new();
-        for cursor in cursors {
-            tasks.spawn(self.target.clone().carry(cursor, Arc::clone(batch)));
-        }
-        let mut carried = Vec::with_capacity(tasks.len());
-        let mut overtaken = false;
-        while let Some(joined) = tasks.join_next().await {
-            match joined {
-                Ok(Ok(cursor)) => carried.push(cursor),
-                Ok(Err(Overtaken)) => overtaken = true,
-                Err(error) => {
-                    return Err(Interrupt::Outage { doing: "applying a batch", error: full_text(&error) });
-                }
+        match self.target.carry_all(cursors, batch).await {
+            Ok(carried) => Ok(carried),
+            // Only a rebuild stops at poison, and this is none.
+            Err(Halted::Stopped(Stopped::Overtaken | Stopped::Poison(_))) => Err(Interrupt::Overtaken),
+            Err(Halted::Panicked(error)) => {
+                Err(Interrupt::Outage { doing: "applying a batch", error: full_text(&error) })
             }
         }
-        if overtaken { Err(Interrupt::Overtaken) } else { Ok(carried) }
     }
 
     /// Marks every model degraded and gives the reason to stop.
@@ -168,9 +158,22 @@ impl LedgerWorker {
     }
 }
 
-impl Source<'_> {
-    async fn fetch(&mut self) -> Result<Fetched, Interrupt> {
-        let place = &self.worker.target.place;
+impl Source {
+    /// Opens the log where the rearmost of the cursors stands; `heads` are those of the streams there.
+    pub(super) async fn open(
+        context: &WorkerContext,
+        place: &Place,
+        cursors: &[Cursor],
+        heads: BTreeMap<String, ChainHead>,
+    ) -> Result<Self, Interrupt> {
+        let from = cursors.iter().map(|cursor| cursor.next).min().unwrap_or(0);
+        let opened = context.log.reader(place.partition, from).await;
+        let reader = opened.map_err(|error| Interrupt::log(place.partition, error))?;
+        Ok(Self { reader, chain: Chain::resume(heads), pace: Pace::new(MAX_RECORDS, MAX_BYTES), place: place.clone() })
+    }
+
+    pub(super) async fn fetch(&mut self) -> Result<Fetched, Interrupt> {
+        let place = &self.place;
         let read = self.reader.read(self.pace.records(), READ_WAIT).await;
         let read = read.map_err(|error| Interrupt::log(place.partition, error))?;
         let (batch, broken) = LedgerBatch::admit(&place.tenant, place.partition, &mut self.chain, read).await;
@@ -195,10 +198,11 @@ impl Meter {
         Self { looked: None, end: 0, last: None }
     }
 
-    async fn show(&mut self, worker: &LedgerWorker, cursors: &[Cursor], batch: &LedgerBatch) {
+    /// Gives whether it has looked this time.
+    async fn show(&mut self, worker: &LedgerWorker, cursors: &[Cursor], batch: &LedgerBatch) -> bool {
         self.last = batch.events.last().map(|event| event.envelope.attributes.time).or(self.last);
         if self.looked.is_some_and(|looked| looked.elapsed() < LOOK_AT_END_EVERY) {
-            return;
+            return false;
         }
         self.looked = Some(Instant::now());
         let place = &worker.target.place;
@@ -209,5 +213,6 @@ impl Meter {
         for cursor in cursors {
             meter::stands(place, cursor.model, cursor.next, self.end, self.last, now);
         }
+        true
     }
 }

@@ -44,6 +44,11 @@ pub(super) fn halted(place: &Place, model: Model) {
     counter!("lotline_projection_halts_total", labels(place, model)).increment(1);
 }
 
+/// A model follows a stream again.
+pub(super) fn healed(place: &Place, model: Model) {
+    counter!("lotline_projection_healed_streams_total", labels(place, model)).increment(1);
+}
+
 /// How many streams a model does not follow.
 pub(super) fn halted_streams(place: &Place, model: Model, streams: usize) {
     gauge!("lotline_projection_halted_streams", labels(place, model)).set(streams as f64);

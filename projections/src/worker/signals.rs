@@ -12,8 +12,8 @@ use super::pace::{Pace, READ_WAIT};
 use super::{Backoff, Interrupt, WorkerContext, WorkerError, meter};
 use crate::failure::ApplyError;
 use crate::model::Model;
-use crate::offsets::{Place, Step};
-use crate::samples::{self, Dropped, Seen, SignalRecord};
+use crate::offsets::{Cursor, Place, Stage, Step};
+use crate::samples::{self, Dropped, Seen, Shelf, SignalRecord};
 
 const MAX_RECORDS: usize = 2_000;
 /// About a hundred thousand samples in one transaction.
@@ -27,8 +27,10 @@ pub struct SignalsWorker {
 }
 
 /// A partition being followed.
-struct Followed {
-    next: Offset,
+pub(super) struct Followed {
+    pub(super) cursor: Cursor,
+    reader: Box<dyn LogReader>,
+    pace: Pace,
     seen: Seen,
     looked: Option<Instant>,
     /// When the last batch was collected.
@@ -88,39 +90,46 @@ impl SignalsWorker {
     }
 
     async fn try_follow(&self, backoff: &mut Backoff) -> Result<std::convert::Infallible, Interrupt> {
-        let (mut followed, mut reader) = self.open().await?;
-        let mut pace = Pace::new(MAX_RECORDS, MAX_BYTES);
+        let mut followed = self.open(Stage::Live).await?;
         loop {
-            let read = reader.read(pace.records(), READ_WAIT).await;
-            let read = read.map_err(|error| Interrupt::log(self.place.partition, error))?;
-            pace.learn(read.records.len(), read.records.iter().map(|stored| stored.record.size()).sum());
-            let records = read.records.iter().map(|stored| SignalRecord::read(&self.place.tenant, stored)).collect();
-            self.carry(&mut followed, SignalBatches { records, next: read.next }).await?;
+            self.step(&mut followed).await?;
             backoff.reset();
             self.show(&mut followed).await;
         }
     }
 
-    async fn open(&self) -> Result<(Followed, Box<dyn LogReader>), Interrupt> {
+    /// Reads once and carries what came.
+    pub(super) async fn step(&self, followed: &mut Followed) -> Result<(), Interrupt> {
+        let read = followed.reader.read(followed.pace.records(), READ_WAIT).await;
+        let read = read.map_err(|error| Interrupt::log(self.place.partition, error))?;
+        followed.pace.learn(read.records.len(), read.records.iter().map(|stored| stored.record.size()).sum());
+        let records = read.records.iter().map(|stored| SignalRecord::read(&self.place.tenant, stored)).collect();
+        self.carry(followed, SignalBatches { records, next: read.next }).await
+    }
+
+    pub(super) async fn open(&self, stage: Stage) -> Result<Followed, Interrupt> {
         let pool = &self.context.pool;
-        let resumed = self.place.resume(pool, &[Model::Samples]).await.map_err(|error| Interrupt::database(&error))?;
-        let next = resumed.cursors.first().map_or(0, |cursor| cursor.next);
+        let resumed = self.place.resume(pool, &[Model::Samples], stage).await;
+        let cursor = resumed.map_err(|error| Interrupt::database(&error))?.cursors.pop().ok_or(Interrupt::Overtaken)?;
         // Should another projector commit in between, this set is newer than the offset, and the first step fails for the offset.
-        let seen = Seen::load(pool, &self.place).await.map_err(|error| Interrupt::database(&error))?;
-        let reader = self.context.log.reader(self.place.partition, next).await;
+        let seen = Seen::load(pool, &self.place, cursor.generation).await;
+        let seen = seen.map_err(|error| Interrupt::database(&error))?;
+        let reader = self.context.log.reader(self.place.partition, cursor.next).await;
         let reader = reader.map_err(|error| Interrupt::log(self.place.partition, error))?;
-        Ok((Followed { next, seen, looked: None, last: None }, reader))
+        let pace = Pace::new(MAX_RECORDS, MAX_BYTES);
+        Ok(Followed { cursor, reader, pace, seen, looked: None, last: None })
     }
 
     async fn carry(&self, followed: &mut Followed, mut batches: SignalBatches) -> Result<(), Interrupt> {
         let started = Instant::now();
         let mut backoff = Backoff::default();
-        let mut open = if followed.next < batches.next { vec![(0, batches.records.len())] } else { Vec::new() };
+        let mut open = if followed.cursor.next < batches.next { vec![(0, batches.records.len())] } else { Vec::new() };
         // Ranges still to do, the next one on top. A range that fails is halved until a single record is at fault.
         while let Some((from, to)) = open.pop() {
-            match self.apply_once(followed, &batches, from, to).await {
+            let (records, next) = (&batches.records[from..to], batches.next_after(to));
+            match self.apply_once(&followed.cursor, &followed.seen, records, next).await {
                 Ok(Attempt::Applied(newer, dropped)) => {
-                    followed.next = batches.next_after(to);
+                    followed.cursor.next = next;
                     followed.seen.merge(newer);
                     let good = batches.records[from..to].iter().rev().find_map(|record| record.batch.as_ref().ok());
                     followed.last = good.map(|batch| batch.collected_at).or(followed.last);
@@ -154,23 +163,18 @@ impl SignalsWorker {
     /// One transaction: the offset, which also shuts out other projectors, then the rows.
     async fn apply_once(
         &self,
-        followed: &Followed,
-        batches: &SignalBatches,
-        from: usize,
-        to: usize,
+        cursor: &Cursor,
+        seen: &Seen,
+        records: &[SignalRecord],
+        next: Offset,
     ) -> Result<Attempt, ApplyError> {
-        let step = Step {
-            model: Model::Samples,
-            expected: followed.next,
-            next: batches.next_after(to),
-            heads: std::collections::BTreeMap::new(),
-            halt: false,
-        };
+        let step = Step { from: cursor, next, heads: std::collections::BTreeMap::new(), halt: false };
         let mut tx = self.context.pool.begin().await?;
         if !self.place.advance(&mut tx, &step).await? {
             return Ok(Attempt::Overtaken);
         }
-        let (newer, dropped) = samples::apply(&mut tx, &self.place, &batches.records[from..to], &followed.seen).await?;
+        let shelf = Shelf { place: &self.place, generation: cursor.generation };
+        let (newer, dropped) = samples::apply(&mut tx, shelf, records, seen).await?;
         tx.commit().await?;
         Ok(Attempt::Applied(newer, dropped))
     }
@@ -196,7 +200,7 @@ impl SignalsWorker {
         followed.looked = Some(Instant::now());
         if let Ok(Ok(end)) = timeout(LOOK_AT_END_EVERY, self.context.log.end(self.place.partition)).await {
             let now = self.context.clock.now();
-            meter::stands(&self.place, Model::Samples, followed.next, end, followed.last, now);
+            meter::stands(&self.place, Model::Samples, followed.cursor.next, end, followed.last, now);
         }
     }
 }

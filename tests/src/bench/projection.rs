@@ -1,4 +1,5 @@
-//! `projection.*`: how fast the read models are made from a log of a million events, compared with plain `COPY` of the rows they end up with.
+//! `projection.*`: how fast the read models are made from a log of a million events, compared with plain `COPY` of the rows they end up with;
+//! and how fast they are made anew beside those in use, and what that costs who commands meanwhile.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +23,8 @@ use super::load::{self, Commands};
 use super::report::Report;
 use crate::stack;
 
+mod rebuild;
+
 const EVENTS: u64 = 1_000_000;
 const PARTITIONS: u32 = 2;
 const TABLES: [&str; 4] = ["lots", "genealogy", "qc_decisions", "audit"];
@@ -41,13 +44,16 @@ pub async fn run(report: &mut Report) -> anyhow::Result<()> {
     let events = fill(&tenant, log.clone()).await?;
     let database = stack::database("bench").await;
     lotline_projections::migrate(&database.pool).await?;
-    let seconds = catch_up(&tenant, log, &database.pool).await?;
+    let seconds = catch_up(&tenant, log.clone(), &database.pool).await?;
     let eps = events as f64 / seconds;
     let (rows, copy_seconds) = copy_again(&database.pool).await?;
     report.note(&format!(
         "projection: {events} events into all read models in {seconds:.1} s; plain COPY of their {rows} rows into bare tables in {copy_seconds:.1} s"
     ));
     report.result("projection.catchup_eps", eps, "events/s", Some(copy_seconds / seconds));
+    if report.wants("projection.rebuild") {
+        rebuild::measure(report, rebuild::Serving { tenant, log, database }, copy_seconds).await?;
+    }
     Ok(())
 }
 

@@ -39,7 +39,7 @@ fn declare(name: &str) -> Command {
 }
 
 /// Two plants and the tenant's own stream, mixed.
-fn busy_ledger() -> Plant {
+pub(crate) fn busy_ledger() -> Plant {
     let mut plant = Plant::new(FakeLog::shared("lotline.dairy.ledger.v1", 5_000));
     plant.decide("north", declare("pasteuriser.temperature"));
     for round in 0..4 {

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lotline_domain::port::LogRead;
 use lotline_domain::position::{Position, TopicKind};
 use lotline_domain::record::Offset;
 use lotline_projections::model::Model;
 use lotline_projections::progress::{self, ModelStatus, Progress};
+use lotline_projections::rebuild::Rebuild;
 use lotline_projections::worker::{LedgerWorker, SignalsWorker, WorkerContext, WorkerError};
 use lotline_tests::stack::{self, Database};
 use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -43,16 +46,20 @@ impl Rig {
         &self.database.pool
     }
 
-    fn context(&self, log: &Shared) -> WorkerContext {
+    fn context(&self, log: impl LogRead) -> WorkerContext {
         WorkerContext {
             pool: self.database.pool.clone(),
-            log: Arc::new(log.clone()),
+            log: Arc::new(log),
             clock: Arc::new(StoppedClock),
             tenant: tenant(),
         }
     }
 
     pub(crate) fn ledger(&self, log: &Shared) -> Running {
+        self.ledger_from(log.clone())
+    }
+
+    pub(crate) fn ledger_from(&self, log: impl LogRead) -> Running {
         let cancel = CancellationToken::new();
         let worker = LedgerWorker::new(self.context(log), 0);
         Running { task: tokio::spawn(worker.run(cancel.clone())), cancel }
@@ -60,7 +67,7 @@ impl Rig {
 
     pub(crate) fn signals(&self, log: &Shared) -> Running {
         let cancel = CancellationToken::new();
-        let worker = SignalsWorker::new(self.context(log), 0);
+        let worker = SignalsWorker::new(self.context(log.clone()), 0);
         Running { task: tokio::spawn(worker.run(cancel.clone())), cancel }
     }
 
@@ -90,32 +97,46 @@ impl Rig {
         all.into_iter().find(|status| status.model == model)
     }
 
-    /// Every row of every read model as JSON, in a fixed order.
+    /// Every row that readers see of every read model as JSON, in a fixed order, without saying of which generation it is.
     pub(crate) async fn rows(&self) -> Vec<(String, String)> {
         let mut rows = Vec::new();
-        for (table, order) in [
-            ("lots", "id"),
-            ("genealogy", "child_id, parent_id"),
-            ("qc_decisions", "id"),
-            ("pipelines", "id"),
-            ("pipeline_versions", "pipeline_id, version"),
-            ("signals", "site, number"),
-            ("audit", "partition, log_offset"),
-            ("audit_state", "subject"),
-            ("signal_latest", "site, number"),
-            ("signal_history", "site, number, source_time"),
-            ("signal_seen", "collector, epoch"),
-            ("projection_offset", "model"),
-            ("projection_head", "model, stream"),
+        for (table, model, order) in [
+            ("lots", "'lots'", "id"),
+            ("genealogy", "'genealogy'", "child_id, parent_id"),
+            ("qc_decisions", "'qc_decisions'", "id"),
+            ("pipelines", "'pipelines'", "id"),
+            ("pipeline_versions", "'pipelines'", "pipeline_id, version"),
+            ("signals", "'signals'", "site, number"),
+            ("audit", "'audit'", "partition, log_offset"),
+            ("audit_state", "'audit'", "subject"),
+            ("signal_latest", "'samples'", "site, number"),
+            ("signal_history", "'samples'", "site, number, source_time"),
+            ("signal_seen", "'samples'", "collector, epoch"),
+            ("projection_offset", "row.model", "model"),
+            ("projection_head", "row.model", "model, stream"),
         ] {
-            let sql = format!("SELECT ROW_TO_JSON(t)::TEXT FROM (SELECT * FROM read.{table} ORDER BY {order}) AS t");
+            let sql = format!(
+                "SELECT ROW_TO_JSON(t)::TEXT FROM (
+                    SELECT row.* FROM read.{table} AS row JOIN read.projection_generation AS live
+                        ON live.tenant = row.tenant AND live.generation = row.generation AND live.state = 'live' AND live.model = {model}
+                    ORDER BY {order}
+                 ) AS t"
+            );
             let found: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
                 .fetch_all(self.pool())
                 .await
                 .expect("the table can be read");
-            rows.extend(found.into_iter().map(|row| (table.to_owned(), row)));
+            rows.extend(found.into_iter().map(|row| (table.to_owned(), without(without(row, "generation"), "fence"))));
         }
         rows
+    }
+
+    /// A rebuild of models of one topic, on connections of its own as in a process of its own.
+    pub(crate) fn rebuild(&self, log: impl LogRead, models: &[Model]) -> Rebuild {
+        let options = PgPoolOptions::new().max_connections(6);
+        let pool = options.connect_lazy_with(self.database.pool.connect_options().as_ref().clone());
+        let context = WorkerContext { pool, log: Arc::new(log), clock: Arc::new(StoppedClock), tenant: tenant() };
+        Rebuild { context, models: models.to_vec(), restart: false }
     }
 
     pub(crate) async fn count(&self, sql: &'static str) -> i64 {
@@ -128,6 +149,13 @@ impl Running {
         self.cancel.cancel();
         self.task.await.expect("the worker does not panic").expect("the worker stops cleanly");
     }
+}
+
+/// A row without one of its numbers.
+fn without(row: String, column: &str) -> String {
+    let Some((head, tail)) = row.split_once(&format!(",\"{column}\":")) else { return row };
+    let rest = tail.trim_start_matches(|c: char| c.is_ascii_digit());
+    format!("{head}{rest}")
 }
 
 /// A deadline that only a defect misses.

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use lotline_domain::id::{CollectorId, DeviceId, SiteId};
 use lotline_domain::record::Record;
 use lotline_domain::sample::{Quality, SignalBatch, codec};
+use lotline_projections::model::Model;
+use lotline_projections::rebuild::RebuildError;
 use lotline_projections::samples::{self, TimeRange};
 use lotline_projections::signals::SignalKey;
 use uuid::Uuid;
@@ -95,6 +97,38 @@ async fn replays_and_rival_projectors_give_equal_rows() {
     let expected = whole.rows().await;
     assert!(expected.len() > 90);
     assert_eq!(rivals.rows().await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_gives_equal_samples_or_refuses_to_lose_some() {
+    let rig = Rig::new("signals_rebuild").await;
+    let log = log();
+    for sequence in [1, 2, 4, 2, 3, 9] {
+        publish(&log, &batch("c1", 1, sequence));
+        publish(&log, &batch("c2", 7, sequence));
+    }
+    let worker = rig.signals(&log);
+    rig.samples_at(log.0.next()).await;
+    let before = rig.rows().await;
+    sqlx::query("UPDATE read.signal_latest SET value = 0").execute(rig.pool()).await.unwrap();
+    rig.rebuild(log.clone(), &[Model::Samples]).run(&mut |_| {}).await.unwrap();
+    assert_eq!(rig.rows().await, before);
+    publish(&log, &batch("c1", 1, 5));
+    rig.samples_at(log.0.next()).await;
+    worker.stop().await;
+    let after = rig.rows().await;
+    assert!(after.len() > before.len(), "the live worker goes on in the new generation");
+
+    // A topic whose beginning has expired: it is as long, and one batch of each buffer is not in it.
+    let rest = FakeLog::shared("lotline.dairy.signals.v1", 5_000);
+    for sequence in [2, 2, 4, 2, 3, 9] {
+        publish(&rest, &batch("c1", 1, sequence));
+        publish(&rest, &batch("c2", 7, sequence));
+    }
+    publish(&rest, &batch("c1", 1, 5));
+    let refused = rig.rebuild(rest, &[Model::Samples]).run(&mut |_| {}).await.unwrap_err();
+    assert!(matches!(refused, RebuildError::SamplesLost { lives: 2 }), "{refused}");
+    assert_eq!(rig.rows().await, after);
 }
 
 #[tokio::test(flavor = "multi_thread")]

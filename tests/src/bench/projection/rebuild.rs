@@ -1,0 +1,119 @@
+//! `projection.rebuild*`: `lotline projections rebuild --all` as a process of its own, beside writers, live workers and one client that sends
+//! a command after the other.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use lotline_adapters::clock::{RandomIds, SystemClock};
+use lotline_adapters::log::kafka::KafkaLog;
+use lotline_adapters::snapshot::MemorySnapshots;
+use lotline_commands::bus::{CommandBus, Ports};
+use lotline_commands::writer::WriterOptions;
+use lotline_domain::id::{SiteId, TenantId};
+use lotline_domain::port::LogRead;
+use lotline_projections::worker::{LedgerWorker, WorkerContext};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::bench::load::{self, Commands};
+use crate::bench::report::Report;
+use crate::server::{Log, Settings, lotline};
+use crate::stack::{self, Database};
+
+const WARM_UP: u32 = 300;
+/// Commands that say what a command takes when nothing is rebuilt.
+const BEFORE: u32 = 3_000;
+/// Commands between two looks at the rebuild.
+const AT_ONCE: u32 = 10;
+
+/// A plant whose read models have all of its log.
+pub(super) struct Serving {
+    pub(super) tenant: TenantId,
+    pub(super) log: Arc<KafkaLog>,
+    pub(super) database: Database,
+}
+
+/// Measures one rebuild of everything. `copy_seconds` is what plain `COPY` of the rows takes.
+pub(super) async fn measure(report: &mut Report, serving: Serving, copy_seconds: f64) -> anyhow::Result<()> {
+    let site = SiteId::new("client")?;
+    let ports = Ports {
+        log: serving.log.clone(),
+        snapshots: Arc::new(MemorySnapshots::default()),
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(RandomIds::default()),
+    };
+    let sites = [site.clone()];
+    let (bus, writers) = CommandBus::new(&serving.tenant, &sites, &ports, WriterOptions::default());
+    let cancel = CancellationToken::new();
+    let (mut running, mut workers) = (JoinSet::new(), JoinSet::new());
+    for writer in writers {
+        running.spawn(writer.run(cancel.clone()));
+    }
+    for partition in 0..serving.log.partitions() {
+        let context = WorkerContext {
+            pool: serving.database.pool.clone(),
+            log: serving.log.clone(),
+            clock: Arc::new(SystemClock),
+            tenant: serving.tenant.clone(),
+        };
+        workers.spawn(LedgerWorker::new(context, partition).run(cancel.clone()));
+    }
+    anyhow::ensure!(bus.ready().await, "a writer stopped before it served");
+    let mut commands = Commands::new(serving.tenant.clone(), Arc::new(SystemClock), Arc::new(RandomIds::default()));
+    load::sequential(&bus, &mut commands, &site, WARM_UP).await?;
+    let before = load::sequential(&bus, &mut commands, &site, BEFORE).await?;
+
+    let started = Instant::now();
+    let mut child = command(&serving)?.spawn()?;
+    let mut during: Histogram<u64> = Histogram::new(3)?;
+    let status = loop {
+        during.add(load::sequential(&bus, &mut commands, &site, AT_ONCE).await?)?;
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        anyhow::ensure!(started.elapsed() < Duration::from_mins(10), "the rebuild did not end in ten minutes");
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    anyhow::ensure!(status.success(), "the rebuild failed with {status}");
+    report.note(&format!(
+        "projection.rebuild: one command at a time before p50 {}, p99 {}; during p50 {}, p99 {} ms ({} commands)",
+        millis(&before, 0.5),
+        millis(&before, 0.99),
+        millis(&during, 0.5),
+        millis(&during, 0.99),
+        during.len(),
+    ));
+    report.result("projection.rebuild_s", seconds, "s", Some(seconds / copy_seconds));
+    let ratio = during.value_at_quantile(0.99) as f64 / before.value_at_quantile(0.99) as f64;
+    report.result("projection.rebuild_command_p99_ratio", ratio, "x", None);
+    cancel.cancel();
+    while let Some(ended) = running.join_next().await {
+        ended??;
+    }
+    while let Some(ended) = workers.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
+
+fn command(serving: &Serving) -> anyhow::Result<std::process::Command> {
+    let folder = std::env::temp_dir().join(serving.tenant.as_str());
+    std::fs::create_dir_all(&folder)?;
+    let settings = Settings {
+        tenant: serving.tenant.to_string(),
+        log: Log::Kafka,
+        database: serving.database.url.clone(),
+        brokers: Some(stack::kafka_brokers()),
+        folder,
+        environment: vec![("LOTLINE_LOG__PARTITIONS".into(), serving.log.partitions().to_string())],
+    };
+    let mut command = lotline(&settings);
+    command.args(["projections", "rebuild", "--all"]).stdin(Stdio::null());
+    Ok(command)
+}
+
+fn millis(latency: &Histogram<u64>, quantile: f64) -> String {
+    format!("{:.2}", latency.value_at_quantile(quantile) as f64 / 1_000.0)
+}
