@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails here fails its test, as it should")]
 
+mod backup;
 mod crash;
 mod doctor;
 mod flow;
 mod input;
 mod live;
+mod operations;
 mod plant;
 mod readme;
 mod roles;
