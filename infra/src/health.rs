@@ -91,7 +91,8 @@ fn shown(report: &Report) -> String {
     for Degraded { read_model, partition, streams } in &report.degraded {
         lines.push((read_model, format!("HALTED in partition {partition}: {}", streams.join(", "))));
     }
-    lines.into_iter().map(|(what, found)| format!("{what:<14} {found}\n")).collect()
+    let lines: Vec<String> = lines.into_iter().map(|(what, found)| format!("{what:<14} {found}\n")).collect();
+    lines.concat()
 }
 
 #[cfg(test)]
