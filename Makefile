@@ -31,6 +31,7 @@ help:
 	@echo
 	@echo '  test           every test, on a PostgreSQL and two Kafkas of its own, fresh each time, stopped afterwards'
 	@echo '  check          format, lints, dependencies, documentation, house rules: quick, before each commit'
+	@echo '  check-deploy   alert rules, dashboard, Helm chart and compose file, by the tools that are installed'
 	@echo '  bench          the benchmarks, on services of their own; ONLY=prefix picks some'
 	@echo
 	@echo '  formats        renew domain/schema after a type of the log changed (check it in)'
@@ -77,6 +78,10 @@ check:
 	infra/dev/check-dependencies
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace
 	cargo test -p lotline-tests --test house_rules
+
+.PHONY: check-deploy
+check-deploy:
+	@infra/dev/check-deploy
 
 .PHONY: sqlx
 sqlx:

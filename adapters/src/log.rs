@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | [`kafka`] | production | a transaction of the broker | `transactional.id` per partition |
 //! | [`postgres`] | one machine without Kafka | one SQL statement | an epoch under a row lock |
+//! | `eventstoredb` | nobody yet: behind a feature, not proved | one Append call | the expected revision, moved by a marker |
 //! | [`memory`] | tests and simulation, with faults on demand | a mutex | an epoch |
 //!
 //! To add one: implement the ports of [`lotline_domain::port`] and run the contract suite (`tests/src/contract.rs`) against it.
@@ -15,6 +16,8 @@ use lotline_domain::port::{AppendError, LogError};
 use lotline_domain::record::{Offset, Record};
 
 mod copy;
+#[cfg(feature = "eventstoredb")]
+pub mod eventstoredb;
 pub mod kafka;
 pub mod memory;
 pub mod origin;

@@ -162,6 +162,7 @@ impl CommandBus {
     }
 
     /// The same bus, which also reaches the writers of other nodes.
+    #[must_use]
     pub fn with_others(self, others: Arc<dyn Forward>) -> Self {
         Self { others: Some(others), ..self }
     }
@@ -174,6 +175,11 @@ impl CommandBus {
     /// Status of each partition's writer, by partition.
     pub fn statuses(&self) -> Vec<WriterStatus> {
         self.shared.statuses.iter().map(|status| *status.borrow()).collect()
+    }
+
+    /// Commands that wait for each partition's writer, by partition.
+    pub fn waiting(&self) -> Vec<usize> {
+        self.shared.queues.iter().map(|queue| queue.max_capacity() - queue.capacity()).collect()
     }
 
     /// Waits until every writer serves, here or elsewhere as far as is known. Gives false when one has stopped for good.
@@ -213,7 +219,7 @@ impl CommandBus {
                 Some(_) | None => match self.enqueue(partition, request, tried_at, deadline).await {
                     Ok(receipt) => return Ok(receipt),
                     Err(Rejected::Answer(error)) => return Err(error),
-                    Err(Rejected::NotOwner { request: back, tried_at: at }) => (request, tried_at) = (back, at),
+                    Err(Rejected::NotOwner { request: back, tried_at: at }) => (request, tried_at) = (*back, at),
                 },
             }
             if Instant::now() + pause >= deadline {

@@ -290,7 +290,7 @@ impl Attendant {
                 tracing::error!(partition, error, "the snapshots of a partition have stopped");
             }
             Err(error) => {
-                tracing::error!(partition, error = &error as &dyn std::error::Error, "the snapshotter failed")
+                tracing::error!(partition, error = &error as &dyn std::error::Error, "the snapshotter failed");
             }
         }
         held

@@ -131,13 +131,13 @@ pub(crate) enum Rejected {
     /// This is the answer.
     Answer(SubmitError),
     /// The partition is another node's by now; here is the job back.
-    NotOwner { request: CommandRequest, tried_at: Option<u64> },
+    NotOwner { request: Box<CommandRequest>, tried_at: Option<u64> },
 }
 
 impl Job {
     /// Hands it back, for another node to do. A caller that has gone away needs no answer.
     pub(crate) fn turn_away(self) {
-        let rejected = Rejected::NotOwner { request: self.request, tried_at: self.tried_at };
+        let rejected = Rejected::NotOwner { request: Box::new(self.request), tried_at: self.tried_at };
         drop(self.reply.send(Err(rejected)));
     }
 }

@@ -32,6 +32,10 @@ pub enum Command {
     Migrate,
     /// Check configuration, database, log and clock, and say in plain words what holds. Changes nothing.
     Doctor,
+    /// Ask a running node whether it is ready: exit code 0 or 1, and a line for each check. For probes and scripts.
+    ///
+    /// Example: lotline health --url http://127.0.0.1:8080
+    Health(crate::health::HealthArgs),
     /// Look at the event log.
     #[command(subcommand)]
     Log(LogCommand),

@@ -38,6 +38,7 @@ pub(crate) fn start(
         return watch;
     }
     let settings = config.collector.resolve(&config.tenant.sites[0]);
+    metrics::gauge!("lotline_collector_buffer_limit_bytes").set(settings.buffer.max_bytes as f64);
     let declared = watch::Sender::new(Vec::new());
     let collector = Collector {
         tenant: config.tenant.id.clone(),

@@ -1,6 +1,6 @@
 //! `lotline doctor`: says in plain words what holds and what does not. It looks, and changes nothing.
 
-mod clock;
+pub(crate) mod clock;
 mod durability;
 
 use std::time::Duration;

@@ -9,6 +9,7 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod formats;
+pub mod health;
 pub mod lifecycle;
 pub mod logs;
 mod moving;
@@ -46,6 +47,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Serve(arguments) => serve::serve(config, &arguments.roles).await,
             Command::Demo(arguments) => demo::run(config, &arguments).await,
             Command::Migrate => stores::databases(&config).await.map(|_| tracing::info!("all schemas are up to date")),
+            Command::Health(arguments) => health::ask(&config, &arguments).await,
             Command::Doctor => doctor::examine(&config).await,
             Command::Log(command) => log(&config, command).await,
             Command::Formats(arguments) => formats::run(&config, &arguments).await,

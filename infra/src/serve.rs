@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::lifecycle::{Lifecycle, Watch};
 use crate::stores::{self, Databases, Logs};
 use crate::telemetry;
+use crate::telemetry::sampler::Sampler;
 
 /// How long everything may take to stop.
 pub(crate) const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(10);
@@ -101,6 +102,14 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
         let watch = crate::collect::start(config, &logs, &databases, &progress, &mut lifecycle);
         readiness.push(("collector", running(watch)));
     }
+    let sampler = Sampler {
+        bus: bus.clone(),
+        ledger: logs.ledger.clone(),
+        databases: databases.clone(),
+        readiness: readiness.clone(),
+        metrics: metrics.clone(),
+    };
+    lifecycle.spawn("the sampler of metrics", sampler.run(lifecycle.token()));
     let url = if has(Role::Api) {
         let served =
             Served { node: &node, bus: &bus, logs: &logs, databases: &databases, progress, readiness, metrics };

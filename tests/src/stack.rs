@@ -37,6 +37,24 @@ pub async fn database(name: &str) -> Database {
     Database { pool, url: format!("{server}/{name}") }
 }
 
+/// Folder of the programs that came with this PostgreSQL: `psql`, `pg_dump`, `pg_restore`.
+pub fn postgres_programs() -> PathBuf {
+    setting("STACK_POSTGRES_BIN").into()
+}
+
+/// Lets nobody into a database any more, and ends the connections that are there. `admin` is the URL of another one.
+pub async fn lock_out(admin: &str, name: &str) {
+    let mut admin = PgConnection::connect(admin).await.expect("PostgreSQL of the test stack answers");
+    let sentence = format!("ALTER DATABASE {name} CONNECTION LIMIT 0");
+    sqlx::query(sqlx::AssertSqlSafe(sentence)).execute(&mut admin).await.expect("the test role owns the database");
+    sqlx::query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND usename = current_user")
+        .bind(name)
+        .execute(&mut admin)
+        .await
+        .expect("a role may end its own connections");
+    admin.close().await.expect("the admin connection closes");
+}
+
 /// `host:port` of the real Kafka.
 pub fn kafka_brokers() -> String {
     setting("STACK_KAFKA_BROKERS")

@@ -17,3 +17,5 @@ mod postgres_table;
 log_contract!(memory, async { Memory::new() });
 log_contract!(postgres, Postgres::new());
 log_contract!(kafka, async { Kafka::new() });
+#[cfg(feature = "eventstoredb")]
+log_contract!(eventstoredb, when given async { lotline_tests::contract::eventstoredb::EventStore::new() });

@@ -121,8 +121,12 @@ impl Publisher {
     }
 
     fn records(&self, entries: &[Entry]) -> Vec<Record> {
-        let decode = |entry: &Entry| match codec::decode(&entry.payload) {
-            Ok(batch) => Some(codec::to_record(&self.tenant, &batch)),
+        let mut oldest = None;
+        let mut decode = |entry: &Entry| match codec::decode(&entry.payload) {
+            Ok(batch) => {
+                oldest.get_or_insert(batch.collected_at);
+                Some(codec::to_record(&self.tenant, &batch))
+            }
             Err(error) => {
                 // Its checksum is right, so another version of Lotline wrote it.
                 tracing::error!(%error, batch.sequence = entry.sequence, "a buffered batch can't be read and is dropped");
@@ -130,7 +134,12 @@ impl Publisher {
                 None
             }
         };
-        entries.iter().filter_map(decode).collect()
+        let records = entries.iter().filter_map(&mut decode).collect();
+        if let Some(oldest) = oldest {
+            let seconds = oldest.micros() as f64 / 1e6;
+            metrics::gauge!("lotline_collector_publishing_batch_timestamp_seconds").set(seconds);
+        }
+        records
     }
 
     fn backoff(&self) -> Backoff {

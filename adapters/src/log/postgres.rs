@@ -19,7 +19,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use super::{MAX_RECORD_BYTES, check_offset, check_partition, check_published_sizes};
 
 mod append;
-mod headers;
+pub(super) mod headers;
 mod reader;
 mod wakeup;
 

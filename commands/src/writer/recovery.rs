@@ -65,7 +65,7 @@ impl PartitionWriter {
                     );
                 }
                 Err(_) => {
-                    tracing::warn!(partition = self.partition, "not taking over yet: the directory does not answer")
+                    tracing::warn!(partition = self.partition, "not taking over yet: the directory does not answer");
                 }
             }
             tokio::time::sleep(backoff).await;

@@ -24,6 +24,11 @@ const LOOK_BACK: Offset = 64;
 
 /// Compares this process's clock with PostgreSQL's.
 pub(super) async fn against_database(pool: &PgPool) -> anyhow::Result<Finding> {
+    Ok(judge(ahead_of(pool).await?))
+}
+
+/// By how many microseconds this process's clock is ahead of PostgreSQL's.
+pub(crate) async fn ahead_of(pool: &PgPool) -> anyhow::Result<i64> {
     let mut connection = pool.acquire().await?;
     let asked = SystemClock.now().micros();
     let theirs: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()")
@@ -33,8 +38,7 @@ pub(super) async fn against_database(pool: &PgPool) -> anyhow::Result<Finding> {
     let answered = SystemClock.now().micros();
     // They read theirs at some moment between the two; only what lies outside of them is a difference.
     let theirs = Timestamp::from(theirs).micros();
-    let ahead = if theirs > answered { answered - theirs } else { (asked - theirs).max(0) };
-    Ok(judge(ahead))
+    Ok(if theirs > answered { answered - theirs } else { (asked - theirs).max(0) })
 }
 
 /// `ahead` is what this process's clock is ahead of PostgreSQL's, in microseconds.

@@ -1,6 +1,7 @@
-//! What each metric of Lotline says: the `# HELP` line of `/metrics`, in one table.
+//! What each metric of Lotline says: the `# HELP` line of `/metrics`, in one table, and by which labels it is told apart.
 //!
-//! The crates that count do not describe, so that the table can be read as a whole. To add one: a line here; a house rule finds what is missing.
+//! The crates that count do not describe, so that the table can be read as a whole. To add one: a line here; a house rule finds what is missing,
+//! and a test holds dashboard, alerts and the labels of a running server to it. Labels take few values: never an id of a lot, a person or a command.
 
 use metrics::{SharedString, Unit, describe_counter, describe_gauge, describe_histogram};
 
@@ -14,136 +15,268 @@ enum Kind {
 
 use Kind::{Counter, Gauge, Histogram};
 
-const METRICS: &[(Kind, &str, Unit, &str)] = &[
-    (Counter, "lotline_http_requests_total", Unit::Count, "HTTP requests answered, by route and status."),
+/// Labels of what is counted for each read model.
+const MODEL: &[&str] = &["tenant", "model", "partition"];
+
+const METRICS: &[(Kind, &str, Unit, &[&str], &str)] = &[
+    (Gauge, "lotline_build_info", Unit::Count, &["version"], "Always 1; the version is that of the binary."),
+    (Gauge, "process_start_time_seconds", Unit::Seconds, &[], "When the process began, as Unix time."),
+    (Gauge, "process_resident_memory_bytes", Unit::Bytes, &[], "Memory of the process that is in RAM."),
+    (
+        Gauge,
+        "lotline_check_passing",
+        Unit::Count,
+        &["check"],
+        "1 while what the process needs can be used, else 0: the database, the log, and each of its roles.",
+    ),
+    (
+        Gauge,
+        "lotline_clock_ahead_seconds",
+        Unit::Seconds,
+        &[],
+        "By how much this process's clock is ahead of PostgreSQL's; negative when it is behind.",
+    ),
+    (
+        Gauge,
+        "lotline_postgres_connections",
+        Unit::Count,
+        &["pool", "state"],
+        "Connections to PostgreSQL that are in use or idle.",
+    ),
+    (Gauge, "lotline_postgres_connections_limit", Unit::Count, &["pool"], "Most connections that a pool may open."),
+    (
+        Gauge,
+        "lotline_writer_status",
+        Unit::Count,
+        &["partition", "status"],
+        "1 for the status that this node's writer of a partition has: recovering, serving, elsewhere or stopped; 0 for the others.",
+    ),
+    (
+        Counter,
+        "lotline_http_requests_total",
+        Unit::Count,
+        &["route", "status"],
+        "HTTP requests answered, by route and status.",
+    ),
     (
         Histogram,
         "lotline_http_request_seconds",
         Unit::Seconds,
+        &["route"],
         "Time from a request's headers to the head of its answer, by route.",
     ),
     (
         Counter,
         "lotline_commands_total",
         Unit::Count,
+        &["outcome", "command"],
         "Commands, by what became of them; 'busy' ones were never decided.",
     ),
-    (Histogram, "lotline_writer_batch_events", Unit::Count, "Events that a writer appended in one transaction."),
-    (Histogram, "lotline_writer_append_seconds", Unit::Seconds, "Time that an append of a batch to the log took."),
+    (Histogram, "lotline_writer_batch_events", Unit::Count, &[], "Events that a writer appended in one transaction."),
+    (Histogram, "lotline_writer_append_seconds", Unit::Seconds, &[], "Time that an append of a batch to the log took."),
     (
         Counter,
         "lotline_writer_unknown_outcomes_total",
         Unit::Count,
+        &[],
         "Appends without a certain outcome; the writer then recovered from the log.",
     ),
     (
         Histogram,
         "lotline_writer_recovery_seconds",
         Unit::Seconds,
+        &[],
         "Time that a writer took to replay its partition before it served.",
     ),
-    (Gauge, "lotline_writer_assigned_partitions", Unit::Count, "Partitions of the ledger that this node is to write."),
+    (
+        Gauge,
+        "lotline_writer_assigned_partitions",
+        Unit::Count,
+        &[],
+        "Partitions of the ledger that this node is to write.",
+    ),
+    (
+        Gauge,
+        "lotline_writer_queue_commands",
+        Unit::Count,
+        &["partition"],
+        "Commands that wait for a partition's writer; beyond log.queue they are answered busy.",
+    ),
     (
         Counter,
         "lotline_commands_forwarded_total",
         Unit::Count,
+        &["outcome"],
         "Commands forwarded to another node, by whether it answered or turned out not to write the partition.",
     ),
-    (Counter, "lotline_commands_taken_total", Unit::Count, "Commands that other nodes forwarded to this one."),
-    (Counter, "lotline_projection_batches_total", Unit::Count, "Batches applied to a read model."),
+    (Counter, "lotline_commands_taken_total", Unit::Count, &[], "Commands that other nodes forwarded to this one."),
+    (Counter, "lotline_projection_batches_total", Unit::Count, MODEL, "Batches applied to a read model."),
     (
         Counter,
         "lotline_projection_applied_events_total",
         Unit::Count,
+        MODEL,
         "Events or signal batches applied to a read model.",
     ),
-    (Histogram, "lotline_projection_batch_seconds", Unit::Seconds, "Time that applying a batch to a read model took."),
-    (Gauge, "lotline_projection_lag_events", Unit::Count, "Offsets between a read model and the end of its log."),
+    (
+        Histogram,
+        "lotline_projection_batch_seconds",
+        Unit::Seconds,
+        MODEL,
+        "Time that applying a batch to a read model took.",
+    ),
+    (
+        Gauge,
+        "lotline_projection_lag_events",
+        Unit::Count,
+        MODEL,
+        "Offsets between a read model and the end of its log.",
+    ),
     (
         Gauge,
         "lotline_projection_lag_seconds",
         Unit::Seconds,
+        MODEL,
         "Age of the last applied event while a read model is behind, else 0.",
     ),
     (
         Gauge,
         "lotline_projection_progress_timestamp_seconds",
         Unit::Seconds,
+        MODEL,
         "When a read model's worker last looked, as Unix time. Its age grows when a worker is stuck.",
     ),
-    (Counter, "lotline_projection_halts_total", Unit::Count, "Streams that a read model gave up."),
-    (Gauge, "lotline_projection_halted_streams", Unit::Count, "Streams that a read model does not follow."),
+    (Counter, "lotline_projection_halts_total", Unit::Count, MODEL, "Streams that a read model gave up."),
+    (Gauge, "lotline_projection_halted_streams", Unit::Count, MODEL, "Streams that a read model does not follow."),
     (
         Gauge,
         "lotline_projection_chain_broken",
         Unit::Count,
+        &["tenant", "partition"],
         "1 when the hash chain of a partition is broken and its projections have stopped, else 0.",
     ),
-    (Counter, "lotline_projection_overtaken_total", Unit::Count, "Batches that another projector had applied already."),
+    (
+        Counter,
+        "lotline_projection_overtaken_total",
+        Unit::Count,
+        MODEL,
+        "Batches that another projector had applied already.",
+    ),
     (
         Counter,
         "lotline_projection_retries_total",
         Unit::Count,
+        MODEL,
         "Batches tried again because PostgreSQL failed for the moment.",
     ),
     (
         Counter,
         "lotline_projection_duplicate_batches_total",
         Unit::Count,
+        MODEL,
         "Signal batches that had been published twice and were applied once.",
     ),
     (
         Counter,
         "lotline_projection_rejected_batches_total",
         Unit::Count,
+        MODEL,
         "Records of the signals topic that are no signal batch.",
     ),
-    (Counter, "lotline_collector_requests_total", Unit::Count, "Requests sent to a device."),
-    (Histogram, "lotline_collector_request_seconds", Unit::Seconds, "Time that a device took to answer."),
-    (Counter, "lotline_collector_timeouts_total", Unit::Count, "Requests that a device did not answer in time."),
-    (Counter, "lotline_collector_errors_total", Unit::Count, "Connections to a device that failed, timeouts aside."),
-    (Counter, "lotline_collector_exceptions_total", Unit::Count, "Requests that a device answered with an exception."),
+    (Counter, "lotline_collector_requests_total", Unit::Count, &["device"], "Requests sent to a device."),
+    (Histogram, "lotline_collector_request_seconds", Unit::Seconds, &["device"], "Time that a device took to answer."),
+    (
+        Counter,
+        "lotline_collector_timeouts_total",
+        Unit::Count,
+        &["device"],
+        "Requests that a device did not answer in time.",
+    ),
+    (
+        Counter,
+        "lotline_collector_errors_total",
+        Unit::Count,
+        &["device"],
+        "Connections to a device that failed, timeouts aside.",
+    ),
+    (
+        Counter,
+        "lotline_collector_exceptions_total",
+        Unit::Count,
+        &["device"],
+        "Requests that a device answered with an exception.",
+    ),
     (
         Counter,
         "lotline_collector_overruns_total",
         Unit::Count,
+        &["device"],
         "Polls of a device left out because the one before took too long.",
     ),
-    (Counter, "lotline_collector_samples_total", Unit::Count, "Values read from a device."),
-    (Gauge, "lotline_collector_connected", Unit::Count, "1 while a device is connected, else 0."),
+    (Counter, "lotline_collector_samples_total", Unit::Count, &["device"], "Values read from a device."),
+    (Gauge, "lotline_collector_connected", Unit::Count, &["device"], "1 while a device is connected, else 0."),
     (
         Histogram,
         "lotline_collector_publish_seconds",
         Unit::Seconds,
+        &[],
         "Time that publishing signal batches to the log took.",
     ),
-    (Counter, "lotline_collector_published_batches_total", Unit::Count, "Signal batches published to the log."),
+    (Counter, "lotline_collector_published_batches_total", Unit::Count, &[], "Signal batches published to the log."),
     (
         Counter,
         "lotline_collector_publish_errors_total",
         Unit::Count,
+        &[],
         "Failed tries to publish signal batches; they stay in the buffer.",
     ),
-    (Counter, "lotline_collector_dropped_batches_total", Unit::Count, "Signal batches lost, by reason."),
-    (Counter, "lotline_collector_buffer_write_errors_total", Unit::Count, "Writes to the disk buffer that failed."),
+    (Counter, "lotline_collector_dropped_batches_total", Unit::Count, &["reason"], "Signal batches lost, by reason."),
+    (
+        Counter,
+        "lotline_collector_buffer_write_errors_total",
+        Unit::Count,
+        &[],
+        "Writes to the disk buffer that failed.",
+    ),
     (
         Histogram,
         "lotline_collector_buffer_fsync_seconds",
         Unit::Seconds,
+        &[],
         "Time that the disk buffer took to write and sync.",
     ),
     (
         Gauge,
         "lotline_collector_buffer_batches",
         Unit::Count,
+        &[],
         "Signal batches in the disk buffer that are not published yet.",
     ),
-    (Gauge, "lotline_collector_buffer_bytes", Unit::Bytes, "Size of the disk buffer."),
+    (Gauge, "lotline_collector_buffer_bytes", Unit::Bytes, &[], "Size of the disk buffer."),
+    (
+        Gauge,
+        "lotline_collector_buffer_limit_bytes",
+        Unit::Bytes,
+        &[],
+        "Size at which the disk buffer drops its oldest batches.",
+    ),
+    (
+        Gauge,
+        "lotline_collector_publishing_batch_timestamp_seconds",
+        Unit::Seconds,
+        &[],
+        "When the batch that is published next was collected, as Unix time. Its age is the delay while the buffer is not empty.",
+    ),
 ];
+
+/// Name, labels and whether it is a histogram, for whoever checks what is built on metrics.
+pub(super) fn all() -> impl Iterator<Item = (&'static str, &'static [&'static str], bool)> {
+    METRICS.iter().map(|(kind, name, _, labels, _)| (*name, *labels, matches!(kind, Histogram)))
+}
 
 /// Tells the recorder, which must be installed, what each metric says.
 pub(super) fn describe() {
-    for (kind, name, unit, help) in METRICS {
+    for (kind, name, unit, _, help) in METRICS {
         let (name, unit, help) = (*name, *unit, SharedString::const_str(help));
         match kind {
             Counter => describe_counter!(name, unit, help),

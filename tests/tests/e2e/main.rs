@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails here fails its test, as it should")]
 
+mod backup;
 mod crash;
 mod doctor;
 mod flow;
 mod input;
 mod live;
 mod nodes;
+mod operations;
 mod plant;
 mod poison;
 mod readme;

@@ -170,7 +170,7 @@ async fn a_node_dies(log: Log) {
     tokio::time::sleep(Duration::from_secs(1)).await;
     dying.kill();
     let took = every_site_answers(&staying, "third").await;
-    println!("taken over within {} ms", took.as_millis());
+    eprintln!("taken over within {} ms", took.as_millis());
     assert!(took < TAKEOVER, "{took:?}");
     let told = ended(operators, &stop).await;
     nothing_lost_or_doubled(&plant, &staying, &told).await;
@@ -197,7 +197,7 @@ async fn a_node_that_stood_still_can_not_append_afterwards() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     signal(&paused, "-STOP");
     let took = every_site_answers(&staying, "meanwhile").await;
-    println!("taken over within {} ms", took.as_millis());
+    eprintln!("taken over within {} ms", took.as_millis());
     signal(&paused, "-CONT");
     assert!(took < TAKEOVER, "{took:?}");
     // It comes back as a member, and every site can be asked at it again.
@@ -217,7 +217,7 @@ async fn a_node_that_stops_hands_over_at_once() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(leaving.stop(Duration::from_secs(20)).await, "it stops well:\n{}", leaving.printed());
     let took = every_site_answers(&staying, "after").await;
-    println!("handed over within {} ms", took.as_millis());
+    eprintln!("handed over within {} ms", took.as_millis());
     let told = ended(operators, &stop).await;
     nothing_lost_or_doubled(&plant, &staying, &told).await;
 }

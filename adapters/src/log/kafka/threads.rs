@@ -42,7 +42,6 @@ pub(super) fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> io::R
 }
 
 /// Waits until every client that has been let go is closed. Gives whether they were in time. Call it last, when no log is open any more.
-#[expect(clippy::disallowed_methods, reason = "a deadline at the end of the process, where no clock port is left")]
 pub fn wait_until_closed(within: Duration) -> bool {
     let deadline = Instant::now() + within;
     let mut count = running();

@@ -21,7 +21,7 @@ enum Value<'a> {
     },
 }
 
-pub(super) fn encode(headers: &[Header]) -> String {
+pub(in super::super) fn encode(headers: &[Header]) -> String {
     let pairs: Vec<(&str, Value<'_>)> = headers.iter().map(|header| (header.name.as_ref(), value_of(header))).collect();
     serde_json::to_string(&pairs).expect("invariant: pairs of text have a JSON form")
 }
@@ -33,7 +33,7 @@ fn value_of(header: &Header) -> Value<'_> {
     }
 }
 
-pub(super) fn decode(json: &str) -> Result<Vec<Header>, serde_json::Error> {
+pub(in super::super) fn decode(json: &str) -> Result<Vec<Header>, serde_json::Error> {
     let pairs: Vec<(Cow<'_, str>, Value<'_>)> = serde_json::from_str(json)?;
     let header = |(name, value): (Cow<'_, str>, Value<'_>)| {
         let value = match value {
