@@ -147,6 +147,13 @@ const METRICS: &[(Kind, &str, Unit, &[&str], &str)] = &[
         "When a read model's worker last looked, as Unix time. Its age grows when a worker is stuck.",
     ),
     (Counter, "lotline_projection_halts_total", Unit::Count, MODEL, "Streams that a read model gave up."),
+    (
+        Counter,
+        "lotline_projection_healed_streams_total",
+        Unit::Count,
+        MODEL,
+        "Streams that a read model follows again after it had given them up.",
+    ),
     (Gauge, "lotline_projection_halted_streams", Unit::Count, MODEL, "Streams that a read model does not follow."),
     (
         Gauge,
