@@ -93,27 +93,36 @@ impl Owners {
         cancel: CancellationToken,
     ) {
         let owners = Arc::new(self);
-        let assigned = watch::Sender::new(Assigned::default());
+        // One channel each: those who wait at one are woken in no order.
+        let mut listeners = Vec::with_capacity(writers.len() + 1);
+        let mut listen = || {
+            let (sender, receiver) = watch::channel(Assigned::default());
+            listeners.push(sender);
+            receiver
+        };
         let mut attendants = JoinSet::new();
         let tenant_sequence = writers.first().map(PartitionWriter::tenant_sequence);
         for writer in writers {
-            let attendant = Attendant { writer, owners: Arc::clone(&owners), assigned: assigned.subscribe() };
+            let attendant = Attendant { writer, owners: Arc::clone(&owners), assigned: listen() };
             attendants.spawn(attendant.attend(cancel.clone()));
         }
         if let Some(sequence) = tenant_sequence {
             let follower = TenantFollower::new(owners.tenant.clone(), owners.ports.clone(), sequence);
-            attendants.spawn(owners.clone().follow_tenant(follower, assigned.subscribe(), cancel.clone()));
+            attendants.spawn(owners.clone().follow_tenant(follower, listen(), cancel.clone()));
         }
+        let mut assigned = Assigned::default();
         loop {
             tokio::select! {
+                biased;
                 () = cancel.cancelled() => break,
                 partitions = membership.changed() => {
                     tracing::info!(partitions = ?partitions, "the partitions of this node");
                     metrics::gauge!("lotline_writer_assigned_partitions").set(partitions.len() as f64);
-                    assigned.send_modify(|assigned| {
-                        assigned.version += 1;
-                        assigned.partitions = partitions;
-                    });
+                    assigned.version += 1;
+                    assigned.partitions = partitions;
+                    for listener in &listeners {
+                        listener.send_replace(assigned.clone());
+                    }
                     owners.joined.send_replace(true);
                 }
             }
@@ -155,6 +164,7 @@ impl Owners {
             };
             let followed = async { if needed { follower.follow().await } else { std::future::pending().await } };
             tokio::select! {
+                biased;
                 () = cancel.cancelled() => return,
                 changed = assigned.changed() => if changed.is_err() { return },
                 error = followed => {
@@ -171,6 +181,7 @@ impl Attendant {
         // Until there is a first assignment, commands wait: this may well be their node.
         let first = assignment(&mut self.assigned, |now| now.version > 0);
         tokio::select! {
+            biased;
             () = cancel.cancelled() => {}
             _ = first => {}
         }
@@ -226,6 +237,7 @@ impl Attendant {
         }
         let end = cancel.child_token();
         tokio::select! {
+            biased;
             () = cancel.cancelled() => None,
             () = self.writer.turn_away(&end) => None,
             version = assignment(&mut assigned, is_new) => version,
@@ -238,6 +250,7 @@ impl Attendant {
         let end = cancel.child_token();
         let settle = self.owners.options.settle;
         tokio::select! {
+            biased;
             () = self.writer.turn_away(&end) => {}
             _ = assignment(&mut assigned, |now| now.version > version) => {}
             () = sleep(settle) => {}
@@ -275,6 +288,7 @@ impl Attendant {
             };
             tokio::pin!(holding);
             tokio::select! {
+                biased;
                 held = &mut holding => held,
                 _ = assignment(&mut assigned, |now| !now.partitions.contains(&partition)) => {
                     end.cancel();

@@ -63,6 +63,8 @@ impl RefusalLimiter {
             }
             false
         });
+        // In one order everywhere: a map gives its entries in another one each time.
+        ended.sort_by(|(a, one), (b, other)| (a.as_str(), &one.actor).cmp(&(b.as_str(), &other.actor)));
         ended
     }
 }

@@ -212,7 +212,7 @@ impl<'a> Batch<'a> {
         if partition_of(StreamKey::Tenant.as_str(), partitions) == self.writer.partition {
             self.fold.tenant_sequence()
         } else {
-            self.writer.wires.tenant_sequence.borrow().unwrap_or(0).max(self.fold.tenant_seen)
+            self.writer.wires.tenant_sequence.known().unwrap_or(0).max(self.fold.tenant_seen)
         }
     }
 }
