@@ -50,7 +50,7 @@ mod tests {
     #[tokio::test]
     async fn it_is_waited_for_and_never_goes_back() {
         let sequence = TenantSequence::default();
-        let (_, ()) = tokio::join!(sequence.arrived(), async { sequence.advance(3) });
+        let ((), ()) = tokio::join!(sequence.arrived(), async { sequence.advance(3) });
         sequence.advance(2);
         sequence.arrived().await;
         assert_eq!(sequence.known(), Some(3));
