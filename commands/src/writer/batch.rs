@@ -141,7 +141,8 @@ impl<'a> Batch<'a> {
     fn refuse(&mut self, request: &CommandRequest, hash: CommandHash, now: Timestamp, refusal: &Refusal) -> Outcome {
         let refused = refusal.recorded(request.command.name());
         let outcome = Outcome::Refused((&refused).into());
-        if self.writer.limiter.admit(&request.stream, &request.actor, now) {
+        let clock = self.writer.ports.clock.now();
+        if self.writer.limiter.admit(&request.stream, &request.actor, clock) {
             self.record(&Source::of(request, hash), &Event::CommandRefused(refused), now);
             count(request, "refused");
         } else {
