@@ -9,10 +9,14 @@
 //! has gone on saying so for [`OwnershipOptions::settle`]. That last rule mends the case that a node which was about to lose the partition
 //! announced itself and then stopped.
 //!
+//! It may also have stopped before it took over, or its announcement was late: then nobody is fenced, and the writer that goes on would not
+//! be found any more. So whoever holds a partition looks now and then whether it is still the one that is announced.
+//!
 //! Nobody takes a partition over while the directory does not answer, nor when it says that the ledger has moved to another log: a takeover
 //! would fence the copy that moves it.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +41,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How partitions are held.
 #[derive(Debug, Clone)]
 pub struct OwnershipOptions {
-    /// How long a fenced writer that is still assigned waits for its assignment to change before it takes the partition back.
+    /// How long a fenced writer that is still assigned waits for its assignment to change before it takes the partition back. Also how
+    /// often a writer looks whether it is still announced.
     pub settle: Duration,
     /// Snapshots of the partitions that are written here.
     pub snapshots: SnapshotOptions,
@@ -147,6 +152,24 @@ impl Owners {
                 Err(_) => tracing::warn!(partition, "not taking over yet: the directory does not answer"),
             }
             sleep(TRY_AGAIN).await;
+        }
+    }
+
+    /// Sees to it that the holder of a partition is found, for as long as it is polled.
+    async fn stay_announced(&self, partition: u32) -> Infallible {
+        loop {
+            sleep(self.options.settle).await;
+            if let Ok(Ok(Some(owner))) = timeout(DIRECTORY_TIMEOUT, self.directory.owner(partition)).await
+                && owner.node != self.directory.node()
+            {
+                let other = owner.node;
+                tracing::warn!(
+                    partition,
+                    other,
+                    "another node was announced, but this one still writes; announcing it again"
+                );
+                self.announce(partition).await;
+            }
         }
     }
 
@@ -281,10 +304,18 @@ impl Attendant {
         let held = {
             let holding = async {
                 let announced = tokio::select! {
+                    biased;
                     () = end.cancelled() => false,
                     () = owners.announce(partition) => true,
                 };
-                if announced { self.writer.hold(Some(&*owners.directory), &end).await } else { Ok(()) }
+                if !announced {
+                    return Ok(());
+                }
+                tokio::select! {
+                    biased;
+                    held = self.writer.hold(Some(&*owners.directory), &end) => held,
+                    never = owners.stay_announced(partition) => match never {},
+                }
             };
             tokio::pin!(holding);
             tokio::select! {

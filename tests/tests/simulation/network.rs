@@ -70,6 +70,13 @@ impl Directory for SimDirectory {
         })
     }
 
+    fn may_write(&self) -> BoxFuture<'_, Result<bool, LogError>> {
+        Box::pin(async move {
+            self.0.call("ask where the ledger is").await?;
+            Ok(true)
+        })
+    }
+
     fn node(&self) -> &str {
         &self.0.name
     }

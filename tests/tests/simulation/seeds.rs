@@ -15,7 +15,10 @@ use crate::world::{Remains, Tally, play};
 const SEEDS: Range<u64> = 0..1_500;
 
 /// Seeds that once failed, with what they had found. They run first, and always.
-const NAMED: &[(u64, &str)] = &[];
+const NAMED: &[(u64, &str)] = &[
+    (859, "a later announcement of a node that does not write hid the writer for good"),
+    (1_233, "the same, with one partition and all commands waiting for it"),
+];
 
 /// Reasons to refuse that clients can run into.
 const CODES: usize = 29;
