@@ -213,13 +213,13 @@ const PLANTED: [(&str, &str); 3] = [
     (
         "rows are applied and the offset stays",
         "CREATE FUNCTION planted() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN
-            IF RANDOM() < 0.05 THEN NEW.next_offset := OLD.next_offset; END IF; RETURN NEW; END $$;
+            IF RANDOM() < 0.15 THEN NEW.next_offset := OLD.next_offset; END IF; RETURN NEW; END $$;
          CREATE TRIGGER planted BEFORE UPDATE ON read.projection_offset FOR EACH ROW EXECUTE FUNCTION planted()",
     ),
     (
         "the offset moves without the rows",
         "CREATE FUNCTION planted() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN
-            IF RANDOM() < 0.05 THEN RETURN NULL; END IF; RETURN NEW; END $$;
+            IF RANDOM() < 0.15 THEN RETURN NULL; END IF; RETURN NEW; END $$;
          CREATE TRIGGER planted BEFORE INSERT ON read.audit FOR EACH ROW EXECUTE FUNCTION planted()",
     ),
     (
