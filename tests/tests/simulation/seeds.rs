@@ -30,8 +30,9 @@ const CODES: usize = 29;
 pub(crate) fn run(seed: u64, mutation: Option<Mutation>) -> Result<Remains, String> {
     let lived = catch_unwind(AssertUnwindSafe(|| live(seed, "dairy".to_owned(), mutation)));
     let remains = lived.unwrap_or_else(|panic| Err(format!("panicked: {}", text(panic.as_ref()))))?;
+    // What is wrong in the log tells more than that somebody waits for ever because of it.
     check(&remains)?;
-    Ok(remains)
+    remains.stuck.clone().map_or(Ok(remains), Err)
 }
 
 pub(crate) fn live(seed: u64, tenant: String, mutation: Option<Mutation>) -> Result<Remains, String> {

@@ -72,6 +72,8 @@ pub(crate) struct Remains {
     pub(crate) plan: Plan,
     pub(crate) book: Book,
     pub(crate) tally: Tally,
+    /// What did not come to an end as it must.
+    pub(crate) stuck: Option<String>,
     /// Records of each partition.
     pub(crate) records: Vec<Vec<StoredRecord>>,
 }
@@ -263,7 +265,7 @@ impl World {
 /// Lets a world be, from its beginning to its end.
 ///
 /// # Errors
-/// A command without an answer, a process that does not end, an answer that came too early, a reader that saw another log.
+/// A reader that saw another log than the one that is left.
 pub(crate) async fn play(seed: u64, tenant: String, mutation: Option<Mutation>) -> Result<Remains, String> {
     let world = World::new(seed, tenant, mutation);
     world.open();
@@ -287,7 +289,7 @@ pub(crate) async fn play(seed: u64, tenant: String, mutation: Option<Mutation>) 
     // Whatever went wrong, nobody may hold the world any more when this returns.
     let closed = world.close().await;
     world.closed.store(true, Ordering::Relaxed);
-    answered.and(closed)?;
+    let stuck = answered.and(closed).err();
     let mut records = Vec::new();
     for partition in 0..world.plan.partitions {
         let mut reader = world.log.reader(partition, 0).await.expect("the log opens");
@@ -301,7 +303,7 @@ pub(crate) async fn play(seed: u64, tenant: String, mutation: Option<Mutation>) 
     }
     let book = std::mem::take(&mut *world.book());
     let tally = world.tally.lock().expect("nothing panics under this lock").clone();
-    Ok(Remains { plan: world.plan.clone(), book, tally, records })
+    Ok(Remains { plan: world.plan.clone(), book, tally, stuck, records })
 }
 
 fn stuck(world: &World) -> String {
