@@ -12,9 +12,9 @@ use lotline_domain::id::{StreamKey, TenantId};
 use lotline_domain::partition::partition_of;
 use lotline_domain::port::LogError;
 use thiserror::Error;
-use tokio::sync::watch;
 
 use crate::bus::Ports;
+use crate::tenant_sequence::TenantSequence;
 use crate::writer::load_snapshot;
 
 const READ_AT_ONCE: usize = 4_096;
@@ -35,11 +35,11 @@ pub(crate) enum FollowError {
 pub(crate) struct TenantFollower {
     tenant: TenantId,
     ports: Ports,
-    sequence: Arc<watch::Sender<Option<u64>>>,
+    sequence: Arc<TenantSequence>,
 }
 
 impl TenantFollower {
-    pub(crate) fn new(tenant: TenantId, ports: Ports, sequence: Arc<watch::Sender<Option<u64>>>) -> Self {
+    pub(crate) fn new(tenant: TenantId, ports: Ports, sequence: Arc<TenantSequence>) -> Self {
         Self { tenant, ports, sequence }
     }
 
@@ -65,12 +65,7 @@ impl TenantFollower {
         let mut reader = self.ports.log.reader(partition, next).await?;
         loop {
             if next >= end {
-                let reached = Some(chain.head(StreamKey::Tenant.as_str()).sequence);
-                self.sequence.send_if_modified(|known| {
-                    let later = reached > *known;
-                    *known = reached.max(*known);
-                    later
-                });
+                self.sequence.advance(chain.head(StreamKey::Tenant.as_str()).sequence);
             }
             let read = reader.read(READ_AT_ONCE, READ_WAIT).await?;
             for stored in &read.records {

@@ -14,4 +14,5 @@ mod follower;
 pub mod ownership;
 pub mod refusals;
 pub mod snapshotter;
+mod tenant_sequence;
 pub mod writer;

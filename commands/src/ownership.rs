@@ -9,10 +9,14 @@
 //! has gone on saying so for [`OwnershipOptions::settle`]. That last rule mends the case that a node which was about to lose the partition
 //! announced itself and then stopped.
 //!
+//! It may also have stopped before it took over, or its announcement was late: then nobody is fenced, and the writer that goes on would not
+//! be found any more. So whoever holds a partition looks now and then whether it is still the one that is announced.
+//!
 //! Nobody takes a partition over while the directory does not answer, nor when it says that the ledger has moved to another log: a takeover
 //! would fence the copy that moves it.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +41,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How partitions are held.
 #[derive(Debug, Clone)]
 pub struct OwnershipOptions {
-    /// How long a fenced writer that is still assigned waits for its assignment to change before it takes the partition back.
+    /// How long a fenced writer that is still assigned waits for its assignment to change before it takes the partition back. Also how
+    /// often a writer looks whether it is still announced.
     pub settle: Duration,
     /// Snapshots of the partitions that are written here.
     pub snapshots: SnapshotOptions,
@@ -93,27 +98,36 @@ impl Owners {
         cancel: CancellationToken,
     ) {
         let owners = Arc::new(self);
-        let assigned = watch::Sender::new(Assigned::default());
+        // One channel each: those who wait at one are woken in no order.
+        let mut listeners = Vec::with_capacity(writers.len() + 1);
+        let mut listen = || {
+            let (sender, receiver) = watch::channel(Assigned::default());
+            listeners.push(sender);
+            receiver
+        };
         let mut attendants = JoinSet::new();
         let tenant_sequence = writers.first().map(PartitionWriter::tenant_sequence);
         for writer in writers {
-            let attendant = Attendant { writer, owners: Arc::clone(&owners), assigned: assigned.subscribe() };
+            let attendant = Attendant { writer, owners: Arc::clone(&owners), assigned: listen() };
             attendants.spawn(attendant.attend(cancel.clone()));
         }
         if let Some(sequence) = tenant_sequence {
             let follower = TenantFollower::new(owners.tenant.clone(), owners.ports.clone(), sequence);
-            attendants.spawn(owners.clone().follow_tenant(follower, assigned.subscribe(), cancel.clone()));
+            attendants.spawn(owners.clone().follow_tenant(follower, listen(), cancel.clone()));
         }
+        let mut assigned = Assigned::default();
         loop {
             tokio::select! {
+                biased;
                 () = cancel.cancelled() => break,
                 partitions = membership.changed() => {
                     tracing::info!(partitions = ?partitions, "the partitions of this node");
                     metrics::gauge!("lotline_writer_assigned_partitions").set(partitions.len() as f64);
-                    assigned.send_modify(|assigned| {
-                        assigned.version += 1;
-                        assigned.partitions = partitions;
-                    });
+                    assigned.version += 1;
+                    assigned.partitions = partitions;
+                    for listener in &listeners {
+                        listener.send_replace(assigned.clone());
+                    }
                     owners.joined.send_replace(true);
                 }
             }
@@ -141,6 +155,24 @@ impl Owners {
         }
     }
 
+    /// Sees to it that the holder of a partition is found, for as long as it is polled.
+    async fn stay_announced(&self, partition: u32) -> Infallible {
+        loop {
+            sleep(self.options.settle).await;
+            if let Ok(Ok(Some(owner))) = timeout(DIRECTORY_TIMEOUT, self.directory.owner(partition)).await
+                && owner.node != self.directory.node()
+            {
+                let other = owner.node;
+                tracing::warn!(
+                    partition,
+                    other,
+                    "another node was announced, but this one still writes; announcing it again"
+                );
+                self.announce(partition).await;
+            }
+        }
+    }
+
     /// Learns how far the tenant's stream is while its partition is written elsewhere and others are written here.
     async fn follow_tenant(
         self: Arc<Self>,
@@ -155,6 +187,7 @@ impl Owners {
             };
             let followed = async { if needed { follower.follow().await } else { std::future::pending().await } };
             tokio::select! {
+                biased;
                 () = cancel.cancelled() => return,
                 changed = assigned.changed() => if changed.is_err() { return },
                 error = followed => {
@@ -171,6 +204,7 @@ impl Attendant {
         // Until there is a first assignment, commands wait: this may well be their node.
         let first = assignment(&mut self.assigned, |now| now.version > 0);
         tokio::select! {
+            biased;
             () = cancel.cancelled() => {}
             _ = first => {}
         }
@@ -226,6 +260,7 @@ impl Attendant {
         }
         let end = cancel.child_token();
         tokio::select! {
+            biased;
             () = cancel.cancelled() => None,
             () = self.writer.turn_away(&end) => None,
             version = assignment(&mut assigned, is_new) => version,
@@ -238,6 +273,7 @@ impl Attendant {
         let end = cancel.child_token();
         let settle = self.owners.options.settle;
         tokio::select! {
+            biased;
             () = self.writer.turn_away(&end) => {}
             _ = assignment(&mut assigned, |now| now.version > version) => {}
             () = sleep(settle) => {}
@@ -268,13 +304,22 @@ impl Attendant {
         let held = {
             let holding = async {
                 let announced = tokio::select! {
+                    biased;
                     () = end.cancelled() => false,
                     () = owners.announce(partition) => true,
                 };
-                if announced { self.writer.hold(Some(&*owners.directory), &end).await } else { Ok(()) }
+                if !announced {
+                    return Ok(());
+                }
+                tokio::select! {
+                    biased;
+                    held = self.writer.hold(Some(&*owners.directory), &end) => held,
+                    never = owners.stay_announced(partition) => match never {},
+                }
             };
             tokio::pin!(holding);
             tokio::select! {
+                biased;
                 held = &mut holding => held,
                 _ = assignment(&mut assigned, |now| !now.partitions.contains(&partition)) => {
                     end.cancel();

@@ -73,6 +73,7 @@ impl Snapshotter {
     pub async fn run(self, cancel: CancellationToken) -> Result<(), SnapshotError> {
         loop {
             let failed = tokio::select! {
+                biased;
                 () = cancel.cancelled() => return Ok(()),
                 result = self.follow() => result,
             };
@@ -81,6 +82,7 @@ impl Snapshotter {
                 Err(SnapshotError::Log { source: source @ LogError::Broken { .. }, .. }) => {
                     self.report(&source);
                     tokio::select! {
+                        biased;
                         () = cancel.cancelled() => return Ok(()),
                         () = tokio::time::sleep(Duration::from_secs(1)) => {}
                     }

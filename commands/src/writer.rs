@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::{Ports, Receipt, SubmitError};
 use crate::fold::{FoldError, PartitionFold};
 use crate::refusals::RefusalLimiter;
+use crate::tenant_sequence::TenantSequence;
 use batch::Batch;
 use recovery::Taken;
 
@@ -146,8 +147,7 @@ impl Job {
 pub(crate) struct Wires {
     pub(crate) jobs: mpsc::Receiver<Job>,
     pub(crate) status: watch::Sender<WriterStatus>,
-    /// Sequence of the `_tenant` stream, once its partition has been recovered.
-    pub(crate) tenant_sequence: Arc<watch::Sender<Option<u64>>>,
+    pub(crate) tenant_sequence: Arc<TenantSequence>,
 }
 
 /// Owns one partition of the ledger.
@@ -185,7 +185,7 @@ impl PartitionWriter {
     }
 
     /// Where the sequence of the tenant's stream is made known to all writers of the process.
-    pub(crate) fn tenant_sequence(&self) -> Arc<watch::Sender<Option<u64>>> {
+    pub(crate) fn tenant_sequence(&self) -> Arc<TenantSequence> {
         Arc::clone(&self.wires.tenant_sequence)
     }
 
@@ -214,6 +214,7 @@ impl PartitionWriter {
         self.wires.status.send_replace(WriterStatus::Elsewhere);
         loop {
             tokio::select! {
+                biased;
                 () = cancel.cancelled() => return,
                 job = self.wires.jobs.recv() => match job {
                     Some(job) => job.turn_away(),
@@ -237,6 +238,7 @@ impl PartitionWriter {
         loop {
             self.wires.status.send_replace(WriterStatus::Recovering);
             let prepared = tokio::select! {
+                biased;
                 () = cancel.cancelled() => None,
                 prepared = self.prepare(directory) => Some(prepared),
             };
@@ -264,8 +266,7 @@ impl PartitionWriter {
         self.check_place(directory).await?;
         self.publish_tenant_sequence(&taken.fold);
         if !self.owns_tenant_stream() {
-            let mut known = self.wires.tenant_sequence.subscribe();
-            known.wait_for(Option::is_some).await.expect("invariant: this writer holds the sender");
+            self.wires.tenant_sequence.arrived().await;
         }
         Ok(taken)
     }
@@ -282,6 +283,7 @@ impl PartitionWriter {
         loop {
             if jobs.is_empty() {
                 tokio::select! {
+                    biased;
                     () = cancel.cancelled() => return Ok(Ended::Cancelled),
                     received = self.wires.jobs.recv_many(&mut jobs, self.options.max_batch) => {
                         if received == 0 {
@@ -359,12 +361,7 @@ impl PartitionWriter {
 
     fn publish_tenant_sequence(&self, fold: &PartitionFold) {
         if self.owns_tenant_stream() {
-            let reached = Some(fold.tenant_sequence());
-            self.wires.tenant_sequence.send_if_modified(|known| {
-                let later = reached > *known;
-                *known = reached.max(*known);
-                later
-            });
+            self.wires.tenant_sequence.advance(fold.tenant_sequence());
         }
     }
 }

@@ -14,7 +14,5 @@ mod recovering;
 mod refusing;
 #[path = "writer/retrying.rs"]
 mod retrying;
-#[path = "writer/simulation.rs"]
-mod simulation;
 #[path = "writer/stand.rs"]
 mod stand;

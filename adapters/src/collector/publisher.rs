@@ -53,12 +53,14 @@ impl Publisher {
         let mut backoff = self.backoff();
         loop {
             progress.borrow_and_update();
+            // Looked at before reading: what was appended before the stop is then in what is read.
+            let stopping = stop.is_cancelled();
             match self.buffer.read(self.config.max_batches, self.config.max_bytes).await {
                 Ok(entries) if !entries.is_empty() => {
                     backoff.succeeded();
                     self.publish(&entries).await?;
                 }
-                Ok(_) if stop.is_cancelled() => return Ok(()),
+                Ok(_) if stopping => return Ok(()),
                 Ok(_) => tokio::select! {
                     changed = progress.changed() => changed.map_err(|_| BufferError::Closed)?,
                     () = stop.cancelled() => {}

@@ -11,7 +11,7 @@ use lotline_domain::partition::partition_of;
 use lotline_domain::port::{AppendError, BoxFuture, EventLog, LogError, LogRead, LogReader, LogWriter, SignalLog};
 use lotline_domain::record::{Offset, ReadBatch, Record, StoredRecord};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::{MAX_RECORD_BYTES, check_offset, check_partition, check_published_sizes, check_sizes, spent};
 
@@ -39,8 +39,8 @@ struct Shared {
 
 struct Partition {
     state: Mutex<State>,
-    /// The end of the partition; readers wait for it to change.
-    end: watch::Sender<Offset>,
+    /// Tells waiting readers that the end has moved, in the order in which they came: a simulation must run the same way each time.
+    moved: Notify,
 }
 
 #[derive(Default)]
@@ -58,7 +58,7 @@ impl MemoryLog {
 
     /// An empty topic with its own limit on the size of a record.
     pub fn with_limit(topic: impl Into<String>, partitions: u32, max_record_bytes: usize) -> Self {
-        let partition = || Partition { state: Mutex::default(), end: watch::Sender::new(0) };
+        let partition = || Partition { state: Mutex::default(), moved: Notify::new() };
         let partitions = (0..partitions.max(1)).map(|_| partition()).collect();
         let shared = Shared { topic: topic.into(), max_record_bytes, partitions, faults: Faults::default() };
         Self { shared: Arc::new(shared) }
@@ -114,14 +114,14 @@ impl Partition {
             state.records.insert(offset, record);
             state.next += 1;
         }
-        self.end.send_replace(state.next);
+        self.moved.notify_waiters();
         state.next - 1
     }
 
     fn skip(&self, offsets: u32) {
         let mut state = self.lock();
         state.next += Offset::from(offsets);
-        self.end.send_replace(state.next);
+        self.moved.notify_waiters();
     }
 }
 
@@ -142,8 +142,7 @@ impl LogRead for MemoryLog {
         Box::pin(async move {
             let place = self.shared.partition(partition)?;
             check_offset(&self.shared.topic, partition, from, 0, place.lock().next)?;
-            let end = place.end.subscribe();
-            let reader = MemoryReader { shared: Arc::clone(&self.shared), partition, next: from, end };
+            let reader = MemoryReader { shared: Arc::clone(&self.shared), partition, next: from };
             Ok(Box::new(reader) as Box<dyn LogReader>)
         })
     }
@@ -193,6 +192,10 @@ impl MemoryWriter {
             match fault {
                 Fault::Lost => return Err(AppendError::Unknown(Box::new(Injected("the append was lost")))),
                 Fault::Unacknowledged => acknowledge = false,
+                Fault::Late(duration) => {
+                    self.land_later(records, duration);
+                    return Err(AppendError::Unknown(Box::new(Injected("the append is late"))));
+                }
                 Fault::Fenced => place.lock().epoch += 1,
                 Fault::Gap(offsets) => {
                     place.skip(offsets);
@@ -224,6 +227,21 @@ impl MemoryWriter {
     }
 }
 
+impl MemoryWriter {
+    /// Lands the records after a while, unless the partition has another writer by then.
+    fn land_later(&self, records: Vec<Record>, after: Duration) {
+        let (shared, partition, epoch) = (Arc::clone(&self.shared), self.partition as usize, self.epoch);
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            let place = &shared.partitions[partition];
+            let mut state = place.lock();
+            if state.epoch == epoch {
+                place.land_in(&mut state, records);
+            }
+        });
+    }
+}
+
 impl LogWriter for MemoryWriter {
     fn append(&mut self, records: Vec<Record>) -> BoxFuture<'_, Result<Offset, AppendError>> {
         Box::pin(async move {
@@ -242,7 +260,6 @@ struct MemoryReader {
     shared: Arc<Shared>,
     partition: u32,
     next: Offset,
-    end: watch::Receiver<Offset>,
 }
 
 impl MemoryReader {
@@ -263,12 +280,17 @@ impl LogReader for MemoryReader {
     fn read(&mut self, max: usize, wait: Duration) -> BoxFuture<'_, Result<ReadBatch, LogError>> {
         Box::pin(async move {
             let from = self.next;
+            let shared = Arc::clone(&self.shared);
+            let moved = shared.partitions[self.partition as usize].moved.notified();
+            tokio::pin!(moved);
+            // Listening before looking, so that nothing is missed between the two.
+            moved.as_mut().enable();
             let batch = self.take(max.max(1));
             if batch.next > from {
                 return Ok(batch);
             }
             // An elapsed wait and a new end look alike: the log is read again.
-            let _ = tokio::time::timeout(wait, self.end.wait_for(|end| *end > from)).await;
+            let _ = tokio::time::timeout(wait, moved).await;
             Ok(self.take(max.max(1)))
         })
     }

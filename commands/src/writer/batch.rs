@@ -141,7 +141,8 @@ impl<'a> Batch<'a> {
     fn refuse(&mut self, request: &CommandRequest, hash: CommandHash, now: Timestamp, refusal: &Refusal) -> Outcome {
         let refused = refusal.recorded(request.command.name());
         let outcome = Outcome::Refused((&refused).into());
-        if self.writer.limiter.admit(&request.stream, &request.actor, now) {
+        let clock = self.writer.ports.clock.now();
+        if self.writer.limiter.admit(&request.stream, &request.actor, clock) {
             self.record(&Source::of(request, hash), &Event::CommandRefused(refused), now);
             count(request, "refused");
         } else {
@@ -212,7 +213,7 @@ impl<'a> Batch<'a> {
         if partition_of(StreamKey::Tenant.as_str(), partitions) == self.writer.partition {
             self.fold.tenant_sequence()
         } else {
-            self.writer.wires.tenant_sequence.borrow().unwrap_or(0).max(self.fold.tenant_seen)
+            self.writer.wires.tenant_sequence.known().unwrap_or(0).max(self.fold.tenant_seen)
         }
     }
 }

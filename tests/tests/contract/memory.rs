@@ -26,6 +26,25 @@ async fn an_unknown_outcome_is_resolved_from_the_log() {
     }
 }
 
+/// The writer has given up; whether its append still lands is up to whether somebody else came first.
+#[tokio::test]
+async fn a_late_append_lands_unless_there_is_a_successor() {
+    for fenced in [false, true] {
+        let log = MemoryLog::new("ledger", 1);
+        let mut writer = log.writer(0).await.unwrap();
+        log.faults().push(Fault::Late(Duration::from_millis(20)));
+        let unknown = writer.append(plain_batch("late", 2)).await;
+        assert!(matches!(unknown, Err(AppendError::Unknown(_))), "{unknown:?}");
+        assert_eq!(log.end(0).await.unwrap(), 0);
+        let mut reader = log.reader(0, 0).await.unwrap();
+        if fenced {
+            log.writer(0).await.unwrap();
+        }
+        let read = reader.read(10, Duration::from_millis(if fenced { 60 } else { 20_000 })).await.unwrap();
+        assert_eq!(values(&read.records), if fenced { vec![] } else { vec!["late-0", "late-1"] });
+    }
+}
+
 /// A writer held before its append lands finds its successor there when it resumes.
 #[tokio::test]
 async fn a_paused_writer_is_fenced_when_it_resumes() {

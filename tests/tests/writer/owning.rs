@@ -291,6 +291,24 @@ async fn a_node_that_took_over_with_a_stale_assignment_gives_way_in_the_end() {
     stale.stop().await;
 }
 
+/// The other one was announced and never took over, or its announcement came late: the writer is not fenced, so it hears nothing of it.
+#[tokio::test]
+async fn a_writer_hidden_by_a_later_announcement_is_found_again() {
+    let (stand, room) = (Stand::new(), Room::default());
+    let (writing, other) = (Node::start(&stand, &room, "writing"), Node::start(&stand, &room, "other"));
+    writing.assign([0]);
+    other.assign([]);
+    writing.until(0, WriterStatus::Serving).await;
+    other.until(0, WriterStatus::Elsewhere).await;
+    let late = Board { room: room.clone(), node: "other" };
+    late.announce(0).await.unwrap();
+    let receipt = other.accepted(stand.request(register("M1"))).await;
+    assert_eq!(receipt.version, 1);
+    assert_eq!(room.owners.lock().unwrap()[&0].node, "writing");
+    writing.stop().await;
+    other.stop().await;
+}
+
 #[tokio::test]
 async fn without_anybody_to_write_a_command_is_unavailable_at_its_deadline() {
     let mut stand = Stand::new();

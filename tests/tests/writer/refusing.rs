@@ -79,3 +79,26 @@ async fn the_count_is_reported_without_another_command() {
     assert_eq!(stand.types().await, ["refusals.suppressed"]);
     process.stop().await;
 }
+
+/// The stream's time stays ahead for good; windows of refusals must not wait for it.
+#[tokio::test]
+async fn a_clock_that_jumped_ahead_and_came_back_silences_nobody() {
+    const YEAR: i64 = 365 * 24 * 60 * MINUTE;
+    let mut stand = Stand::new();
+    stand.options.refusals_per_window = 2;
+    let process = stand.serve().await;
+    stand.clock.forward(YEAR);
+    process.accepted(stand.request(register("M0"))).await;
+    stand.clock.forward(-YEAR);
+    for _ in 0..3 {
+        process.refused(stand.request(judge("M1", QcOutcome::Pass))).await;
+    }
+    assert_eq!(stand.end(0).await, 3, "two of three are recorded");
+    stand.clock.forward(MINUTE + 1);
+    process.accepted(stand.request(register("M2"))).await;
+    process.refused(stand.request(judge("M1", QcOutcome::Pass))).await;
+    let types = stand.types().await;
+    assert_eq!(types[3..].iter().filter(|name| *name == "refusals.suppressed").count(), 1, "{types:?}");
+    assert_eq!(types.last().map(String::as_str), Some("command.refused"), "a new window has begun");
+    process.stop().await;
+}

@@ -139,6 +139,27 @@ async fn a_failing_log_loses_nothing_and_doubles_only_what_it_left_in_doubt() {
     assert_eq!(sequences, (101..=200).collect::<Vec<_>>(), "by sequence, nothing is lost or doubled");
 }
 
+/// The publisher has asked for entries and was told that there is none; before it hears of that, one is appended and it is stopped.
+#[tokio::test]
+async fn what_was_appended_before_the_stop_is_published() {
+    let dir = Scratch::new();
+    let buffer = buffer(&dir).await;
+    let log = FatefulLog::new(&[], usize::MAX);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(publisher(&buffer, &log).run(stop.clone()));
+    tokio::task::yield_now().await;
+    let appending = buffer.clone();
+    let elsewhere = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(appending.append(batch(1))).unwrap()
+    });
+    // Blocks the thread of this test on purpose, so that the publisher does not get to see the answer.
+    assert_eq!(elsewhere.join().unwrap(), 1);
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    assert_eq!(log.sequences(), [1]);
+}
+
 #[tokio::test]
 async fn what_was_not_acknowledged_is_published_by_the_next_run() {
     let dir = Scratch::new();

@@ -13,6 +13,8 @@ pub enum Fault {
     Lost,
     /// It lands, but the writer does not hear of it.
     Unacknowledged,
+    /// The writer gives up waiting for it, and it lands so much later, unless there is another writer by then.
+    Late(Duration),
     /// Somebody has taken the partition in the meantime.
     Fenced,
     /// So many offsets are skipped before it, as control markers and aborted records do in Kafka. The next fault happens to the same append.

@@ -1,0 +1,289 @@
+//! Those who use the nodes: they ask, wait, give up, ask another node under the same key, and write down all that they are told.
+
+use std::sync::Arc;
+
+use lotline_commands::bus::{Receipt, SubmitError};
+use lotline_domain::port::LogRead;
+use lotline_domain::position::{Position, TopicKind};
+use lotline_domain::record::Offset;
+use lotline_domain::state::Subject;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use crate::ask::{Amount, Ask, Graph, LotName, What};
+use crate::world::World;
+
+/// What a client was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Accepted { subject: String, version: u64, next: Offset },
+    Refused { code: String, message: String, next: Offset },
+}
+
+/// Everything that was asked and told, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    pub(crate) asks: Vec<Ask>,
+    /// Which ask, and the answer to one of its tries.
+    pub(crate) told: Vec<(usize, Answer)>,
+    /// What somebody was told to exist: stream, code and id of lots.
+    lots: Vec<(String, String, Uuid)>,
+    pipelines: Vec<Uuid>,
+}
+
+/// What became of one try.
+enum Tried {
+    Answered,
+    /// Nothing was told, or that this is not the time.
+    Again,
+}
+
+/// Asks one command after the other, each until it has an answer.
+///
+/// # Errors
+/// An answer that was given before its events were in the log.
+pub(crate) async fn run(world: Arc<World>, number: usize) -> Result<(), String> {
+    let actor = format!("client-{}", number % 3);
+    let mut others = JoinSet::new();
+    for _ in 0..world.plan.commands {
+        sleep(world.chance.millis(0, 1_500)).await;
+        let ask = draw(&world, &actor);
+        let index = write_down(&world, ask.clone());
+        if world.chance.odds(0.08) {
+            others.spawn(until_answered(Arc::clone(&world), index));
+        }
+        if world.chance.odds(0.02) {
+            // A client with a bug: the same key for something else.
+            let what = draw(&world, &actor).what;
+            let index = write_down(&world, Ask { what, ..ask });
+            others.spawn(until_answered(Arc::clone(&world), index));
+        }
+        until_answered(Arc::clone(&world), index).await?;
+        if world.chance.odds(0.1) {
+            let late = Arc::clone(&world);
+            others.spawn(async move {
+                sleep(late.chance.millis(0, 10_000)).await;
+                until_answered(late, index).await
+            });
+        }
+    }
+    while let Some(ended) = others.join_next().await {
+        ended.map_err(|error| format!("a client failed: {error}"))??;
+    }
+    Ok(())
+}
+
+fn write_down(world: &World, ask: Ask) -> usize {
+    let mut book = world.book();
+    book.asks.push(ask);
+    book.asks.len() - 1
+}
+
+/// Tries until there is an answer, at one node after the other. Tries that were given up go on and may still be answered.
+async fn until_answered(world: Arc<World>, index: usize) -> Result<(), String> {
+    let mut given_up: Vec<JoinHandle<Result<Tried, String>>> = Vec::new();
+    let mut slot = world.chance.below(world.plan.nodes);
+    loop {
+        let mut trying = tokio::spawn(try_at(Arc::clone(&world), slot, index));
+        let patience = world.chance.millis(1_000, 20_000);
+        if let Ok(tried) = timeout(patience, &mut trying).await {
+            if matches!(tried.map_err(|error| format!("a try failed: {error}"))??, Tried::Answered) {
+                break;
+            }
+        } else {
+            given_up.push(trying);
+        }
+        world.tally(|tally| tally.retries += 1);
+        sleep(world.chance.millis(20, 1_000)).await;
+        slot = world.chance.below(world.plan.nodes);
+    }
+    for late in given_up {
+        late.await.map_err(|error| format!("a try failed: {error}"))??;
+    }
+    Ok(())
+}
+
+async fn try_at(world: Arc<World>, slot: usize, index: usize) -> Result<Tried, String> {
+    world.lag().await;
+    let request = world.book().asks[index].request(&world.plan.tenant);
+    let Some(node) = world.node(slot) else { return Ok(Tried::Again) };
+    node.host.gate.pass().await;
+    let answered = tokio::select! {
+        biased;
+        () = node.dead.cancelled() => return Ok(Tried::Again),
+        answered = node.bus.submit(request) => answered,
+    };
+    let answer = match answered {
+        Ok(receipt) => accepted(&world, index, receipt),
+        Err(SubmitError::Refused { code, message, position, .. }) => {
+            Answer::Refused { code, message, next: next_of(&world, index, &position)? }
+        }
+        Err(SubmitError::Busy { .. } | SubmitError::Unavailable) => return Ok(Tried::Again),
+        Err(SubmitError::UnknownStream(stream)) => return Err(format!("there is no stream '{stream}'")),
+    };
+    let (Answer::Accepted { next, .. } | Answer::Refused { next, .. }) = &answer;
+    let partition = world.plan.partition(&world.book().asks[index].stream);
+    let end = world.log.end(partition).await.map_err(|error| error.to_string())?;
+    if end < *next {
+        return Err(format!("told {answer:?} of partition {partition} while its log ended at {end}"));
+    }
+    node.host.gate.pass().await;
+    world.lag().await;
+    if world.hiccup(0.1) || node.dead.is_cancelled() {
+        // The answer is lost on its way, but what it says was promised: it is held against the log all the same.
+        world.book().told.push((index, answer));
+        return Ok(Tried::Again);
+    }
+    learn(&world, index, &answer);
+    world.book().told.push((index, answer));
+    Ok(Tried::Answered)
+}
+
+fn accepted(world: &World, index: usize, receipt: Receipt) -> Answer {
+    let subject = match receipt.subject {
+        Subject::Lot(id) => id.to_string(),
+        Subject::QcDecision(id) => id.to_string(),
+        Subject::Pipeline(id) => id.to_string(),
+        Subject::Signal(name) => name,
+    };
+    if receipt.replayed {
+        world.tally(|tally| tally.replayed += 1);
+    }
+    let next = next_of(world, index, &receipt.position).unwrap_or(Offset::MAX);
+    Answer::Accepted { subject, version: receipt.version, next }
+}
+
+fn next_of(world: &World, index: usize, position: &Position) -> Result<Offset, String> {
+    let partition = world.plan.partition(&world.book().asks[index].stream);
+    position.get(TopicKind::Ledger, partition).ok_or_else(|| format!("{position} does not name partition {partition}"))
+}
+
+/// What one is told can be asked about.
+fn learn(world: &World, index: usize, answer: &Answer) {
+    let subject = match answer {
+        Answer::Accepted { subject, .. } => subject,
+        Answer::Refused { code, .. } => {
+            return world.tally(|tally| *tally.codes.entry(code.clone()).or_default() += 1);
+        }
+    };
+    world.tally(|tally| tally.accepted += 1);
+    let mut book = world.book();
+    let ask = book.asks[index].clone();
+    match (&ask.what, subject.parse()) {
+        (What::Register { code, .. }, Ok(id)) => book.lots.push((ask.stream, code.clone(), id)),
+        (What::Draft { .. }, Ok(id)) => book.pipelines.push(id),
+        _ => {}
+    }
+}
+
+const AMOUNTS: [Amount; 8] = [
+    Amount { value: "100", unit: "KGM" },
+    Amount { value: "0.5", unit: "TNE" },
+    Amount { value: "40", unit: "KGM" },
+    Amount { value: "2500.5", unit: "GRM" },
+    Amount { value: "30", unit: "LBR" },
+    Amount { value: "12", unit: "LTR" },
+    Amount { value: "60", unit: "KGM" },
+    Amount { value: "7", unit: "C62" },
+];
+const BAD_AMOUNTS: [Amount; 5] = [
+    Amount { value: "0", unit: "KGM" },
+    Amount { value: "-1", unit: "KGM" },
+    Amount { value: "ten", unit: "KGM" },
+    Amount { value: "1.0000001", unit: "KGM" },
+    Amount { value: "1", unit: "STN" },
+];
+
+fn draw(world: &World, actor: &str) -> Ask {
+    let chance = &world.chance;
+    let tenants = chance.odds(0.25);
+    let stream = if tenants { "_tenant".to_owned() } else { (*chance.pick(&world.plan.sites)).to_owned() };
+    let what = if tenants { draw_pipeline(world) } else { draw_site(world, &stream) };
+    // Now and then it goes to the wrong place.
+    let stream = if chance.odds(0.01) { "_tenant".to_owned() } else { stream };
+    let now = world.clocks[0].right();
+    let millis = match chance.between(0, 199) {
+        0 => now.millis() - 8 * 24 * 3_600 * 1_000,
+        1 => now.millis() + 10 * 60 * 1_000,
+        _ => now.millis(),
+    };
+    let version = if chance.odds(0.005) { 4 } else { 7 };
+    let rest = chance.bits() & !(0xf << 76) & !(0x3 << 62) & ((1 << 80) - 1);
+    let id = Uuid::from_u128((u128::from(millis.unsigned_abs()) << 80) | (version << 76) | (0x2 << 62) | rest);
+    let occurred_at = match chance.between(0, 99) {
+        0 => Some(now.plus_micros(30 * 24 * 3_600 * 1_000_000).micros()),
+        1 => Some(0),
+        2..10 => Some(now.plus_micros(-1_000_000).micros()),
+        _ => None,
+    };
+    let expected = chance.odds(0.1).then(|| chance.between(0, 12));
+    Ask { stream, actor: actor.to_owned(), id, expected, occurred_at, what }
+}
+
+fn draw_amount(world: &World) -> Amount {
+    if world.chance.odds(0.03) { world.chance.pick(&BAD_AMOUNTS).clone() } else { world.chance.pick(&AMOUNTS).clone() }
+}
+
+fn draw_lot(world: &World, stream: &str) -> LotName {
+    let known: Vec<(String, Uuid)> = {
+        let book = world.book();
+        book.lots.iter().filter(|(site, ..)| site == stream).map(|(_, code, id)| (code.clone(), *id)).collect()
+    };
+    if known.is_empty() || world.chance.odds(0.15) {
+        return LotName::Code(format!("L{}", world.chance.below(14)));
+    }
+    let (code, id) = world.chance.pick(&known);
+    if world.chance.odds(0.3) { LotName::Id(*id) } else { LotName::Code(code.clone()) }
+}
+
+fn draw_site(world: &World, stream: &str) -> What {
+    let chance = &world.chance;
+    match chance.between(0, 9) {
+        0..=5 => {
+            let blank = chance.odds(0.02);
+            let code = if blank { "  ".to_owned() } else { format!("L{}", chance.below(14)) };
+            // The first lots of a site have no parents.
+            let first = !world.book().lots.iter().any(|(site, ..)| site == stream);
+            let count = if first { 0 } else { *chance.pick(&[0, 0, 1, 1, 2, 3]) };
+            let parents = (0..count).map(|_| (draw_lot(world, stream), draw_amount(world))).collect();
+            What::Register { code, amount: draw_amount(world), parents }
+        }
+        6..=8 => {
+            let outcome = *chance.pick(&["PASS", "PASS", "HOLD", "HOLD", "FAIL"]);
+            What::Judge { lot: draw_lot(world, stream), outcome }
+        }
+        _ => What::Declare { name: format!("signal.{}", chance.below(6)) },
+    }
+}
+
+fn draw_graph(world: &World) -> Graph {
+    let chance = &world.chance;
+    let tasks = match chance.between(0, 19) {
+        0 => vec![],
+        1 => vec!["read", "read"],
+        2..10 => vec!["read"],
+        _ => vec!["read", "clean", "write"],
+    };
+    let edges = match chance.between(0, 19) {
+        0 => vec![("read", "write"), ("write", "read")],
+        1 => vec![("read", "nowhere")],
+        2..8 if tasks.len() == 3 => vec![("read", "clean"), ("clean", "write")],
+        _ => vec![],
+    };
+    Graph { tasks, edges }
+}
+
+fn draw_pipeline(world: &World) -> What {
+    let chance = &world.chance;
+    let known = world.book().pipelines.clone();
+    let strange = known.is_empty() || chance.odds(0.03);
+    let pipeline = if strange { Uuid::from_u128(chance.bits()) } else { *chance.pick(&known) };
+    let name = format!("pipeline {}", chance.below(6));
+    match chance.between(0, 9) {
+        0..=2 => What::Draft { name, graph: draw_graph(world) },
+        3..=5 => What::Revise { pipeline, name, graph: draw_graph(world) },
+        6..=8 => What::Publish { pipeline },
+        _ => What::Archive { pipeline },
+    }
+}
