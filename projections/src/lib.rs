@@ -12,6 +12,7 @@ use thiserror::Error;
 
 pub mod audit;
 mod batch;
+mod connection;
 mod copy;
 pub mod decisions;
 mod failure;

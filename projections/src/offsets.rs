@@ -10,8 +10,9 @@ use lotline_domain::envelope::Hash;
 use lotline_domain::id::TenantId;
 use lotline_domain::record::Offset;
 use lotline_domain::timestamp::Timestamp;
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{Connection, PgConnection, PgExecutor, PgPool};
 
+use crate::connection::Expendable;
 use crate::decisions::{self, Skipped};
 use crate::generations;
 use crate::model::Model;
@@ -213,7 +214,8 @@ impl Place {
         generations::ensure_live(pool, &self.tenant, models).await?;
         self.start(pool, &names, stage).await?;
         // Heads must belong to the offset: another projector may move both between two statements.
-        let mut snapshot = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        let mut connection = Expendable::acquire(pool).await?;
+        let mut snapshot = connection.get().begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         let rows = sqlx::query!(
             "SELECT place.model, place.generation, place.fence, place.next_offset, halt.stream AS \"stream?\",
                 halt.cause AS \"cause?\", halt.log_offset AS \"log_offset?\"
@@ -263,6 +265,7 @@ impl Place {
             None => BTreeMap::new(),
         };
         snapshot.commit().await?;
+        connection.keep();
         Ok(Resume { cursors, heads, broken_at })
     }
 

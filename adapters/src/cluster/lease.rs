@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lotline_domain::ownership::Membership;
 use lotline_domain::port::BoxFuture;
-use sqlx::PgPool;
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// How work is shared.
@@ -39,6 +39,8 @@ impl LeaseOptions {
 /// This node's part of a pool.
 pub struct PostgresLeases {
     database: PgPool,
+    /// Between turns.
+    session: Option<PgConnection>,
     options: LeaseOptions,
     held: Option<BTreeSet<u32>>,
     next_turn: Instant,
@@ -57,13 +59,18 @@ impl PostgresLeases {
     /// Takes part from the first call of [`Membership::changed`] on.
     pub fn new(database: PgPool, options: LeaseOptions) -> Self {
         let now = Instant::now();
-        Self { database, options, held: None, next_turn: now, good_until: now }
+        Self { database, session: None, options, held: None, next_turn: now, good_until: now }
     }
 
-    async fn turn(&self) -> Result<BTreeSet<u32>, sqlx::Error> {
+    async fn turn(&mut self) -> Result<BTreeSet<u32>, sqlx::Error> {
         let (pool, node) = (self.options.pool.as_str(), self.options.node.as_str());
         let lasts = self.options.lasts.as_secs_f64();
-        let mut tx = self.database.begin().await?;
+        // A turn may be dropped half-way, with a transaction open that sqlx does not know of. So its connection is its own, and is closed then.
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => self.database.acquire().await?.detach(),
+        };
+        let mut tx = session.begin().await?;
         // A node that is paused in its turn must not hold up the others' for longer than this.
         sqlx::query!("SET LOCAL idle_in_transaction_session_timeout = '1s'").execute(&mut *tx).await?;
         // The database's own queue: nodes take their turns one after the other, and a node that dies in its turn loses the lock.
@@ -118,6 +125,7 @@ impl PostgresLeases {
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
+        self.session = Some(session);
         Ok(mine)
     }
 

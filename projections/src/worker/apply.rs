@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use lotline_domain::event::Event;
 use lotline_domain::record::Offset;
-use sqlx::pool::PoolConnection;
-use sqlx::{Connection, PgConnection, PgPool, Postgres};
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::{Backoff, meter};
 use crate::batch::{LedgerBatch, LedgerEvent, Slice};
+use crate::connection::Expendable;
 use crate::failure::{ApplyError, full_text};
 use crate::model::Model;
 use crate::offsets::{Cursor, HaltCause, NewHalt, Place, Step};
@@ -48,26 +48,6 @@ pub(crate) struct Poison {
     pub(crate) sequence: i64,
     pub(crate) offset: Offset,
     pub(crate) error: String,
-}
-
-/// A connection that goes back to its pool only when that is asked for: after a COPY that failed or was dropped half-way, the
-/// protocol may be out of step, and closing is the one way that is certain.
-struct Expendable(Option<PoolConnection<Postgres>>);
-
-impl Expendable {
-    fn get(&mut self) -> &mut PgConnection {
-        self.0.as_mut().expect("invariant: only `keep` and `drop` take the connection")
-    }
-
-    fn keep(mut self) {
-        self.0.take();
-    }
-}
-
-impl Drop for Expendable {
-    fn drop(&mut self) {
-        drop(self.0.take().map(PoolConnection::detach));
-    }
 }
 
 /// What became of one transaction.
@@ -192,7 +172,7 @@ impl Target {
             let mut connection = self.pool.acquire().await?;
             return Ok(self.place.advance(&mut connection, &step).await?);
         }
-        let mut connection = Expendable(Some(self.pool.acquire().await?));
+        let mut connection = Expendable::acquire(&self.pool).await?;
         let mut tx = connection.get().begin().await?;
         let free = self.place.advance(&mut tx, &step).await?;
         if free {
@@ -259,13 +239,15 @@ impl Target {
             sequence: Some(event.sequence()),
             error,
         };
-        let mut tx = self.pool.begin().await?;
+        let mut connection = Expendable::acquire(&self.pool).await?;
+        let mut tx = connection.get().begin().await?;
         if !self.place.advance(&mut tx, &step).await? {
             return Ok(false);
         }
         decisions::note(&mut tx, &self.place.tenant, cursor.model, &decisions::about(cursor.model, events)).await?;
         self.place.halt(&mut tx, &[cursor.model], &halt).await?;
         tx.commit().await?;
+        connection.keep();
         Ok(true)
     }
 

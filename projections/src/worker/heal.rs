@@ -7,11 +7,13 @@
 use lotline_domain::chain::{Chain, ChainHead};
 use lotline_domain::envelope::Envelope;
 use lotline_domain::record::{Offset, ReadBatch};
+use sqlx::Connection;
 
 use super::ledger::LedgerWorker;
 use super::pace::READ_WAIT;
 use super::{Interrupt, meter};
 use crate::batch::{LedgerBatch, LedgerEvent, Slice};
+use crate::connection::Expendable;
 use crate::decisions::{self, Skipped};
 use crate::failure::{ApplyError, full_text};
 use crate::halts::{self, Due};
@@ -122,7 +124,8 @@ impl LedgerWorker {
         skipped: &Skipped,
     ) -> Result<Step, ApplyError> {
         let place = &self.target.place;
-        let mut tx = self.context.pool.begin().await?;
+        let mut connection = Expendable::acquire(&self.context.pool).await?;
+        let mut tx = connection.get().begin().await?;
         let Some(stand) = halts::hold(&mut tx, place, halt, at).await? else { return Ok(Step::Stale) };
         let reached = events.partition_point(|event| event.offset < stand.next);
         let (tenant, partition) = (place.tenant.as_str(), place.partition as i32);
@@ -137,6 +140,7 @@ impl LedgerWorker {
             halts::advance(&mut tx, place, halt, next).await?;
         }
         tx.commit().await?;
+        connection.keep();
         Ok(if healed { Step::Healed } else { Step::Moved })
     }
 

@@ -5,11 +5,13 @@
 use lotline_domain::port::LogReader;
 use lotline_domain::record::Offset;
 use lotline_domain::timestamp::Timestamp;
+use sqlx::Connection;
 use tokio::time::{Duration, Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::pace::{Pace, READ_WAIT};
 use super::{Backoff, Interrupt, WorkerContext, WorkerError, meter};
+use crate::connection::Expendable;
 use crate::failure::ApplyError;
 use crate::model::Model;
 use crate::offsets::{Cursor, Place, Stage, Step};
@@ -169,13 +171,15 @@ impl SignalsWorker {
         next: Offset,
     ) -> Result<Attempt, ApplyError> {
         let step = Step { from: cursor, next, heads: std::collections::BTreeMap::new(), halt: false };
-        let mut tx = self.context.pool.begin().await?;
+        let mut connection = Expendable::acquire(&self.context.pool).await?;
+        let mut tx = connection.get().begin().await?;
         if !self.place.advance(&mut tx, &step).await? {
             return Ok(Attempt::Overtaken);
         }
         let shelf = Shelf { place: &self.place, generation: cursor.generation };
         let (newer, dropped) = samples::apply(&mut tx, shelf, records, seen).await?;
         tx.commit().await?;
+        connection.keep();
         Ok(Attempt::Applied(newer, dropped))
     }
 

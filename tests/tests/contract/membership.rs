@@ -135,6 +135,12 @@ async fn a_node_that_is_cut_off_holds_nothing_after_its_time() {
     (options.lasts, options.renew_every) = (Duration::from_secs(1), Duration::from_millis(100));
     let mut leases = PostgresLeases::new(subject.pool.clone(), options);
     assert_eq!(leases.changed().await, all());
+    let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                  WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+    let mut owner = subject.pool.acquire().await.unwrap();
+    sqlx::query("RESET ROLE").execute(&mut *owner).await.unwrap();
+    sqlx::query(others).execute(&mut *owner).await.unwrap();
+    drop(owner.detach());
     subject.pool.close().await;
     let held = tokio::time::timeout(DEADLINE, leases.changed()).await.unwrap();
     assert_eq!(held, BTreeSet::new());

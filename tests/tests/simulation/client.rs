@@ -145,7 +145,7 @@ fn accepted(world: &World, index: usize, receipt: Receipt) -> Answer {
         Subject::Lot(id) => id.to_string(),
         Subject::QcDecision(id) => id.to_string(),
         Subject::Pipeline(id) => id.to_string(),
-        Subject::Signal(name) => name,
+        Subject::Signal(name) | Subject::Projection(name) => name,
     };
     if receipt.replayed {
         world.tally(|tally| tally.replayed += 1);
