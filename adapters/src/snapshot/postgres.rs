@@ -1,7 +1,7 @@
 //! Snapshots in PostgreSQL: `log.snapshot`, one row per chunk.
 
 use lotline_domain::port::{BoxFuture, LogError, Snapshot, SnapshotStore};
-use sqlx::PgPool;
+use sqlx::{Connection, PgPool};
 
 /// Keeps snapshots in the database whose schema `log` was migrated by [`crate::log::postgres::migrate`].
 #[derive(Debug, Clone)]
@@ -17,7 +17,10 @@ impl PostgresSnapshots {
 
     async fn replace(&self, topic: &str, partition: i32, snapshot: &Snapshot) -> Result<(), sqlx::Error> {
         let format = i64::from(snapshot.format);
-        let mut tx = self.pool.begin().await?;
+        // Saving is dropped half-way when a partition goes to another node. A transaction whose BEGIN was on the way is one that sqlx
+        // does not know of, so the connection does not go back to the pool.
+        let mut session = self.pool.acquire().await?.detach();
+        let mut tx = session.begin().await?;
         // Two saves of the same position at once: the later one fails on the primary key, so chunks of two encodings never mix.
         sqlx::query!(
             "DELETE FROM log.snapshot WHERE topic = $1 AND partition = $2 AND format = $3 AND position <= $4",

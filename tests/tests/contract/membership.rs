@@ -9,6 +9,7 @@ use lotline_domain::ownership::{Directory, Membership};
 use lotline_domain::position::TopicKind;
 use lotline_tests::contract::subject::Postgres;
 use lotline_tests::stack;
+use sqlx::{Connection, PgConnection};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -135,13 +136,11 @@ async fn a_node_that_is_cut_off_holds_nothing_after_its_time() {
     (options.lasts, options.renew_every) = (Duration::from_secs(1), Duration::from_millis(100));
     let mut leases = PostgresLeases::new(subject.pool.clone(), options);
     assert_eq!(leases.changed().await, all());
-    let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                  WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
-    let mut owner = subject.pool.acquire().await.unwrap();
-    sqlx::query("RESET ROLE").execute(&mut *owner).await.unwrap();
-    sqlx::query(others).execute(&mut *owner).await.unwrap();
-    drop(owner.detach());
+    let database: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&subject.pool).await.unwrap();
+    let everybody = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+    let mut admin = PgConnection::connect(&std::env::var("STACK_POSTGRES_URL").unwrap()).await.unwrap();
     subject.pool.close().await;
+    sqlx::query(everybody).bind(database).execute(&mut admin).await.unwrap();
     let held = tokio::time::timeout(DEADLINE, leases.changed()).await.unwrap();
     assert_eq!(held, BTreeSet::new());
 }
