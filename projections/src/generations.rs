@@ -3,7 +3,7 @@
 //! Every row carries the number of its generation, and every reader asks for the live one in the same statement. So the swap changes two
 //! rows of one small table and touches none that readers use: nothing to lock them out of, no plan that becomes invalid.
 //!
-//! Invariant: a model that a worker has looked at has exactly one live generation, and which one it is changes only in [`swap`], in the
+//! Invariant: a model that a worker has looked at has exactly one live generation, and which one it is changes only in `swap`, in the
 //! transaction that moves everything that depends on it.
 
 use std::collections::BTreeMap;
