@@ -107,6 +107,10 @@ uuid_id!(/// A quality decision.
     QcDecisionId);
 uuid_id!(/// A pipeline.
     PipelineId);
+uuid_id!(/// A person who may sign in.
+    UserId);
+uuid_id!(/// A key by which a program comes in.
+    ApiKeyId);
 uuid_id!(/// An event; `ce_id`.
     EventId);
 uuid_id!(/// A command: UUIDv7, chosen by the caller, the key of its idempotency; `ce_causationid`.

@@ -268,8 +268,9 @@ async fn load_states(db: &mut PgConnection, slice: Slice<'_>) -> Result<States, 
         return Ok(States::default());
     }
     let rows = sqlx::query!(
-        "SELECT subject, state::TEXT AS \"state!\" FROM read.audit_state
-         WHERE tenant = $1 AND generation = (SELECT $3::INTEGER) AND subject = ANY($2)",
+        "SELECT found.subject, found.state AS \"state!\" FROM UNNEST($2::TEXT[]) AS wanted (subject) CROSS JOIN LATERAL (
+            SELECT subject, state::TEXT FROM read.audit_state
+            WHERE tenant = $1 AND generation = (SELECT $3::INTEGER) AND subject = wanted.subject LIMIT 1) AS found",
         slice.tenant,
         &subjects,
         slice.generation
@@ -295,8 +296,10 @@ async fn load_registrations(
     known: &mut HashMap<String, State>,
 ) -> Result<(), ApplyError> {
     let rows = sqlx::query!(
-        "SELECT subject, data::TEXT AS \"data!\" FROM read.audit
-         WHERE tenant = $1 AND generation = (SELECT $4::INTEGER) AND subject = ANY($2) AND event_type = $3",
+        "SELECT found.subject, found.data AS \"data!\" FROM UNNEST($2::TEXT[]) AS wanted (subject) CROSS JOIN LATERAL (
+            SELECT subject, data::TEXT FROM read.audit
+            WHERE tenant = (SELECT $1::TEXT) AND generation = (SELECT $4::INTEGER) AND subject = wanted.subject AND event_type = $3
+            LIMIT 1) AS found",
         slice.tenant,
         subjects,
         LOT_REGISTERED,

@@ -100,8 +100,9 @@ impl LedgerBatch {
 pub(crate) struct Slice<'a> {
     pub(crate) tenant: &'a str,
     pub(crate) partition: i32,
-    /// Which generation of the model's rows. Queries write it as `(SELECT $n::INTEGER)`, which hides the number from the planner: of a
-    /// generation that is being built its statistics know nothing, so it would believe it empty and search it from end to end.
+    /// Which generation of the model's rows. Of one that is being built, or of a tenant that is new, the planner's statistics know nothing: it
+    /// would believe that there are no rows and search all of them for each batch. So queries look rows up one by one, in a `LATERAL … LIMIT 1`,
+    /// which the planner can't turn into a join, and write `(SELECT $n::INTEGER)`, which hides the number from it.
     pub(crate) generation: i32,
     pub(crate) events: &'a [LedgerEvent],
     /// Streams that the model does not follow any more.

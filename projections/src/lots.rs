@@ -352,12 +352,15 @@ async fn update(db: &mut PgConnection, slice: Slice<'_>, touched: &HashMap<Uuid,
     if touched.is_empty() {
         return Ok(());
     }
+    // A row is fetched by its place. The plan is made for each batch, since one made for a small table reads all of it to find the places.
     let updated = sqlx::query!(
         "UPDATE read.lots AS lot SET remaining_base = TRIM_SCALE(lot.remaining_base - u.used), qc_status = COALESCE(u.qc_status, lot.qc_status),
             version = u.version, changed_offset = u.changed_offset
          FROM UNNEST($2::UUID[], $3::NUMERIC[], $4::TEXT[], $5::BIGINT[], $6::BIGINT[])
-            AS u (id, used, qc_status, version, changed_offset)
-         WHERE lot.tenant = $1 AND lot.generation = (SELECT $7::INTEGER) AND lot.id = u.id",
+            AS u (id, used, qc_status, version, changed_offset) CROSS JOIN LATERAL (
+            SELECT ctid AS place FROM read.lots
+            WHERE tenant = $1 AND generation = (SELECT $7::INTEGER) AND id = u.id LIMIT 1) AS found
+         WHERE lot.ctid = found.place",
         slice.tenant,
         &touched.keys().copied().collect::<Vec<_>>(),
         &touched.values().map(|lot| lot.used).collect::<Vec<_>>(),
@@ -366,6 +369,7 @@ async fn update(db: &mut PgConnection, slice: Slice<'_>, touched: &HashMap<Uuid,
         &touched.values().map(|lot| lot.offset).collect::<Vec<_>>(),
         slice.generation,
     )
+    .persistent(false)
     .execute(db)
     .await?
     .rows_affected();
