@@ -270,7 +270,7 @@ async fn load_states(db: &mut PgConnection, slice: Slice<'_>) -> Result<States, 
     let rows = sqlx::query!(
         "SELECT found.subject, found.state AS \"state!\" FROM UNNEST($2::TEXT[]) AS wanted (subject) CROSS JOIN LATERAL (
             SELECT subject, state::TEXT FROM read.audit_state
-            WHERE tenant = $1 AND generation = (SELECT $3::INTEGER) AND subject = wanted.subject LIMIT 1) AS found",
+            WHERE subject = wanted.subject AND generation + 0 = $3 AND tenant || '' = $1 LIMIT 1) AS found",
         slice.tenant,
         &subjects,
         slice.generation
@@ -298,8 +298,7 @@ async fn load_registrations(
     let rows = sqlx::query!(
         "SELECT found.subject, found.data AS \"data!\" FROM UNNEST($2::TEXT[]) AS wanted (subject) CROSS JOIN LATERAL (
             SELECT subject, data::TEXT FROM read.audit
-            WHERE tenant = (SELECT $1::TEXT) AND generation = (SELECT $4::INTEGER) AND subject = wanted.subject AND event_type = $3
-            LIMIT 1) AS found",
+            WHERE subject = wanted.subject AND event_type = $3 AND generation + 0 = $4 AND tenant || '' = $1 LIMIT 1) AS found",
         slice.tenant,
         subjects,
         LOT_REGISTERED,

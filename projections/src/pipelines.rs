@@ -92,12 +92,12 @@ pub struct PipelineFilter {
 }
 
 macro_rules! rows {
-    ($generation:tt, $rest:tt, $($argument:expr),*) => {
+    ($whose:tt, $rest:tt, $($argument:expr),*) => {
         sqlx::query_as!(
             PipelineRow,
             "SELECT id, name, draft AS \"draft: Json<Definition>\", draft_hash, published_version, published_hash, archived, actor,
                 occurred_at, decided_at, changed_at, version, partition, changed_offset
-             FROM read.pipelines WHERE tenant = $1 AND generation = " + $generation + $rest,
+             FROM read.pipelines WHERE " + $whose + $rest,
             $($argument),*
         )
     };
@@ -106,7 +106,7 @@ macro_rules! rows {
 macro_rules! select {
     ($rest:tt, $($argument:expr),*) => {
         rows!(
-            "(SELECT live.generation FROM read.projection_generation AS live
+            "tenant = $1 AND generation = (SELECT live.generation FROM read.projection_generation AS live
                 WHERE live.tenant = $1 AND live.model = 'pipelines' AND live.state = 'live') AND ",
             $rest,
             $($argument),*
@@ -246,9 +246,10 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
     if ids.is_empty() {
         return Ok(());
     }
-    let before = rows!("(SELECT $2::INTEGER) AND ", "id = ANY($3)", slice.tenant, slice.generation, &ids)
-        .fetch_all(&mut *db)
-        .await?;
+    let before =
+        rows!("tenant || '' = $1 AND generation + 0 = $2 AND ", "id = ANY($3)", slice.tenant, slice.generation, &ids)
+            .fetch_all(&mut *db)
+            .await?;
     let mut pipelines: BTreeMap<Uuid, PipelineRow> = before.into_iter().map(|row| (row.id, row)).collect();
     let mut versions = Vec::new();
     for (event, fact) in slice.facts() {
