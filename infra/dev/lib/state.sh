@@ -38,7 +38,7 @@ make_profile() {
 # Removes what the services left, but not the lock files: somebody may be waiting on them.
 remove_profile() {
   [ -e "$PROFILE_DIR/$PROFILE_MARK" ] || fail "$PROFILE_DIR was not made by the stack, so it is not deleted"
-  rm -rf -- "${PROFILE_DIR:?}/postgres" "${PROFILE_DIR:?}"/kafka-*
+  rm -rf -- "${PROFILE_DIR:?}"/{postgres,buffer} "${PROFILE_DIR:?}"/kafka-*
 }
 
 profile_names() {
