@@ -21,9 +21,12 @@ use super::record::stored_record;
 use super::trouble::{Witness, explain};
 use super::{KafkaOptions, settings, threads};
 
-/// Most records in a chunk, and chunks between the thread and the handle: what one reader holds in memory.
+/// A chunk ends with this many records, or with the one that makes it this large.
 const CHUNK_RECORDS: usize = 256;
-const CHUNKS: usize = 4;
+const CHUNK_BYTES: usize = 256 << 10;
+/// Chunks between the thread and the handle: with a record of the largest size in each, what one reader holds in memory. Whoever catches up gets
+/// so much at once, and the more a projection folds before it writes, the less it writes.
+const CHUNKS: usize = 32;
 
 /// How long a poll waits when something has just happened, and when nothing has for a while.
 const SHORT_POLL: Duration = Duration::from_millis(1);
@@ -137,11 +140,15 @@ fn follow(
 
 /// What has arrived, waiting for the first of it, up to a failure or the end of the partition.
 fn poll(consumer: &BaseConsumer, wait: Duration) -> (Vec<StoredRecord>, Option<KafkaError>) {
-    let mut records = Vec::new();
+    let (mut records, mut bytes) = (Vec::new(), 0);
     let mut wait = wait;
-    while records.len() < CHUNK_RECORDS {
+    while records.len() < CHUNK_RECORDS && bytes < CHUNK_BYTES {
         match consumer.poll(wait) {
-            Some(Ok(message)) => records.push(stored_record(&message)),
+            Some(Ok(message)) => {
+                let stored = stored_record(&message);
+                bytes += stored.record.size();
+                records.push(stored);
+            }
             Some(Err(KafkaError::PartitionEOF(_))) | None => return (records, None),
             Some(Err(error)) => return (records, Some(error)),
         }
