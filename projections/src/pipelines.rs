@@ -232,6 +232,7 @@ fn touched(event: &Event) -> Option<PipelineId> {
         | Event::SignalDeclared(_)
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
+        | Event::Access(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => None,
     }
@@ -316,6 +317,7 @@ fn evolve(
         | Event::SignalDeclared(_)
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
+        | Event::Access(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }
