@@ -120,6 +120,7 @@ pub struct ApiKeyIssued {
     pub roles: RoleSet,
     /// Where; everywhere when empty.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schemars(with = "Vec<SiteId>")]
     pub sites: BTreeSet<SiteId>,
     /// From then on it may do nothing.
     pub expires_at: Timestamp,

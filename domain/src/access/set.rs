@@ -84,7 +84,7 @@ macro_rules! logged {
 
             fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
                 let items = generator.subschema_for::<$of>();
-                schemars::json_schema!({ "type": "array", "items": items, "uniqueItems": true })
+                schemars::json_schema!({ "type": "array", "items": items })
             }
         }
     };

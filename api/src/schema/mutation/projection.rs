@@ -29,6 +29,8 @@ pub enum LedgerReadModel {
     Signals,
     /// Every event.
     Audit,
+    /// Sites, users, keys and grants.
+    Access,
 }
 
 impl From<LedgerReadModel> for Model {
@@ -40,6 +42,7 @@ impl From<LedgerReadModel> for Model {
             LedgerReadModel::Pipelines => Self::Pipelines,
             LedgerReadModel::Signals => Self::Signals,
             LedgerReadModel::Audit => Self::Audit,
+            LedgerReadModel::Access => Self::Access,
         }
     }
 }
