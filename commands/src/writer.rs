@@ -20,6 +20,7 @@ use lotline_domain::id::{StreamKey, TenantId};
 use lotline_domain::ownership::Directory;
 use lotline_domain::partition::partition_of;
 use lotline_domain::port::{AppendError, LogError, LogWriter};
+use lotline_domain::record::Record;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,7 @@ use crate::bus::{Ports, Receipt, SubmitError};
 use crate::fold::{FoldError, PartitionFold};
 use crate::refusals::RefusalLimiter;
 use crate::tenant::TenantView;
-use batch::{Batch, Known};
+use batch::{Batch, Known, Pending};
 use recovery::Taken;
 
 /// The first pause between two tries; each next one is twice as long, up to [`WriterOptions::max_backoff`].
@@ -307,16 +308,7 @@ impl PartitionWriter {
                 jobs.drain(..).for_each(Job::unavailable);
                 continue;
             };
-            let mut batch = Batch::new(self, &mut fold, known);
-            let mut waiting = std::mem::take(&mut jobs).into_iter();
-            while batch.has_room()
-                && let Some(job) = waiting.next()
-            {
-                batch.decide(job);
-            }
-            jobs.extend(waiting);
-            batch.report_suppressed();
-            let (records, pending) = batch.finish();
+            let (records, pending) = self.decide(&mut fold, known, &mut jobs);
             if records.is_empty() {
                 pending.answer(fold.next);
                 continue;
@@ -351,6 +343,20 @@ impl PartitionWriter {
                 }
             }
         }
+    }
+
+    /// Decides as many jobs as one transaction takes; the others stay.
+    fn decide(&mut self, fold: &mut PartitionFold, known: Known, jobs: &mut Vec<Job>) -> (Vec<Record>, Pending) {
+        let mut batch = Batch::new(self, fold, known);
+        let mut waiting = std::mem::take(jobs).into_iter();
+        while batch.has_room()
+            && let Some(job) = waiting.next()
+        {
+            batch.decide(job);
+        }
+        jobs.extend(waiting);
+        batch.report_suppressed();
+        batch.finish()
     }
 
     fn note_unknown(&mut self, error: &AppendError) {

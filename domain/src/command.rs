@@ -226,7 +226,6 @@ impl Command {
             | Self::Access(AccessCommand::SetPipelineAccess { pipeline_id, .. }) => {
                 Need::Pipeline(PipelineRight::Manage, *pipeline_id)
             }
-            Self::RetryProjection { .. } | Self::SkipProjectionEvent { .. } => Need::Here(Permission::Administer),
             Self::Access(AccessCommand::AppointAdmin { .. }) => Need::System,
             Self::Access(AccessCommand::RegisterSite { .. }) => Need::SystemOr(Permission::Administer),
             // Who administers one site gives roles there. A site that can't be one is refused by the rules, to whoever administers all.
@@ -234,7 +233,9 @@ impl Command {
                 let site = SiteId::new(site.as_str());
                 site.map_or(Need::Here(Permission::Administer), |site| Need::At(Permission::Administer, site))
             }
-            Self::Access(
+            Self::RetryProjection { .. }
+            | Self::SkipProjectionEvent { .. }
+            | Self::Access(
                 AccessCommand::ChangeMembership { site: None, .. }
                 | AccessCommand::RegisterUser(_)
                 | AccessCommand::ChangeUserProfile { .. }

@@ -140,7 +140,7 @@ async fn lists_show_what_holds_now() {
     assert_eq!(inactive.iter().map(|row| row.id).collect::<Vec<_>>(), [cem.0]);
     let row = access::user(pool, &tenant, ann.0).await.unwrap().expect("ann is there");
     assert_eq!((row.version, row.active, KEY.open("name", &row.name.0).as_deref()), (8, true, Ok("ann")));
-    assert_eq!(access::users_by_ids(pool, &tenant, &[ann.0, Uuid::nil()]).await.unwrap(), [row.clone()]);
+    assert_eq!(access::users_by_ids(pool, &tenant, &[ann.0, Uuid::nil()]).await.unwrap(), std::slice::from_ref(&row));
     let changed = access::users_changed_since(pool, &tenant, 0, row.changed_offset + 1, 10).await.unwrap();
     assert_eq!(changed.iter().map(|row| row.id).collect::<Vec<_>>(), [bob.0, cem.0]);
 
@@ -153,7 +153,7 @@ async fn lists_show_what_holds_now() {
     assert_eq!((keys[0].sites.join(" "), keys[1].sites.len()), ("north south".into(), 0));
     assert!(keys[0].revoked_at.is_some() && keys[1].revoked_at.is_none());
     let valid = access::keys(pool, &tenant, Some(false), &Page::first(10)).await.unwrap();
-    assert_eq!(valid, [keys[1].clone()]);
+    assert_eq!(valid, std::slice::from_ref(&keys[1]));
     assert_eq!(access::key(pool, &tenant, open.0).await.unwrap(), Some(keys[1].clone()));
 
     let sites = access::sites(pool, &tenant, &Page { first: 5, after: Some("north".into()) }).await.unwrap();
