@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lotline_adapters::log::memory::{Fault, MemoryLog};
 use lotline_commands::bus::{Receipt, SubmitError};
 use lotline_commands::fold::SNAPSHOT_FORMAT;
+use lotline_commands::writer::WriterOptions;
 use lotline_domain::access::command::{AccessCommand, Appointee, IssueApiKey, Profile};
 use lotline_domain::access::event::{AccessEvent, AccessSubject};
 use lotline_domain::access::need::Authorisation;
@@ -64,7 +65,7 @@ async fn people(stand: &Stand, process: &Process) -> (UserId, UserId) {
 
 #[tokio::test]
 async fn without_a_setting_nobody_may_anything() {
-    let stand = Stand { options: Default::default(), ..Stand::new() };
+    let stand = Stand { options: WriterOptions::default(), ..Stand::new() };
     let process = stand.serve().await;
     let request = stand.request(register("M1"));
     let said = "'register_lot' needs the permission DECIDE at site 'north': the actor is no known user or key";
