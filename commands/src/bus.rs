@@ -19,7 +19,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::tenant_sequence::TenantSequence;
+use crate::tenant::TenantView;
 use crate::writer::{Job, PartitionWriter, Rejected, WriterOptions, WriterStatus};
 
 /// Pauses between two tries to find a partition's writer.
@@ -141,7 +141,7 @@ impl CommandBus {
         let streams = std::iter::once(StreamKey::Tenant).chain(sites.iter().cloned().map(StreamKey::Site));
         let partitions: HashMap<_, _> =
             streams.map(|stream| (stream.clone(), partition_of(stream.as_str(), count))).collect();
-        let tenant_sequence = Arc::new(TenantSequence::default());
+        let view = Arc::new(TenantView::default());
         let mut queues = Vec::with_capacity(count as usize);
         let mut statuses = Vec::with_capacity(count as usize);
         let mut writers = Vec::with_capacity(count as usize);
@@ -155,7 +155,7 @@ impl CommandBus {
                 partition,
                 ports.clone(),
                 options.clone(),
-                crate::writer::Wires { jobs, status, tenant_sequence: Arc::clone(&tenant_sequence) },
+                crate::writer::Wires { jobs, status, tenant: Arc::clone(&view) },
             ));
         }
         let shared = Shared { tenant: tenant.clone(), partitions, queues, statuses, options };

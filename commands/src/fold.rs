@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use lotline_domain::access::state::SharedAccess;
 use lotline_domain::chain::{Chain, ChainBreak, ChainHead};
 use lotline_domain::event::{DecodeError, Event};
 use lotline_domain::id::{StreamKey, TenantId};
@@ -18,7 +19,7 @@ use thiserror::Error;
 use crate::answers::Answers;
 
 /// Version of the snapshot encoding: postcard of `Image`, then SHA-256 over position and image. A change of any type in it needs a new number.
-pub const SNAPSHOT_FORMAT: u32 = 2;
+pub const SNAPSHOT_FORMAT: u32 = 3;
 
 const CHUNK_BYTES: usize = 1 << 20;
 const DIGEST_BYTES: usize = 32;
@@ -109,6 +110,11 @@ impl PartitionFold {
     /// Sequence of the tenant stream's last event, when it lives in this partition.
     pub fn tenant_sequence(&self) -> u64 {
         self.chain.head(StreamKey::Tenant.as_str()).sequence
+    }
+
+    /// Who may do what by the tenant stream's last event, when it lives in this partition; nobody may anything before there is one.
+    pub fn tenant_access(&self) -> SharedAccess {
+        self.streams.get(StreamKey::Tenant.as_str()).map(|stream| stream.state.access.clone()).unwrap_or_default()
     }
 
     /// Encodes the fold in chunks.

@@ -14,5 +14,5 @@ mod follower;
 pub mod ownership;
 pub mod refusals;
 pub mod snapshotter;
-mod tenant_sequence;
+mod tenant;
 pub mod writer;

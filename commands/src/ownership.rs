@@ -106,13 +106,13 @@ impl Owners {
             receiver
         };
         let mut attendants = JoinSet::new();
-        let tenant_sequence = writers.first().map(PartitionWriter::tenant_sequence);
+        let view = writers.first().map(PartitionWriter::tenant_view);
         for writer in writers {
             let attendant = Attendant { writer, owners: Arc::clone(&owners), assigned: listen() };
             attendants.spawn(attendant.attend(cancel.clone()));
         }
-        if let Some(sequence) = tenant_sequence {
-            let follower = TenantFollower::new(owners.tenant.clone(), owners.ports.clone(), sequence);
+        if let Some(view) = view {
+            let follower = TenantFollower::new(owners.tenant.clone(), owners.ports.clone(), view);
             attendants.spawn(owners.clone().follow_tenant(follower, listen(), cancel.clone()));
         }
         let mut assigned = Assigned::default();
@@ -173,7 +173,7 @@ impl Owners {
         }
     }
 
-    /// Learns how far the tenant's stream is while its partition is written elsewhere and others are written here.
+    /// Learns what the tenant's stream says while its partition is written elsewhere and others are written here.
     async fn follow_tenant(
         self: Arc<Self>,
         follower: TenantFollower,

@@ -14,11 +14,13 @@ pub(crate) use recovery::load_snapshot;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lotline_domain::access::need::Authorisation;
 use lotline_domain::command::CommandRequest;
 use lotline_domain::id::{StreamKey, TenantId};
 use lotline_domain::ownership::Directory;
 use lotline_domain::partition::partition_of;
 use lotline_domain::port::{AppendError, LogError, LogWriter};
+use lotline_domain::record::Record;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -26,8 +28,8 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::{Ports, Receipt, SubmitError};
 use crate::fold::{FoldError, PartitionFold};
 use crate::refusals::RefusalLimiter;
-use crate::tenant_sequence::TenantSequence;
-use batch::Batch;
+use crate::tenant::TenantView;
+use batch::{Batch, Known, Pending};
 use recovery::Taken;
 
 /// The first pause between two tries; each next one is twice as long, up to [`WriterOptions::max_backoff`].
@@ -50,6 +52,8 @@ pub struct WriterOptions {
     pub refusal_window: Duration,
     /// Longest pause between two tries to take over.
     pub max_backoff: Duration,
+    /// Whether commands are refused to those who may not give them.
+    pub authorisation: Authorisation,
 }
 
 impl Default for WriterOptions {
@@ -62,6 +66,7 @@ impl Default for WriterOptions {
             refusals_per_window: 600,
             refusal_window: Duration::from_mins(1),
             max_backoff: Duration::from_secs(2),
+            authorisation: Authorisation::Enforced,
         }
     }
 }
@@ -141,13 +146,18 @@ impl Job {
         let rejected = Rejected::NotOwner { request: Box::new(self.request), tried_at: self.tried_at };
         drop(self.reply.send(Err(rejected)));
     }
+
+    /// Answers that nothing is known of what became of it.
+    fn unavailable(self) {
+        drop(self.reply.send(Err(Rejected::Answer(SubmitError::Unavailable))));
+    }
 }
 
 /// How a writer is connected to the rest of the process.
 pub(crate) struct Wires {
     pub(crate) jobs: mpsc::Receiver<Job>,
     pub(crate) status: watch::Sender<WriterStatus>,
-    pub(crate) tenant_sequence: Arc<TenantSequence>,
+    pub(crate) tenant: Arc<TenantView>,
 }
 
 /// Owns one partition of the ledger.
@@ -184,9 +194,9 @@ impl PartitionWriter {
         self.partition
     }
 
-    /// Where the sequence of the tenant's stream is made known to all writers of the process.
-    pub(crate) fn tenant_sequence(&self) -> Arc<TenantSequence> {
-        Arc::clone(&self.wires.tenant_sequence)
+    /// Where the tenant's stream is made known to all writers of the process.
+    pub(crate) fn tenant_view(&self) -> Arc<TenantView> {
+        Arc::clone(&self.wires.tenant)
     }
 
     /// Runs until cancelled, as the only node there is.
@@ -264,9 +274,10 @@ impl PartitionWriter {
         let taken = self.take_over().await?;
         // A move that began in between has been fenced by this takeover. It fences again, and must not lack what is written meanwhile.
         self.check_place(directory).await?;
-        self.publish_tenant_sequence(&taken.fold);
+        self.publish_tenant(&taken.fold);
         if !self.owns_tenant_stream() {
-            self.wires.tenant_sequence.arrived().await;
+            // A predecessor may have known more of the tenant's stream than this process has read of it yet.
+            self.wires.tenant.reached(taken.fold.tenant_seen).await;
         }
         Ok(taken)
     }
@@ -293,16 +304,11 @@ impl PartitionWriter {
                     _ = window.tick() => {}
                 }
             }
-            let mut batch = Batch::new(self, &mut fold);
-            let mut waiting = std::mem::take(&mut jobs).into_iter();
-            while batch.has_room()
-                && let Some(job) = waiting.next()
-            {
-                batch.decide(job);
-            }
-            jobs.extend(waiting);
-            batch.report_suppressed();
-            let (records, pending) = batch.finish();
+            let Some(known) = self.known() else {
+                jobs.drain(..).for_each(Job::unavailable);
+                continue;
+            };
+            let (records, pending) = self.decide(&mut fold, known, &mut jobs);
             if records.is_empty() {
                 pending.answer(fold.next);
                 continue;
@@ -315,7 +321,7 @@ impl PartitionWriter {
                     self.batch_limit = (self.batch_limit * 2).min(self.options.max_batch);
                     self.failures = 0;
                     fold.next = last + 1;
-                    self.publish_tenant_sequence(&fold);
+                    self.publish_tenant(&fold);
                     pending.answer(fold.next);
                 }
                 Err(AppendError::Fenced) => {
@@ -339,6 +345,20 @@ impl PartitionWriter {
         }
     }
 
+    /// Decides as many jobs as one transaction takes; the others stay.
+    fn decide(&mut self, fold: &mut PartitionFold, known: Known, jobs: &mut Vec<Job>) -> (Vec<Record>, Pending) {
+        let mut batch = Batch::new(self, fold, known);
+        let mut waiting = std::mem::take(jobs).into_iter();
+        while batch.has_room()
+            && let Some(job) = waiting.next()
+        {
+            batch.decide(job);
+        }
+        jobs.extend(waiting);
+        batch.report_suppressed();
+        batch.finish()
+    }
+
     fn note_unknown(&mut self, error: &AppendError) {
         let (partition, error) = (self.partition, error as &dyn std::error::Error);
         tracing::warn!(partition, error, "an append had no certain outcome; recovering from the log");
@@ -359,9 +379,14 @@ impl PartitionWriter {
         partition_of(StreamKey::Tenant.as_str(), self.ports.log.partitions()) == self.partition
     }
 
-    fn publish_tenant_sequence(&self, fold: &PartitionFold) {
+    /// What decisions of the next batch are based on; nothing when that is not known any more.
+    fn known(&self) -> Option<Known> {
+        if self.owns_tenant_stream() { Some(Known::Here) } else { self.wires.tenant.known().map(Known::At) }
+    }
+
+    fn publish_tenant(&self, fold: &PartitionFold) {
         if self.owns_tenant_stream() {
-            self.wires.tenant_sequence.advance(fold.tenant_sequence());
+            self.wires.tenant.advance(fold.tenant_sequence(), &fold.tenant_access());
         }
     }
 }

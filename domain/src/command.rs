@@ -1,8 +1,8 @@
 //! What people and programs can ask for. Commands carry input as given; deciding is what checks it, so that
 //! a refusal can be recorded with its reason.
 //!
-//! To add one: a variant here with its input, its name in [`Command::name`], its stream in [`Command::belongs_to`], its rule in the
-//! aggregate's module, and its arm in [`crate::state::StreamState::decide`].
+//! To add one: a variant here with its input, its name in [`Command::name`], its stream in [`Command::belongs_to`], what its actor must have
+//! in [`Command::need`], its rule in the aggregate's module, and its arm in [`crate::state::StreamState::decide`].
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,12 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::access::command::AccessCommand;
+use crate::access::grant::PipelineRight;
+use crate::access::need::Need;
+use crate::access::role::Permission;
 use crate::envelope::CommandHash;
-use crate::id::{ActorId, CommandId, CorrelationId, PipelineId, StreamKey, TenantId};
+use crate::id::{ActorId, CommandId, CorrelationId, PipelineId, SiteId, StreamKey, TenantId};
 use crate::lot::{LotRef, LotType};
 use crate::personal::Personal;
 use crate::pipeline::Definition;
@@ -174,6 +178,8 @@ pub enum Command {
         /// Sequence of the event.
         sequence: u64,
     },
+    /// Change who may do what.
+    Access(AccessCommand),
 }
 
 impl Command {
@@ -189,6 +195,7 @@ impl Command {
             Self::DeclareSignal(_) => "declare_signal",
             Self::RetryProjection { .. } => "retry_projection",
             Self::SkipProjectionEvent { .. } => "skip_projection_event",
+            Self::Access(command) => command.name(),
         }
     }
 
@@ -203,7 +210,40 @@ impl Command {
             | Self::PublishPipeline { .. }
             | Self::ArchivePipeline { .. }
             | Self::RetryProjection { .. }
-            | Self::SkipProjectionEvent { .. } => *stream == StreamKey::Tenant,
+            | Self::SkipProjectionEvent { .. }
+            | Self::Access(_) => *stream == StreamKey::Tenant,
+        }
+    }
+
+    /// What the actor must have.
+    pub fn need(&self) -> Need {
+        match self {
+            Self::RegisterLot(_) | Self::RecordQcDecision(_) => Need::Here(Permission::Decide),
+            Self::DeclareSignal(_) | Self::DraftPipeline { .. } => Need::Here(Permission::Engineer),
+            Self::RevisePipeline { pipeline_id, .. } => Need::Pipeline(PipelineRight::Edit, *pipeline_id),
+            Self::PublishPipeline { pipeline_id }
+            | Self::ArchivePipeline { pipeline_id }
+            | Self::Access(AccessCommand::SetPipelineAccess { pipeline_id, .. }) => {
+                Need::Pipeline(PipelineRight::Manage, *pipeline_id)
+            }
+            Self::Access(AccessCommand::AppointAdmin { .. }) => Need::System,
+            Self::Access(AccessCommand::RegisterSite { .. }) => Need::SystemOr(Permission::Administer),
+            // Who administers one site gives roles there. A site that can't be one is refused by the rules, to whoever administers all.
+            Self::Access(AccessCommand::ChangeMembership { site: Some(site), .. }) => {
+                let site = SiteId::new(site.as_str());
+                site.map_or(Need::Here(Permission::Administer), |site| Need::At(Permission::Administer, site))
+            }
+            Self::RetryProjection { .. }
+            | Self::SkipProjectionEvent { .. }
+            | Self::Access(
+                AccessCommand::ChangeMembership { site: None, .. }
+                | AccessCommand::RegisterUser(_)
+                | AccessCommand::ChangeUserProfile { .. }
+                | AccessCommand::DeactivateUser { .. }
+                | AccessCommand::ReactivateUser { .. }
+                | AccessCommand::IssueApiKey(_)
+                | AccessCommand::RevokeApiKey { .. },
+            ) => Need::Here(Permission::Administer),
         }
     }
 
@@ -211,6 +251,7 @@ impl Command {
     pub fn needs_reason(&self) -> bool {
         match self {
             Self::RetryProjection { .. } | Self::SkipProjectionEvent { .. } => true,
+            Self::Access(command) => command.needs_reason(),
             Self::RegisterLot(_)
             | Self::RecordQcDecision(_)
             | Self::DraftPipeline { .. }

@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::access::event::{
+    AccessEvent, AdminAppointed, ApiKeyIssued, ApiKeyRevoked, MembershipChanged, PipelineAccessSet, SiteRegistered,
+    UserDeactivated, UserProfileChanged, UserReactivated, UserRegistered,
+};
 use crate::id::CommandId;
 use crate::lot::LotRegistered;
 use crate::pipeline::{PipelineArchived, PipelineDrafted, PipelinePublished, PipelineRevised};
@@ -43,6 +47,8 @@ pub enum Event {
     ProjectionRetried(ProjectionRetried),
     /// A read model shall leave out one event.
     ProjectionEventSkipped(ProjectionEventSkipped),
+    /// Who may do what changed.
+    Access(AccessEvent),
     /// A command was refused.
     CommandRefused(CommandRefused),
     /// Refusals beyond an actor's limit, counted.
@@ -50,24 +56,34 @@ pub enum Event {
 }
 
 macro_rules! event_types {
-    ($($variant:ident => $name:literal,)*) => {
+    ({ $($variant:ident => $name:literal,)* } Access { $($access:ident => $access_name:literal,)* }) => {
         /// Every event type that Lotline writes, in `ce_type` form.
-        pub const EVENT_TYPES: &[&str] = &[$($name,)*];
+        pub const EVENT_TYPES: &[&str] = &[$($name,)* $($access_name,)*];
 
         impl Event {
             /// The `ce_type`.
             pub fn event_type(&self) -> &'static str {
-                match self { $(Self::$variant(_) => $name,)* }
+                match self {
+                    $(Self::$variant(_) => $name,)*
+                    $(Self::Access(AccessEvent::$access(_)) => $access_name,)*
+                }
             }
 
             /// The JSON value of the record.
             pub fn encode(&self, occurred_at: Timestamp, reason: Option<&str>) -> Bytes {
-                match self { $(Self::$variant(data) => encode(&Body { occurred_at, reason: reason.map(str::to_owned), data }),)* }
+                let reason = reason.map(str::to_owned);
+                match self {
+                    $(Self::$variant(data) => encode(&Body { occurred_at, reason, data }),)*
+                    $(Self::Access(AccessEvent::$access(data)) => encode(&Body { occurred_at, reason, data }),)*
+                }
             }
 
             /// The JSON Schema of each type's value, as [`Event::encode`] writes it, in the order of [`EVENT_TYPES`].
             pub fn value_schemas() -> Vec<(&'static str, Value)> {
-                vec![$(($name, schema::document::<Body<$variant>>($name)),)*]
+                vec![
+                    $(($name, schema::document::<Body<$variant>>($name)),)*
+                    $(($access_name, schema::document::<Body<$access>>($access_name)),)*
+                ]
             }
 
             /// Reads the value of a record of the given type.
@@ -76,11 +92,8 @@ macro_rules! event_types {
             /// [`DecodeError`] for a type of another version or product, or a value that does not fit its type.
             pub fn decode(event_type: &str, value: &[u8]) -> Result<Fact, DecodeError> {
                 match event_type {
-                    $($name => {
-                        let body: Body<_> = serde_json::from_slice(value)
-                            .map_err(|source| DecodeError::Value { event_type: $name, source })?;
-                        Ok(Fact { occurred_at: body.occurred_at, reason: body.reason, event: Self::$variant(body.data) })
-                    })*
+                    $($name => decode($name, value, Self::$variant),)*
+                    $($access_name => decode($access_name, value, |data| Self::Access(AccessEvent::$access(data))),)*
                     other => Err(DecodeError::UnknownType(other.chars().take(128).collect())),
                 }
             }
@@ -89,17 +102,31 @@ macro_rules! event_types {
 }
 
 event_types! {
-    LotRegistered => "lotline.lot.registered.v1",
-    QcDecisionRecorded => "lotline.qc_decision.recorded.v1",
-    PipelineDrafted => "lotline.pipeline.drafted.v1",
-    PipelineRevised => "lotline.pipeline.revised.v1",
-    PipelinePublished => "lotline.pipeline.published.v1",
-    PipelineArchived => "lotline.pipeline.archived.v1",
-    SignalDeclared => "lotline.signal.declared.v1",
-    ProjectionRetried => "lotline.projection.retried.v1",
-    ProjectionEventSkipped => "lotline.projection.event_skipped.v1",
-    CommandRefused => "lotline.command.refused.v1",
-    RefusalsSuppressed => "lotline.refusals.suppressed.v1",
+    {
+        LotRegistered => "lotline.lot.registered.v1",
+        QcDecisionRecorded => "lotline.qc_decision.recorded.v1",
+        PipelineDrafted => "lotline.pipeline.drafted.v1",
+        PipelineRevised => "lotline.pipeline.revised.v1",
+        PipelinePublished => "lotline.pipeline.published.v1",
+        PipelineArchived => "lotline.pipeline.archived.v1",
+        SignalDeclared => "lotline.signal.declared.v1",
+        ProjectionRetried => "lotline.projection.retried.v1",
+        ProjectionEventSkipped => "lotline.projection.event_skipped.v1",
+        CommandRefused => "lotline.command.refused.v1",
+        RefusalsSuppressed => "lotline.refusals.suppressed.v1",
+    }
+    Access {
+        SiteRegistered => "lotline.site.registered.v1",
+        UserRegistered => "lotline.user.registered.v1",
+        UserProfileChanged => "lotline.user.profile_changed.v1",
+        UserDeactivated => "lotline.user.deactivated.v1",
+        UserReactivated => "lotline.user.reactivated.v1",
+        MembershipChanged => "lotline.membership.changed.v1",
+        AdminAppointed => "lotline.admin.appointed.v1",
+        ApiKeyIssued => "lotline.api_key.issued.v1",
+        ApiKeyRevoked => "lotline.api_key.revoked.v1",
+        PipelineAccessSet => "lotline.pipeline.access_set.v1",
+    }
 }
 
 /// A decoded record value.
@@ -154,10 +181,20 @@ impl Event {
             Self::SignalDeclared(data) => format!("signal/{}", data.name),
             Self::ProjectionRetried(data) => format!("projection/{}", data.model),
             Self::ProjectionEventSkipped(data) => format!("projection/{}", data.model),
+            Self::Access(event) => event.subject().to_string(),
             Self::CommandRefused(_) => format!("command/{command}"),
             Self::RefusalsSuppressed(data) => format!("actor/{}", data.actor),
         }
     }
+}
+
+fn decode<T: for<'de> Deserialize<'de>>(
+    event_type: &'static str,
+    value: &[u8],
+    event: impl FnOnce(T) -> Event,
+) -> Result<Fact, DecodeError> {
+    let body: Body<T> = serde_json::from_slice(value).map_err(|source| DecodeError::Value { event_type, source })?;
+    Ok(Fact { occurred_at: body.occurred_at, reason: body.reason, event: event(body.data) })
 }
 
 fn encode<T: Serialize>(body: &T) -> Bytes {

@@ -7,6 +7,7 @@
 //! The way of a decision: a [`command::Command`] meets a [`state::StreamState`] in [`state::StreamState::decide`], which gives
 //! [`event::Event`]s or a [`refusal::Refusal`]; [`envelope::Envelope`] seals each event into the stream's hash chain.
 
+pub mod access;
 pub mod chain;
 pub mod command;
 pub mod envelope;

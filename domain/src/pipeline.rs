@@ -289,7 +289,9 @@ impl Pipelines {
         }
     }
 
-    fn active(&self, id: PipelineId) -> Result<&Pipeline, Refusal> {
+    /// # Errors
+    /// Unknown or archived pipeline.
+    pub(crate) fn active(&self, id: PipelineId) -> Result<&Pipeline, Refusal> {
         let pipeline = self.by_id.get(&id).ok_or(Refusal::UnknownPipeline(id))?;
         if pipeline.archived {
             return Err(Refusal::PipelineArchived { name: pipeline.name.clone() });

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::access::refusal::AccessRefusal;
 use crate::id::{ActorId, InvalidId, LotId, PipelineId};
 use crate::qc::QcOutcome;
 use crate::quantity::{InvalidQuantity, Quantity, Unit};
@@ -222,6 +223,9 @@ pub enum Refusal {
     /// The name is taken.
     #[error("signal '{0}' is already declared")]
     DuplicateSignal(String),
+    /// A rule about access.
+    #[error(transparent)]
+    Access(#[from] AccessRefusal),
     /// Nobody said why.
     #[error("this command needs a reason")]
     MissingReason,
@@ -297,6 +301,7 @@ impl Refusal {
             Self::UnknownTask(_) => "UNKNOWN_TASK",
             Self::TaskCycle(_) => "TASK_CYCLE",
             Self::DuplicateSignal(_) => "DUPLICATE_SIGNAL",
+            Self::Access(refusal) => refusal.code(),
             Self::MissingReason => "REASON_REQUIRED",
             Self::TooLarge { .. } => "TOO_LARGE",
         }
@@ -331,6 +336,7 @@ impl Refusal {
             Self::DuplicatePipelineName { .. } | Self::DuplicateSignal(_) => Some("name"),
             Self::EmptyPipeline | Self::DuplicateTask(_) => Some("tasks"),
             Self::UnknownTask(_) | Self::TaskCycle(_) => Some("edges"),
+            Self::Access(refusal) => refusal.field(),
             Self::WrongStream { .. }
             | Self::LotFailed { .. }
             | Self::PipelineArchived { .. }

@@ -12,7 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use crate::envelope::Hash;
-use crate::id::{ActorId, DeviceId};
+use crate::id::{ActorId, DeviceId, SiteId};
 use crate::quantity::Unit;
 use crate::timestamp::Timestamp;
 
@@ -96,6 +96,7 @@ macro_rules! texts {
 texts! {
     ActorId: json_schema!({ "type": "string", "pattern": ACTOR, "description": "Who acted: an opaque id, never a name." });
     DeviceId: json_schema!({ "type": "string", "pattern": SLUG, "description": "A machine that a collector talks to." });
+    SiteId: json_schema!({ "type": "string", "pattern": SLUG, "description": "A plant of a tenant; the key of its stream." });
     Hash: json_schema!({ "type": "string", "pattern": DIGEST, "description": "A SHA-256 digest, lowercase hex." });
     Timestamp: json_schema!({
         "type": "string", "format": "date-time", "pattern": TIME,

@@ -1,8 +1,11 @@
 //! The state of one stream, and the two functions that everything hangs on: decide and evolve.
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
+use crate::access::actor::Actor;
+use crate::access::decide::Circumstances;
+use crate::access::event::AccessSubject;
+use crate::access::state::SharedAccess;
 use crate::command::{Command, CommandRequest, optional_text};
 use crate::event::Event;
 use crate::id::{LotId, PipelineId, QcDecisionId};
@@ -14,7 +17,7 @@ use crate::refusal::Refusal;
 use crate::signal::Signals;
 use crate::timestamp::Timestamp;
 
-/// All that the rules of a stream depend on. A site's stream uses lots and signals, the tenant's own pipelines.
+/// All that the rules of a stream depend on. A site's stream uses lots and signals, the tenant's own pipelines and access.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct StreamState {
     /// Lots of the site.
@@ -23,6 +26,8 @@ pub struct StreamState {
     pub pipelines: Pipelines,
     /// Signals of the site.
     pub signals: Signals,
+    /// Who may do what in the tenant.
+    pub access: SharedAccess,
 }
 
 /// What deciding gave: one or more events, and the facts they share.
@@ -51,6 +56,8 @@ pub enum Subject {
     Signal(String),
     /// A read model, by name.
     Projection(String),
+    /// A site, user, key or grant.
+    Access(AccessSubject),
 }
 
 const EARLIEST_OCCURRENCE_MICROS: i64 = 946_684_800_000_000; // 2000-01-01
@@ -76,12 +83,21 @@ impl StreamState {
         }
         self.check_version(request)?;
         let fresh = request.command_id.derive(&request.tenant, &request.stream, &request.actor);
-        let (event, subject_id) = self.decide_event(command, fresh)?;
-        Ok(Decision { events: vec![event], occurred_at, reason, subject_id })
+        let actor = Actor::of(&request.actor);
+        let at = Circumstances { actor, fresh, now, pipelines: &self.pipelines };
+        let (events, subject_id) = self.decide_events(command, &at)?;
+        Ok(Decision { events, occurred_at, reason, subject_id })
     }
 
-    fn decide_event(&self, command: &Command, fresh: Uuid) -> Result<(Event, Subject), Refusal> {
-        Ok(match command {
+    fn decide_events(&self, command: &Command, at: &Circumstances<'_>) -> Result<(Vec<Event>, Subject), Refusal> {
+        let fresh = at.fresh;
+        let (event, subject) = match command {
+            Command::Access(command) => {
+                let events = self.access.decide(command, at)?;
+                let last = events.last().expect("invariant: a decision has an event");
+                let subject = Subject::Access(last.subject());
+                return Ok((events.into_iter().map(Event::Access).collect(), subject));
+            }
             Command::RegisterLot(command) => {
                 let event = self.lots.decide_register(LotId(fresh), command)?;
                 (Event::LotRegistered(event), Subject::Lot(LotId(fresh)))
@@ -121,7 +137,8 @@ impl StreamState {
                 let subject = Subject::Projection(event.model.clone());
                 (Event::ProjectionEventSkipped(event), subject)
             }
-        })
+        };
+        Ok((vec![event], subject))
     }
 
     /// Applies an event that stands at `sequence` in the stream.
@@ -134,6 +151,7 @@ impl StreamState {
             Event::PipelinePublished(event) => self.pipelines.evolve_published(event, sequence),
             Event::PipelineArchived(event) => self.pipelines.evolve_archived(event, sequence),
             Event::SignalDeclared(event) => self.signals.evolve_declared(event, sequence),
+            Event::Access(_) => self.access.evolve(event, sequence),
             Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
             | Event::CommandRefused(_)
@@ -151,6 +169,7 @@ impl StreamState {
                 self.pipelines.get(*pipeline_id).map(|pipeline| pipeline.version)
             }
             Command::DeclareSignal(command) => self.signals.version(command.name.trim()),
+            Command::Access(command) => self.access.version(command),
             Command::RegisterLot(_)
             | Command::DraftPipeline { .. }
             | Command::RetryProjection { .. }
@@ -179,6 +198,7 @@ impl Subject {
             Event::SignalDeclared(event) => Some(Self::Signal(event.name.clone())),
             Event::ProjectionRetried(event) => Some(Self::Projection(event.model.clone())),
             Event::ProjectionEventSkipped(event) => Some(Self::Projection(event.model.clone())),
+            Event::Access(event) => Some(Self::Access(event.subject())),
             Event::CommandRefused(_) | Event::RefusalsSuppressed(_) => None,
         }
     }

@@ -4,6 +4,9 @@
 //! changed after its release; a new optional field gets a fixture of its own. To add an event type: its two events in [`examples`],
 //! and the two files with the bytes that the failing test prints.
 
+#[path = "examples/access.rs"]
+mod access;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -55,6 +58,9 @@ fn examples() -> Vec<[Event; 2]> {
         command_refused(),
         refusals_suppressed(),
     ]
+    .into_iter()
+    .chain(access::examples())
+    .collect()
 }
 
 fn lot_registered() -> [Event; 2] {

@@ -14,6 +14,7 @@ use lotline_commands::bus::{CommandBus, Ports};
 use lotline_commands::ownership::{Owners, OwnershipOptions};
 use lotline_commands::snapshotter::SnapshotOptions;
 use lotline_commands::writer::{WriterOptions, WriterStatus};
+use lotline_domain::access::need::Authorisation;
 use lotline_projections::progress::Progress;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -128,7 +129,14 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
 }
 
 fn writer_options(config: &Config) -> WriterOptions {
-    WriterOptions { queue: config.log.queue, max_batch: config.log.max_batch, ..WriterOptions::default() }
+    // Nobody can sign in yet, so every caller is believed and may do everything; the server listens on loopback only.
+    let authorisation = Authorisation::Development;
+    WriterOptions {
+        queue: config.log.queue,
+        max_batch: config.log.max_batch,
+        authorisation,
+        ..WriterOptions::default()
+    }
 }
 
 fn ownership_options(config: &Config) -> OwnershipOptions {

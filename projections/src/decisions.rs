@@ -89,6 +89,7 @@ fn subject(event: &Event) -> Option<&str> {
         | Event::PipelinePublished(_)
         | Event::PipelineArchived(_)
         | Event::SignalDeclared(_)
+        | Event::Access(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => None,
     }
@@ -129,6 +130,7 @@ pub(crate) async fn note(
             | Event::PipelinePublished(_)
             | Event::PipelineArchived(_)
             | Event::SignalDeclared(_)
+            | Event::Access(_)
             | Event::CommandRefused(_)
             | Event::RefusalsSuppressed(_) => {}
         }

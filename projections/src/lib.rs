@@ -10,6 +10,7 @@
 use sqlx::{Connection, PgConnection, PgPool};
 use thiserror::Error;
 
+pub mod access;
 pub mod audit;
 mod batch;
 mod connection;

@@ -209,6 +209,7 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::SignalDeclared(_)
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
+        | Event::Access(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }
@@ -246,6 +247,7 @@ impl<'a> Changes<'a> {
                 | Event::SignalDeclared(_)
                 | Event::ProjectionRetried(_)
                 | Event::ProjectionEventSkipped(_)
+                | Event::Access(_)
                 | Event::CommandRefused(_)
                 | Event::RefusalsSuppressed(_) => {}
             }

@@ -19,18 +19,28 @@ pub enum Model {
     Signals,
     /// Every event.
     Audit,
+    /// Sites, users, keys and grants.
+    Access,
     /// Latest values and history of signals.
     Samples,
 }
 
 impl Model {
     /// Every model.
-    pub const ALL: [Self; 7] =
-        [Self::Lots, Self::Genealogy, Self::QcDecisions, Self::Pipelines, Self::Signals, Self::Audit, Self::Samples];
+    pub const ALL: [Self; 8] = [
+        Self::Lots,
+        Self::Genealogy,
+        Self::QcDecisions,
+        Self::Pipelines,
+        Self::Signals,
+        Self::Audit,
+        Self::Access,
+        Self::Samples,
+    ];
 
     /// The models that follow the ledger.
-    pub const LEDGER: [Self; 6] =
-        [Self::Lots, Self::Genealogy, Self::QcDecisions, Self::Pipelines, Self::Signals, Self::Audit];
+    pub const LEDGER: [Self; 7] =
+        [Self::Lots, Self::Genealogy, Self::QcDecisions, Self::Pipelines, Self::Signals, Self::Audit, Self::Access];
 
     /// The name used in tables, notifications and metrics.
     pub fn name(self) -> &'static str {
@@ -41,6 +51,7 @@ impl Model {
             Self::Pipelines => "pipelines",
             Self::Signals => "signals",
             Self::Audit => "audit",
+            Self::Access => "access",
             Self::Samples => "samples",
         }
     }
@@ -53,9 +64,13 @@ impl Model {
     /// The topic that it is made from.
     pub fn topic(self) -> TopicKind {
         match self {
-            Self::Lots | Self::Genealogy | Self::QcDecisions | Self::Pipelines | Self::Signals | Self::Audit => {
-                TopicKind::Ledger
-            }
+            Self::Lots
+            | Self::Genealogy
+            | Self::QcDecisions
+            | Self::Pipelines
+            | Self::Signals
+            | Self::Audit
+            | Self::Access => TopicKind::Ledger,
             Self::Samples => TopicKind::Signals,
         }
     }

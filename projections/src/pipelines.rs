@@ -232,6 +232,7 @@ fn touched(event: &Event) -> Option<PipelineId> {
         | Event::SignalDeclared(_)
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
+        | Event::Access(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => None,
     }
@@ -317,6 +318,7 @@ fn evolve(
         | Event::SignalDeclared(_)
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
+        | Event::Access(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }

@@ -166,6 +166,7 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::SignalDeclared(_)
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
+        | Event::Access(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }

@@ -79,6 +79,13 @@ async fn clear_rows(pool: &PgPool, tenant: &str, model: Model, generation: i32) 
             "DELETE FROM read.audit WHERE tenant = $1 AND generation = $2",
             "DELETE FROM read.audit_state WHERE tenant = $1 AND generation = $2"
         ),
+        Model::Access => delete!(
+            "DELETE FROM read.access_sites WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.access_users WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.access_memberships WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.access_keys WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.access_grants WHERE tenant = $1 AND generation = $2"
+        ),
         Model::Samples => delete!(
             "DELETE FROM read.signal_latest WHERE tenant = $1 AND generation = $2",
             "DELETE FROM read.signal_history WHERE tenant = $1 AND generation = $2",

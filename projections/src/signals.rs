@@ -162,6 +162,7 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::PipelineArchived(_)
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
+        | Event::Access(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }

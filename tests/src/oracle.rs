@@ -116,11 +116,21 @@ impl Oracle {
             "lotline.signal.declared.v1" => {
                 self.world.signals.insert(format!("{stream}/{}", text(data, "name")), data["number"].to_string());
             }
-            // What was refused is no state of the plant, and neither is what read models were told to do.
+            // What was refused is no state of the plant, and neither is what read models were told to do, or who may do what.
             "lotline.command.refused.v1"
             | "lotline.refusals.suppressed.v1"
             | "lotline.projection.retried.v1"
-            | "lotline.projection.event_skipped.v1" => {}
+            | "lotline.projection.event_skipped.v1"
+            | "lotline.site.registered.v1"
+            | "lotline.user.registered.v1"
+            | "lotline.user.profile_changed.v1"
+            | "lotline.user.deactivated.v1"
+            | "lotline.user.reactivated.v1"
+            | "lotline.membership.changed.v1"
+            | "lotline.admin.appointed.v1"
+            | "lotline.api_key.issued.v1"
+            | "lotline.api_key.revoked.v1"
+            | "lotline.pipeline.access_set.v1" => {}
             other => panic!("the oracle does not know {other}"),
         }
     }

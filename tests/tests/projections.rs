@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test prepares fails by panicking, as the test itself does")]
 
+#[path = "projections/access.rs"]
+mod access;
 #[path = "projections/faults.rs"]
 mod faults;
 #[path = "projections/fixture.rs"]

@@ -2,8 +2,12 @@
 
 #[path = "writer/answering.rs"]
 mod answering;
+#[path = "writer/authorising.rs"]
+mod authorising;
 #[path = "writer/failing.rs"]
 mod failing;
+#[path = "writer/lagging.rs"]
+mod lagging;
 #[path = "writer/ordering.rs"]
 mod ordering;
 #[path = "writer/owning.rs"]

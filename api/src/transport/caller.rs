@@ -35,7 +35,7 @@ impl Caller {
     /// Reads the headers.
     ///
     /// # Errors
-    /// 400 when the actor's id is malformed.
+    /// 400 when the actor's id is malformed or reserved.
     pub fn from_headers(headers: &HeaderMap, correlation_id: CorrelationId) -> Result<Self, Problem> {
         let given = headers.get(ACTOR).map_or(Ok(DEFAULT_ACTOR), |value| value.to_str());
         let actor = parse_actor(given.unwrap_or_default())?;
@@ -48,9 +48,14 @@ impl Caller {
 /// Reads an actor's id.
 ///
 /// # Errors
-/// 400 that says the rule.
+/// 400 that says the rule. The names of Lotline itself are refused: what they may do is nobody's from outside.
 pub fn parse_actor(text: &str) -> Result<ActorId, Problem> {
-    ActorId::new(text).map_err(|error| Problem::bad_request("INVALID_ACTOR", error.to_string()))
+    let actor = ActorId::new(text).map_err(|error| Problem::bad_request("INVALID_ACTOR", error.to_string()))?;
+    if actor.is_reserved() {
+        let message = format!("'{actor}' is Lotline's own name; nobody acts under it from outside");
+        return Err(Problem::bad_request("RESERVED_ACTOR", message));
+    }
+    Ok(actor)
 }
 
 /// The request's correlation id when it is a UUID, else a fresh one.
@@ -115,6 +120,9 @@ mod tests {
         let caller = Caller::from_headers(&headers(&[("x-lotline-actor", "ann"), ("traceparent", trace)]), id).unwrap();
         assert_eq!((caller.actor.as_str(), caller.traceparent.as_deref()), ("ann", Some(trace)));
         assert!(Caller::from_headers(&headers(&[("x-lotline-actor", "a b")]), id).is_err());
+        for reserved in ["system", "lotline"] {
+            assert!(Caller::from_headers(&headers(&[("x-lotline-actor", reserved)]), id).is_err(), "{reserved}");
+        }
         for bad in ["", "00-0-0-00", "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01"] {
             assert!(!is_traceparent(bad), "{bad}");
         }

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
+use lotline_domain::access::state::SharedAccess;
 use lotline_domain::chain::ChainHead;
 use lotline_domain::command::CommandRequest;
 use lotline_domain::envelope::{Attributes, CommandHash, Envelope};
 use lotline_domain::event::Event;
 use lotline_domain::id::{ActorId, CommandId, CorrelationId, EventId, StreamKey};
-use lotline_domain::partition::partition_of;
 use lotline_domain::position::{Position, TopicKind};
 use lotline_domain::record::{Offset, Record};
 use lotline_domain::refusal::Refusal;
@@ -18,13 +18,14 @@ use super::{Job, PartitionWriter, Rejected};
 use crate::answers::{Outcome, Refused};
 use crate::bus::{Receipt, SubmitError};
 use crate::fold::PartitionFold;
-
-/// The actor of what Lotline itself records.
-const SYSTEM_ACTOR: &str = "lotline";
+use crate::tenant::TenantAt;
 
 pub(super) struct Batch<'a> {
     writer: &'a mut PartitionWriter,
     fold: &'a mut PartitionFold,
+    known: Known,
+    /// Who may do what before there is any event in the tenant's stream.
+    nobody: SharedAccess,
     records: Vec<Record>,
     bytes: usize,
     pending: Pending,
@@ -32,6 +33,14 @@ pub(super) struct Batch<'a> {
 
 /// A batch is closed when its records have this many bytes: one transaction must stay far below the limits of any log.
 const MAX_BATCH_BYTES: usize = 8 << 20;
+
+/// The state of the tenant's stream on which a batch is decided.
+pub(super) enum Known {
+    /// It is in the same partition, so each decision sees all those before it.
+    Here,
+    /// It is in another one. The whole batch is decided on one moment of it.
+    At(TenantAt),
+}
 
 /// Commands whose answers wait for the append.
 pub(super) struct Pending {
@@ -59,9 +68,10 @@ struct Source<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(writer: &'a mut PartitionWriter, fold: &'a mut PartitionFold) -> Self {
+    pub(super) fn new(writer: &'a mut PartitionWriter, fold: &'a mut PartitionFold, known: Known) -> Self {
         let pending = Pending { partition: writer.partition, entries: Vec::new() };
-        Self { writer, fold, records: Vec::new(), bytes: 0, pending }
+        let nobody = SharedAccess::default();
+        Self { writer, fold, known, nobody, records: Vec::new(), bytes: 0, pending }
     }
 
     /// Whether another command may join.
@@ -93,7 +103,7 @@ impl<'a> Batch<'a> {
                     return;
                 }
                 Some(_) => Err(Refusal::CommandIdReused),
-                None => stream.state.decide(request, now),
+                None => self.judge(request, now),
             },
         };
         let outcome = match verdict.and_then(|decision| self.accept(request, hash, now, decision)) {
@@ -101,6 +111,19 @@ impl<'a> Batch<'a> {
             Err(refusal) => self.refuse(request, hash, now, &refusal),
         };
         self.pending.entries.push(Entry { job, outcome, replayed: false, head: head.sequence });
+    }
+
+    /// Whether the actor may, and only then what the rules say: who may not learns nothing of what is there.
+    fn judge(&mut self, request: &CommandRequest, now: Timestamp) -> Result<Decision, Refusal> {
+        let access = match &self.known {
+            Known::At(tenant) => &tenant.access,
+            Known::Here => {
+                let stream = self.fold.streams.get(StreamKey::Tenant.as_str());
+                stream.map_or(&self.nobody, |stream| &stream.state.access)
+            }
+        };
+        access.authorise(request, self.writer.options.authorisation, now)?;
+        self.fold.stream_mut(request.stream.as_str()).state.decide(request, now)
     }
 
     /// Seals a decision's events; refuses them all when one is too large for the log.
@@ -156,7 +179,7 @@ impl<'a> Batch<'a> {
         let now = self.writer.ports.clock.now();
         for (stream, suppressed) in self.writer.limiter.ended(now) {
             let command_id = CommandId(self.writer.ports.ids.uuid_v7(now));
-            let actor = ActorId::new(SYSTEM_ACTOR).expect("invariant: the name follows the rule");
+            let actor = ActorId::lotline();
             let source = Source {
                 stream: &stream,
                 actor: &actor,
@@ -207,13 +230,11 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Known to the decision: what this very batch may have moved, else what is committed.
+    /// That on which decisions are made: what this very batch may have moved, else what is committed.
     fn tenant_sequence(&self) -> u64 {
-        let partitions = self.writer.ports.log.partitions();
-        if partition_of(StreamKey::Tenant.as_str(), partitions) == self.writer.partition {
-            self.fold.tenant_sequence()
-        } else {
-            self.writer.wires.tenant_sequence.known().unwrap_or(0).max(self.fold.tenant_seen)
+        match &self.known {
+            Known::Here => self.fold.tenant_sequence(),
+            Known::At(tenant) => tenant.sequence,
         }
     }
 }
@@ -254,9 +275,7 @@ impl Pending {
     }
 
     pub(super) fn unavailable(self) {
-        for Entry { job, .. } in self.entries {
-            drop(job.reply.send(Err(Rejected::Answer(SubmitError::Unavailable))));
-        }
+        self.entries.into_iter().for_each(|entry| entry.job.unavailable());
     }
 
     /// The commands again, after an append of which nothing is known. What was answered from an earlier batch stays a replay.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::*;
 use crate::command::{DeclareSignal, RegisterLot};
@@ -329,6 +330,7 @@ impl Books {
             | Event::PipelineArchived(_)
             | Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
+            | Event::Access(_)
             | Event::CommandRefused(_)
             | Event::RefusalsSuppressed(_) => {}
         }

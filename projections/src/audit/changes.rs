@@ -2,8 +2,11 @@
 //!
 //! A state keeps only what a later event can change; what is fixed at creation is never a "before" again.
 
+mod access;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use lotline_domain::access::grant::RightSet;
 use lotline_domain::event::{Event, Fact};
 use lotline_domain::lot::LotRegistered;
 use lotline_domain::qc::QcOutcome;
@@ -20,6 +23,9 @@ use crate::failure::ApplyError;
 pub(super) enum State {
     Lot { remaining_base: Decimal, qc_status: Option<QcOutcome> },
     Pipeline { name: String, definition: Box<RawValue>, published_version: Option<u32>, archived: bool },
+    User(access::UserState),
+    ApiKey { revoked: bool },
+    PipelineAccess { rights: RightSet },
 }
 
 impl State {
@@ -80,6 +86,13 @@ pub(super) fn needed(slice: Slice<'_>) -> Vec<String> {
                     needed.insert(subject.to_owned());
                 }
             }
+            Event::Access(change) => {
+                if access::is_creation(change) {
+                    created.insert(subject.to_owned());
+                } else if !created.contains(subject) {
+                    needed.insert(subject.to_owned());
+                }
+            }
             Event::SignalDeclared(_)
             | Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
@@ -125,6 +138,7 @@ impl States {
                 change_pipeline(self.get(subject)?, &fact.event, subject, &mut changes)?;
             }
             Event::SignalDeclared(_) => changes.creation(body.data)?,
+            Event::Access(change) => self.change_access(subject, change, body.data, &mut changes)?,
             Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
             | Event::CommandRefused(_)
@@ -193,6 +207,7 @@ fn change_pipeline(state: &mut State, event: &Event, subject: &str, changes: &mu
         | Event::LotRegistered(_)
         | Event::QcDecisionRecorded(_)
         | Event::SignalDeclared(_)
+        | Event::Access(_)
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
         | Event::CommandRefused(_)

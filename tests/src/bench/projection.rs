@@ -10,6 +10,7 @@ use lotline_adapters::log::kafka::{KafkaLog, KafkaOptions};
 use lotline_adapters::snapshot::MemorySnapshots;
 use lotline_commands::bus::{CommandBus, Ports};
 use lotline_commands::writer::WriterOptions;
+use lotline_domain::access::need::Authorisation;
 use lotline_domain::id::{SiteId, TenantId};
 use lotline_domain::port::{EventLog, LogRead};
 use lotline_domain::position::TopicKind;
@@ -66,7 +67,12 @@ async fn fill(tenant: &TenantId, log: Arc<dyn EventLog>) -> anyhow::Result<u64> 
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds::default()),
     };
-    let (bus, writers) = CommandBus::new(tenant, &sites, &ports, WriterOptions::default());
+    let (bus, writers) = CommandBus::new(
+        tenant,
+        &sites,
+        &ports,
+        WriterOptions { authorisation: Authorisation::Development, ..WriterOptions::default() },
+    );
     let cancel = CancellationToken::new();
     let mut running = JoinSet::new();
     for writer in writers {

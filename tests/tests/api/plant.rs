@@ -12,6 +12,7 @@ use lotline_api::Limits;
 use lotline_api::server::{ApiState, Partitions};
 use lotline_commands::bus::{CommandBus, Ports};
 use lotline_commands::writer::WriterOptions;
+use lotline_domain::access::need::Authorisation;
 use lotline_domain::id::{ActorId, SiteId, TenantId};
 use lotline_domain::personal::PersonalKey;
 use lotline_domain::port::{BoxFuture, Clock, Ids, LogError, LogRead, PersonalKeys, Snapshot, SnapshotStore};
@@ -132,7 +133,12 @@ impl Plant {
             clock: Arc::new(Fixed),
             ids: Arc::new(Fixed),
         };
-        let (bus, writers) = CommandBus::new(&tenant, &sites, &ports, WriterOptions::default());
+        let (bus, writers) = CommandBus::new(
+            &tenant,
+            &sites,
+            &ports,
+            WriterOptions { authorisation: Authorisation::Development, ..WriterOptions::default() },
+        );
         let shutdown = CancellationToken::new();
         for writer in writers {
             tokio::spawn(writer.run(shutdown.clone()));

@@ -157,7 +157,7 @@ impl Plant {
         Self { log, states: BTreeMap::new(), chain: Chain::default(), count: 0 }
     }
 
-    /// Decides and appends; a refusal is recorded too. Gives the event and its offset.
+    /// Decides and appends; a refusal is recorded too. Gives the first event and the offset of the last.
     pub(crate) fn decide(&mut self, key: &str, command: Command) -> (Event, Offset) {
         self.count += 1;
         let now = start().plus_micros(self.count as i64 * 1_000);
@@ -174,12 +174,12 @@ impl Plant {
             command,
         };
         let state = self.states.entry(stream(key)).or_default();
-        let event = match state.decide(&request, now) {
-            Ok(mut decision) => decision.events.remove(0),
-            Err(refusal) => Event::CommandRefused(refusal.recorded(request.command.name())),
+        let mut events = match state.decide(&request, now) {
+            Ok(decision) => decision.events,
+            Err(refusal) => vec![Event::CommandRefused(refusal.recorded(request.command.name()))],
         };
-        let offset = self.append(key, &event);
-        (event, offset)
+        let offsets: Vec<Offset> = events.iter().map(|event| self.append(key, event)).collect();
+        (events.remove(0), *offsets.last().expect("a decision has an event"))
     }
 
     /// Appends an event whether or not it follows the rules.

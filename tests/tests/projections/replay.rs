@@ -49,6 +49,7 @@ pub(crate) fn busy_ledger() -> Plant {
         let lotline_domain::event::Event::PipelineDrafted(drafted) = event else { panic!("the draft is accepted") };
         let pipeline_id = drafted.pipeline_id;
         plant.decide("_tenant", Command::PublishPipeline { pipeline_id });
+        crate::access::day(&mut plant, round, pipeline_id);
         let name = format!("intake {round} b");
         plant.decide("_tenant", Command::RevisePipeline { pipeline_id, name, definition: definition("nul \0") });
         plant.decide("_tenant", Command::PublishPipeline { pipeline_id });
@@ -67,7 +68,16 @@ async fn rows_do_not_depend_on_batches_or_restarts() {
     whole.ledger_at(end).await;
     worker.stop().await;
     let expected = whole.rows().await;
-    for (table, least) in [("lots", 1_400), ("genealogy", 1_400), ("qc_decisions", 400), ("pipeline_versions", 8)] {
+    for (table, least) in [
+        ("lots", 1_400),
+        ("genealogy", 1_400),
+        ("qc_decisions", 400),
+        ("pipeline_versions", 8),
+        ("access_users", 9),
+        ("access_memberships", 5),
+        ("access_keys", 4),
+        ("access_grants", 4),
+    ] {
         let found = expected.iter().filter(|(name, _)| name == table).count();
         assert!(found >= least, "{table} has only {found} rows");
     }

@@ -146,6 +146,7 @@ fn accepted(world: &World, index: usize, receipt: Receipt) -> Answer {
         Subject::QcDecision(id) => id.to_string(),
         Subject::Pipeline(id) => id.to_string(),
         Subject::Signal(name) | Subject::Projection(name) => name,
+        Subject::Access(subject) => subject.to_string(),
     };
     if receipt.replayed {
         world.tally(|tally| tally.replayed += 1);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lotline_commands::snapshotter::SnapshotOptions;
 use lotline_commands::writer::WriterOptions;
+use lotline_domain::access::need::Authorisation;
 use lotline_domain::partition::partition_of;
 
 use crate::chance::Chance;
@@ -44,6 +45,7 @@ impl Plan {
             answer_deadline: chance.millis(2_000, 12_000),
             refusals_per_window: *chance.pick(&[600, 600, 600, 2]),
             refusal_window: Duration::from_secs(5),
+            authorisation: Authorisation::Development,
             ..WriterOptions::default()
         };
         Self {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lotline_adapters::log::memory::{Fault, MemoryLog};
-use lotline_commands::bus::{CommandBus, Forward, ForwardError, Forwarded, Receipt, SubmitError};
+use lotline_commands::bus::{CommandBus, Forward, ForwardError, Forwarded, Ports, Receipt, SubmitError};
 use lotline_commands::ownership::{Owners, OwnershipOptions};
 use lotline_commands::writer::WriterStatus;
 use lotline_domain::command::CommandRequest;
@@ -22,7 +22,7 @@ use crate::stand::{Stand, answer, register, settle, site, tenant, within};
 
 /// What all nodes share beside the log.
 #[derive(Clone, Default)]
-struct Room {
+pub(crate) struct Room {
     owners: Arc<Mutex<BTreeMap<u32, Owner>>>,
     buses: Arc<Mutex<HashMap<String, CommandBus>>>,
     moved: Arc<AtomicBool>,
@@ -94,33 +94,38 @@ impl Membership for Told {
     }
 }
 
-struct Node {
-    bus: CommandBus,
+pub(crate) struct Node {
+    pub(crate) bus: CommandBus,
     assign: watch::Sender<Option<BTreeSet<u32>>>,
     cancel: CancellationToken,
     running: JoinHandle<()>,
 }
 
 impl Node {
-    fn start(stand: &Stand, room: &Room, name: &'static str) -> Self {
+    pub(crate) fn start(stand: &Stand, room: &Room, name: &'static str) -> Self {
+        Self::on(stand.ports(), stand, room, name)
+    }
+
+    /// A node that sees the log through ports of its own.
+    pub(crate) fn on(ports: Ports, stand: &Stand, room: &Room, name: &'static str) -> Self {
         let sites = ["north", "south"].map(|site| SiteId::new(site).expect("a valid site"));
-        let (bus, writers) = CommandBus::new(&tenant(), &sites, &stand.ports(), stand.options.clone());
+        let (bus, writers) = CommandBus::new(&tenant(), &sites, &ports, stand.options.clone());
         let board = || Board { room: room.clone(), node: name };
         let bus = bus.with_others(Arc::new(Corridor(board())));
         room.buses.lock().expect("nothing panics under this lock").insert(name.to_owned(), bus.clone());
         let options = OwnershipOptions { settle: Duration::from_secs(1), ..OwnershipOptions::default() };
-        let owners = Owners::new(tenant(), stand.ports(), Arc::new(board()), options);
+        let owners = Owners::new(tenant(), ports, Arc::new(board()), options);
         let (assign, told) = watch::channel(None);
         let cancel = CancellationToken::new();
         let running = tokio::spawn(owners.run(writers, Box::new(Told(told)), cancel.clone()));
         Self { bus, assign, cancel, running }
     }
 
-    fn assign<const N: usize>(&self, partitions: [u32; N]) {
+    pub(crate) fn assign<const N: usize>(&self, partitions: [u32; N]) {
         self.assign.send_replace(Some(BTreeSet::from(partitions)));
     }
 
-    async fn accepted(&self, request: CommandRequest) -> Receipt {
+    pub(crate) async fn accepted(&self, request: CommandRequest) -> Receipt {
         within(self.bus.submit(request)).await.expect("the command is accepted")
     }
 
@@ -137,7 +142,7 @@ impl Node {
         .await
     }
 
-    async fn until(&self, partition: u32, wanted: WriterStatus) {
+    pub(crate) async fn until(&self, partition: u32, wanted: WriterStatus) {
         within(async {
             while self.bus.statuses()[partition as usize] != wanted {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -146,13 +151,13 @@ impl Node {
         .await;
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.cancel.cancel();
         within(self.running).await.expect("the node does not panic");
     }
 }
 
-fn two_partitions() -> Stand {
+pub(crate) fn two_partitions() -> Stand {
     Stand::on(MemoryLog::new("lotline.dairy.ledger.v1", 2))
 }
 

@@ -10,6 +10,7 @@ use lotline_adapters::log::memory::{Fault, Gate, MemoryLog};
 use lotline_commands::bus::{CommandBus, Ports, Receipt, SubmitError};
 use lotline_commands::fold::PartitionFold;
 use lotline_commands::writer::{WriterError, WriterOptions};
+use lotline_domain::access::need::Authorisation;
 use lotline_domain::chain::Chain;
 use lotline_domain::command::{Command, CommandRequest, QuantityInput, RecordQcDecision, RegisterLot};
 use lotline_domain::envelope::Envelope;
@@ -114,7 +115,7 @@ impl Stand {
             shelf: Arc::default(),
             clock: Arc::new(HandClock(Mutex::new(start))),
             ids: Arc::new(CountedIds(AtomicU64::new(1))),
-            options: WriterOptions::default(),
+            options: WriterOptions { authorisation: Authorisation::Development, ..WriterOptions::default() },
         }
     }
 

@@ -29,6 +29,8 @@ pub enum LedgerReadModel {
     Signals,
     /// Every event.
     Audit,
+    /// Sites, users, keys and grants.
+    Access,
 }
 
 impl From<LedgerReadModel> for Model {
@@ -40,6 +42,7 @@ impl From<LedgerReadModel> for Model {
             LedgerReadModel::Pipelines => Self::Pipelines,
             LedgerReadModel::Signals => Self::Signals,
             LedgerReadModel::Audit => Self::Audit,
+            LedgerReadModel::Access => Self::Access,
         }
     }
 }
@@ -83,7 +86,7 @@ payload! {
         async fn read_model(&self) -> Option<&str> {
             match &self.0.receipt()?.subject {
                 Subject::Projection(model) => Some(model),
-                Subject::Lot(_) | Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) => None,
+                Subject::Lot(_) | Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Access(_) => None,
             }
         }
     }

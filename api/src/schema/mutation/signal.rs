@@ -81,7 +81,11 @@ impl DeclareSignalPayload {
     async fn name(&self) -> Option<&str> {
         match &self.outcome.receipt()?.subject {
             Subject::Signal(name) => Some(name),
-            Subject::Lot(_) | Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Projection(_) => None,
+            Subject::Lot(_)
+            | Subject::QcDecision(_)
+            | Subject::Pipeline(_)
+            | Subject::Projection(_)
+            | Subject::Access(_) => None,
         }
     }
 
@@ -93,7 +97,11 @@ impl DeclareSignalPayload {
                 let row = signals::find_by_name(scope.pool(), scope.tenant(), &self.site, name).await;
                 Ok(row.or_fail("read a signal")?.map(Signal))
             }
-            Subject::Lot(_) | Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Projection(_) => Ok(None),
+            Subject::Lot(_)
+            | Subject::QcDecision(_)
+            | Subject::Pipeline(_)
+            | Subject::Projection(_)
+            | Subject::Access(_) => Ok(None),
         }
     }
 

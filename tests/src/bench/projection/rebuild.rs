@@ -11,6 +11,7 @@ use lotline_adapters::log::kafka::KafkaLog;
 use lotline_adapters::snapshot::MemorySnapshots;
 use lotline_commands::bus::{CommandBus, Ports};
 use lotline_commands::writer::WriterOptions;
+use lotline_domain::access::need::Authorisation;
 use lotline_domain::id::{SiteId, TenantId};
 use lotline_domain::port::LogRead;
 use lotline_projections::worker::{LedgerWorker, WorkerContext};
@@ -45,7 +46,12 @@ pub(super) async fn measure(report: &mut Report, serving: Serving, copy_seconds:
         ids: Arc::new(RandomIds::default()),
     };
     let sites = [site.clone()];
-    let (bus, writers) = CommandBus::new(&serving.tenant, &sites, &ports, WriterOptions::default());
+    let (bus, writers) = CommandBus::new(
+        &serving.tenant,
+        &sites,
+        &ports,
+        WriterOptions { authorisation: Authorisation::Development, ..WriterOptions::default() },
+    );
     let cancel = CancellationToken::new();
     let (mut running, mut workers) = (JoinSet::new(), JoinSet::new());
     for writer in writers {
