@@ -13,6 +13,7 @@ use lotline_domain::timestamp::Timestamp;
 use thiserror::Error;
 
 use super::recent::Recent;
+use super::signing_key::KeySet;
 use super::store::{Store, later};
 use super::watch::Watch;
 
@@ -67,6 +68,19 @@ impl TokenBook {
         Ok((token, expires_at))
     }
 
+    fn claims(&self, token: &str, digest: [u8; 32], keys: &KeySet) -> Result<Arc<Claims>, TokenRefusal> {
+        if let Some((_, claims)) = self.remembered(&digest).filter(|(key, _)| keys.contains(key)) {
+            return Ok(claims);
+        }
+        let unverified = Unverified::read(token)?;
+        let key = unverified.key().clone();
+        let claims = Arc::new(keys.verify(unverified)?);
+        // What does not count now is not worth remembering.
+        claims.check(&self.policy, self.store.now())?;
+        self.remember(digest, key, Arc::clone(&claims));
+        Ok(claims)
+    }
+
     fn remembered(&self, digest: &[u8; 32]) -> Option<(KeyName, Arc<Claims>)> {
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         verified.get(digest).map(|found| (found.key.clone(), Arc::clone(&found.claims)))
@@ -86,17 +100,7 @@ impl AccessTokens for TokenBook {
         let (keys, ended) = self.watch.current().ok_or(TokenRefusal::Unavailable)?;
         let sha256 = digest::digest(&digest::SHA256, token.as_bytes());
         let sha256 = sha256.as_ref().try_into().expect("invariant: SHA-256 gives 32 bytes");
-        let claims = match self.remembered(&sha256).filter(|(key, _)| keys.contains(key)) {
-            Some((_, claims)) => claims,
-            None => {
-                let unverified = Unverified::read(token)?;
-                let key = unverified.key().clone();
-                let claims = Arc::new(keys.verify(unverified)?);
-                claims.check(&self.policy, self.store.now())?;
-                self.remember(sha256, key, Arc::clone(&claims));
-                claims
-            }
-        };
+        let claims = self.claims(token, sha256, &keys)?;
         claims.check(&self.policy, self.store.now())?;
         if ended.contains(&claims.session) { Err(TokenRefusal::SessionEnded) } else { Ok(claims) }
     }

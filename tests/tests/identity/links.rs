@@ -38,7 +38,7 @@ async fn a_link_used_twice_at_once_gives_one_user() {
 #[tokio::test]
 async fn a_link_is_good_for_its_purpose_in_its_time_at_its_tenant() {
     let stand = Stand::new().await;
-    let (dairy, bakery) = (stand.node().await, stand.node_with(stand.options("bakery")).await);
+    let (dairy, bakery) = (stand.node().await, stand.node_with(crate::stand::options("bakery")).await);
     let links = &dairy.ports.links;
     let issued = links.issue(PasswordReset, stand.user()).await.unwrap();
     let link = issued.token.expose();

@@ -73,7 +73,7 @@ async fn another_name_takes_the_place_of_the_first() {
 #[tokio::test]
 async fn no_address_is_kept_and_tenants_can_not_be_compared() {
     let stand = Stand::new().await;
-    let (dairy, bakery) = (stand.node().await, stand.node_with(stand.options("bakery")).await);
+    let (dairy, bakery) = (stand.node().await, stand.node_with(crate::stand::options("bakery")).await);
     for node in [&dairy, &bakery] {
         stand.person(node, "Ann@Example.org").await;
     }
@@ -99,7 +99,7 @@ async fn no_address_is_kept_and_tenants_can_not_be_compared() {
 #[tokio::test]
 async fn a_tenant_does_not_know_the_people_of_another() {
     let stand = Stand::new().await;
-    let (dairy, bakery) = (stand.node().await, stand.node_with(stand.options("bakery")).await);
+    let (dairy, bakery) = (stand.node().await, stand.node_with(crate::stand::options("bakery")).await);
     let user = stand.person(&dairy, "ann@example.org").await;
     assert_eq!(bakery.ports.names.find(&login("ann@example.org")).await.unwrap(), None);
     assert!(!bakery.ports.passwords.exists(user).await.unwrap());

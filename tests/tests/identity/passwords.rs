@@ -117,7 +117,7 @@ async fn tries_at_the_same_moment_are_all_counted() {
 #[tokio::test]
 async fn an_address_that_tries_many_names_is_turned_away() {
     let stand = Stand::new().await;
-    let mut options = stand.options("dairy");
+    let mut options = crate::stand::options("dairy");
     options.addresses = AddressLimit { failures: 3, window: Duration::from_mins(5) };
     let node = stand.node_with(options).await;
     let user = stand.person(&node, NAME).await;
@@ -138,7 +138,7 @@ async fn an_address_that_tries_many_names_is_turned_away() {
 #[tokio::test]
 async fn who_is_turned_away_by_a_busy_server_is_not_charged() {
     let stand = Stand::new().await;
-    let mut options = stand.options("dairy");
+    let mut options = crate::stand::options("dairy");
     let one_at_a_time =
         HasherOptions { memory_kib: 8, passes: 1, at_once: 1, waiting: 0, patience: Duration::from_secs(30) };
     options.hasher = Arc::new(Hasher::new(&one_at_a_time).unwrap());
@@ -156,7 +156,7 @@ async fn a_hash_grows_with_its_parameters_at_the_next_sign_in() {
     let stand = Stand::new().await;
     let cheap = stand.node().await;
     let user = stand.person(&cheap, NAME).await;
-    let mut options = stand.options("dairy");
+    let mut options = crate::stand::options("dairy");
     options.hasher = hasher(64);
     let dear = stand.node_with(options).await;
     let phc = || async {

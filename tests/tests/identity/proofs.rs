@@ -30,7 +30,7 @@ async fn a_proof_is_used_once_also_by_many_at_once() {
 #[tokio::test]
 async fn a_proof_is_for_what_it_was_given_for() {
     let stand = Stand::new().await;
-    let (dairy, bakery) = (stand.node().await, stand.node_with(stand.options("bakery")).await);
+    let (dairy, bakery) = (stand.node().await, stand.node_with(crate::stand::options("bakery")).await);
     let proof = dairy.ports.proofs.issue(scope()).await.unwrap();
     let others = [
         ProofScope { user: UserId(Uuid::from_u128(9)), ..scope() },

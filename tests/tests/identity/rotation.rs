@@ -42,7 +42,7 @@ async fn the_next_key_is_published_before_it_signs_and_the_last_one_kept() {
     assert!(nodes.iter().all(|node| names(node) == both), "four servers that change keys at once make one");
     assert_eq!(signed_with(&stand, &nodes[1]).await.0, first[0], "published, but does not sign yet");
 
-    stand.clock.advance(DAY - Duration::from_secs(1));
+    stand.clock.advance(Duration::from_secs(86_399));
     let (by, last) = signed_with(&stand, &nodes[2]).await;
     assert_eq!(by, first[0]);
     stand.clock.advance(Duration::from_secs(1));
@@ -89,7 +89,7 @@ async fn private_keys_are_encrypted_when_there_is_a_key_for_that() {
     let tokens = plain.ports.sessions.open(stand.user(), "x").await.unwrap();
     assert_eq!(stand.count("SELECT count(*) FROM access.signing_key WHERE NOT sealed").await, 1);
     let open = async |encryption: Option<[u8; 32]>| {
-        let mut options = stand.options("dairy");
+        let mut options = crate::stand::options("dairy");
         options.key_encryption = encryption.map(KeyEncryption::new);
         let ids = Arc::new(RandomIds::default());
         PostgresIdentity::open(stand.postgres.pool.clone(), stand.clock.clone(), ids, options).await
@@ -115,7 +115,7 @@ async fn private_keys_are_encrypted_when_there_is_a_key_for_that() {
         .execute(&stand.postgres.database.pool)
         .await
         .unwrap();
-    let mut options = stand.options("bakery");
+    let mut options = crate::stand::options("bakery");
     options.key_encryption = Some(KeyEncryption::new([7; 32]));
     let moved =
         PostgresIdentity::open(stand.postgres.pool.clone(), stand.clock.clone(), stand.ids.clone(), options).await;

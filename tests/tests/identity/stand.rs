@@ -53,16 +53,9 @@ impl Stand {
         Self { postgres: Postgres::new().await, clock, ids: Arc::default() }
     }
 
-    pub(crate) fn options(&self, tenant: &str) -> IdentityOptions {
-        let tenant = TenantId::new(tenant).unwrap();
-        let options = IdentityOptions::new(TokenPolicy::new(ISSUER, AUDIENCE, tenant), hasher(8));
-        // A slow machine may take long between two looks by hand.
-        IdentityOptions { stale_after: Duration::from_mins(10), ..options }
-    }
-
     /// Another node of the tenant `dairy`.
     pub(crate) async fn node(&self) -> Node {
-        self.node_with(self.options("dairy")).await
+        self.node_with(options("dairy")).await
     }
 
     pub(crate) async fn node_with(&self, options: IdentityOptions) -> Node {
@@ -90,6 +83,14 @@ impl Stand {
     pub(crate) async fn count(&self, question: &'static str) -> i64 {
         sqlx::query_scalar(question).fetch_one(&self.postgres.pool).await.unwrap()
     }
+}
+
+/// How a tenant's credentials are, for tests.
+pub(crate) fn options(tenant: &str) -> IdentityOptions {
+    let tenant = TenantId::new(tenant).unwrap();
+    let options = IdentityOptions::new(TokenPolicy::new(ISSUER, AUDIENCE, tenant), hasher(8));
+    // A slow machine may take long between two looks by hand.
+    IdentityOptions { stale_after: Duration::from_mins(10), ..options }
 }
 
 /// One server.

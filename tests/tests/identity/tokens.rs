@@ -157,7 +157,7 @@ async fn issuer_audience_and_tenant_must_be_ours() {
         TokenPolicy::new("https://other.example", AUDIENCE, tenant("dairy")),
         TokenPolicy::new(ISSUER, "another-service", tenant("dairy")),
     ] {
-        let mut options = stand.options("dairy");
+        let mut options = crate::stand::options("dairy");
         options.tokens = policy;
         let neighbour = stand.node_with(options).await;
         assert_eq!(neighbour.ports.tokens.jwks(), node.ports.tokens.jwks(), "the same keys");
@@ -165,7 +165,7 @@ async fn issuer_audience_and_tenant_must_be_ours() {
         let theirs = neighbour.ports.sessions.open(stand.user(), "x").await.unwrap();
         assert_eq!(node.ports.tokens.verify(&theirs.access).unwrap_err(), TokenRefusal::Elsewhere);
     }
-    let bakery = stand.node_with(stand.options("bakery")).await;
+    let bakery = stand.node_with(crate::stand::options("bakery")).await;
     assert_eq!(
         bakery.ports.tokens.verify(&tokens.access).unwrap_err(),
         TokenRefusal::UnknownKey,
