@@ -1,10 +1,11 @@
-//! Outside systems behind the domain's ports: event logs, snapshots, keys of personal data, the clock, field protocols and the
+//! Outside systems behind the domain's ports: event logs, snapshots, keys of personal data, credentials, the clock, field protocols and the
 //! collector that polls them.
 
 pub mod clock;
 pub mod cluster;
 pub mod collector;
 pub mod field;
+pub mod identity;
 pub mod log;
 pub mod personal_keys;
 pub mod snapshot;

@@ -111,6 +111,8 @@ uuid_id!(/// A person who may sign in.
     UserId);
 uuid_id!(/// A key by which a program comes in.
     ApiKeyId);
+uuid_id!(/// What a person has from signing in to signing out, in one browser or program.
+    SessionId);
 uuid_id!(/// An event; `ce_id`.
     EventId);
 uuid_id!(/// A command: UUIDv7, chosen by the caller, the key of its idempotency; `ce_causationid`.

@@ -13,6 +13,7 @@ pub mod command;
 pub mod envelope;
 pub mod event;
 pub mod id;
+pub mod identity;
 pub mod lot;
 pub mod ownership;
 pub mod partition;

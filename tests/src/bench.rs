@@ -3,6 +3,7 @@
 //! Each figure is one line `RESULT <name> <value> <unit> <ratio>`; the ratio is against the plain tool that does the same without Lotline,
 //! `-` where there is none. Names are contracts. All lines of a run go to `results/<date>-<machine>.txt` as well.
 
+pub mod access;
 pub mod api;
 pub mod ledger;
 pub mod load;

@@ -274,6 +274,20 @@ const METRICS: &[(Kind, &str, Unit, &[&str], &str)] = &[
         &[],
         "When the batch that is published next was collected, as Unix time. Its age is the delay while the buffer is not empty.",
     ),
+    (
+        Counter,
+        "lotline_sign_ins_total",
+        Unit::Count,
+        &["outcome"],
+        "Passwords presented: right, wrong, locked (too many wrong ones for the name), turned_away (too many from the address, or at once).",
+    ),
+    (
+        Counter,
+        "lotline_refresh_tokens_reused_total",
+        Unit::Count,
+        &[],
+        "Refresh tokens that came a second time and ended their session: each may be a stolen one.",
+    ),
 ];
 
 /// Name, labels and whether it is a histogram, for whoever checks what is built on metrics.

@@ -4,7 +4,7 @@ use clap::Parser;
 use lotline_adapters::clock::SystemClock;
 use lotline_domain::port::Clock;
 use lotline_tests::bench::report::Report;
-use lotline_tests::bench::{api, ledger, projection};
+use lotline_tests::bench::{access, api, ledger, projection};
 
 /// Measures Lotline against raw probes in the same run.
 #[derive(Parser)]
@@ -18,6 +18,7 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let mut report = Report::new(&arguments.only, SystemClock.now());
+    access::run(&mut report).await?;
     ledger::run(&mut report).await?;
     api::run(&mut report).await?;
     projection::run(&mut report).await?;

@@ -1,0 +1,22 @@
+//! Proving who somebody is: rules about names, passwords, links, sessions, tokens and keys. Pure, like everything here.
+//!
+//! That a person or a key exists, what they may do and until when, are facts of the ledger. What proves that somebody is that person are
+//! secrets, and secrets are never in the ledger: adapters keep them in PostgreSQL, behind the traits in [`port`].
+//!
+//! | secret | form | kept as |
+//! |---|---|---|
+//! | password | [`password::Password`] | Argon2id |
+//! | refresh token, one-time link, proof for one signature | [`secret::OpaqueToken`], 256 bits | SHA-256 |
+//! | API key | [`api_key::ApiKeyText`], 200 bits | SHA-256 |
+//! | access token | [`token::Claims`], signed | not at all |
+//! | login name | [`name::LoginName`] | HMAC-SHA-256 |
+
+pub mod api_key;
+pub mod lockout;
+pub mod name;
+pub mod password;
+pub mod port;
+pub mod secret;
+pub mod session;
+pub mod signing;
+pub mod token;
