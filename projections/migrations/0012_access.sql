@@ -27,7 +27,7 @@ CREATE TABLE read.access_users (
     version BIGINT NOT NULL,
     partition INTEGER NOT NULL,
     changed_offset BIGINT NOT NULL,
-    PRIMARY KEY (tenant, generation, id)
+    PRIMARY KEY (generation, id, tenant)
 );
 CREATE INDEX access_users_changed ON read.access_users (tenant, generation, partition, changed_offset);
 
@@ -41,7 +41,7 @@ CREATE TABLE read.access_memberships (
     actor TEXT NOT NULL,
     decided_at TIMESTAMPTZ NOT NULL,
     sequence BIGINT NOT NULL,
-    PRIMARY KEY (tenant, generation, user_id, site)
+    PRIMARY KEY (generation, user_id, site, tenant)
 );
 
 -- Neither the secret of a key nor its hash: those are not in the log.
@@ -60,7 +60,7 @@ CREATE TABLE read.access_keys (
     version BIGINT NOT NULL,
     partition INTEGER NOT NULL,
     changed_offset BIGINT NOT NULL,
-    PRIMARY KEY (tenant, generation, id)
+    PRIMARY KEY (generation, id, tenant)
 );
 CREATE UNIQUE INDEX access_keys_prefix ON read.access_keys (tenant, generation, prefix);
 
@@ -73,6 +73,6 @@ CREATE TABLE read.access_grants (
     actor TEXT NOT NULL,
     decided_at TIMESTAMPTZ NOT NULL,
     sequence BIGINT NOT NULL,
-    PRIMARY KEY (tenant, generation, pipeline_id, user_id)
+    PRIMARY KEY (generation, pipeline_id, user_id, tenant)
 );
 CREATE INDEX access_grants_user ON read.access_grants (tenant, generation, user_id, pipeline_id);

@@ -127,23 +127,23 @@ pub struct GrantRow {
 }
 
 macro_rules! user_rows {
-    ($generation:tt, $rest:tt, $($argument:expr),*) => {
+    ($whose:tt, $rest:tt, $($argument:expr),*) => {
         sqlx::query_as!(
             crate::access::UserRow,
             "SELECT id, name AS \"name: Json<Personal>\", email AS \"email: Json<Personal>\", active, actor, decided_at, changed_at,
                 version, partition, changed_offset
-             FROM read.access_users WHERE tenant = $1 AND generation = " + $generation + $rest,
+             FROM read.access_users WHERE " + $whose + $rest,
             $($argument),*
         )
     };
 }
 
 macro_rules! key_rows {
-    ($generation:tt, $rest:tt, $($argument:expr),*) => {
+    ($whose:tt, $rest:tt, $($argument:expr),*) => {
         sqlx::query_as!(
             crate::access::KeyRow,
             "SELECT id, label, prefix, roles, sites, expires_at, revoked_at, actor, decided_at, version, partition, changed_offset
-             FROM read.access_keys WHERE tenant = $1 AND generation = " + $generation + $rest,
+             FROM read.access_keys WHERE " + $whose + $rest,
             $($argument),*
         )
     };
@@ -152,7 +152,7 @@ macro_rules! key_rows {
 macro_rules! live {
     ($rows:ident, $rest:tt, $($argument:expr),*) => {
         $rows!(
-            "(SELECT live.generation FROM read.projection_generation AS live
+            "tenant = $1 AND generation = (SELECT live.generation FROM read.projection_generation AS live
                 WHERE live.tenant = $1 AND live.model = 'access' AND live.state = 'live') AND ",
             $rest,
             $($argument),*

@@ -270,7 +270,7 @@ async fn load_states(db: &mut PgConnection, slice: Slice<'_>) -> Result<States, 
     let rows = sqlx::query!(
         "SELECT found.subject, found.state AS \"state!\" FROM UNNEST($2::TEXT[]) AS wanted (subject) CROSS JOIN LATERAL (
             SELECT subject, state::TEXT FROM read.audit_state
-            WHERE subject = wanted.subject AND generation + 0 = $3 AND tenant || '' = $1 LIMIT 1) AS found",
+            WHERE subject = wanted.subject AND generation = $3 AND tenant || '' = $1 LIMIT 1) AS found",
         slice.tenant,
         &subjects,
         slice.generation
@@ -298,7 +298,7 @@ async fn load_registrations(
     let rows = sqlx::query!(
         "SELECT found.subject, found.data AS \"data!\" FROM UNNEST($2::TEXT[]) AS wanted (subject) CROSS JOIN LATERAL (
             SELECT subject, data::TEXT FROM read.audit
-            WHERE subject = wanted.subject AND event_type = $3 AND generation + 0 = $4 AND tenant || '' = $1 LIMIT 1) AS found",
+            WHERE subject = wanted.subject AND event_type = $3 AND generation = $4 AND tenant || '' = $1 LIMIT 1) AS found",
         slice.tenant,
         subjects,
         LOT_REGISTERED,

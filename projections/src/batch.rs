@@ -104,8 +104,8 @@ pub(crate) struct Slice<'a> {
     ///
     /// Of one that is being built, or of a tenant that is new, the planner's statistics know nothing: it believes that there are no rows, and
     /// would read all of them for each batch by whatever index begins with the tenant and the generation. So a query that looks rows up by key
-    /// does so one by one, in a `LATERAL … LIMIT 1`, which the planner can't turn into a join; finds each by an index that begins with the
-    /// key; and writes `generation + 0` and `tenant || ''`, to which no index fits.
+    /// does so one by one, in a `LATERAL … LIMIT 1`, which the planner can't turn into a join; finds each by the one index that begins with
+    /// the generation and the key; and writes `tenant || ''`, to which no index fits.
     pub(crate) generation: i32,
     pub(crate) events: &'a [LedgerEvent],
     /// Streams that the model does not follow any more.

@@ -361,7 +361,7 @@ async fn update(db: &mut PgConnection, slice: Slice<'_>, touched: &HashMap<Uuid,
          FROM UNNEST($2::UUID[], $3::NUMERIC[], $4::TEXT[], $5::BIGINT[], $6::BIGINT[])
             AS u (id, used, qc_status, version, changed_offset) CROSS JOIN LATERAL (
             SELECT ctid AS place FROM read.lots
-            WHERE id = u.id AND generation + 0 = $7 AND tenant || '' = $1 LIMIT 1) AS found
+            WHERE id = u.id AND generation = $7 AND tenant || '' = $1 LIMIT 1) AS found
          WHERE lot.ctid = found.place",
         slice.tenant,
         &touched.keys().copied().collect::<Vec<_>>(),

@@ -248,7 +248,7 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
         return Ok(());
     }
     let before =
-        rows!("tenant || '' = $1 AND generation + 0 = $2 AND ", "id = ANY($3)", slice.tenant, slice.generation, &ids)
+        rows!("tenant || '' = $1 AND generation = $2 AND ", "id = ANY($3)", slice.tenant, slice.generation, &ids)
             .fetch_all(&mut *db)
             .await?;
     let mut pipelines: BTreeMap<Uuid, PipelineRow> = before.into_iter().map(|row| (row.id, row)).collect();

@@ -57,11 +57,23 @@ async fn load(db: &mut PgConnection, slice: Slice<'_>) -> Result<Rows, ApplyErro
     }
     let mut rows = Rows::default();
     if !users.is_empty() {
-        let found = user_rows!("(SELECT $2::INTEGER) AND ", "id = ANY($3)", slice.tenant, slice.generation, &users);
+        let found = user_rows!(
+            "tenant || '' = $1 AND generation = $2 AND ",
+            "id = ANY($3)",
+            slice.tenant,
+            slice.generation,
+            &users
+        );
         rows.users = found.fetch_all(&mut *db).await?.into_iter().map(|row| (row.id, row)).collect();
     }
     if !keys.is_empty() {
-        let found = key_rows!("(SELECT $2::INTEGER) AND ", "id = ANY($3)", slice.tenant, slice.generation, &keys);
+        let found = key_rows!(
+            "tenant || '' = $1 AND generation = $2 AND ",
+            "id = ANY($3)",
+            slice.tenant,
+            slice.generation,
+            &keys
+        );
         rows.keys = found.fetch_all(db).await?.into_iter().map(|row| (row.id, row)).collect();
     }
     Ok(rows)
@@ -268,7 +280,7 @@ async fn write_memberships(
     let sites = |rows: &[MembershipRow]| rows.iter().map(|row| row.site.clone()).collect::<Vec<_>>();
     sqlx::query!(
         "DELETE FROM read.access_memberships AS kept USING UNNEST($2::UUID[], $3::TEXT[]) AS u (user_id, site)
-         WHERE kept.tenant = $1 AND kept.generation = (SELECT $4::INTEGER) AND kept.user_id = u.user_id AND kept.site = u.site",
+         WHERE kept.tenant || '' = $1 AND kept.generation = $4 AND kept.user_id = u.user_id AND kept.site = u.site",
         slice.tenant,
         &users(&rows),
         &sites(&rows),
@@ -338,7 +350,7 @@ async fn write_grants(db: &mut PgConnection, slice: Slice<'_>, rows: Vec<GrantRo
     let users = |rows: &[GrantRow]| rows.iter().map(|row| row.user_id).collect::<Vec<_>>();
     sqlx::query!(
         "DELETE FROM read.access_grants AS kept USING UNNEST($2::UUID[], $3::UUID[]) AS u (pipeline_id, user_id)
-         WHERE kept.tenant = $1 AND kept.generation = (SELECT $4::INTEGER) AND kept.pipeline_id = u.pipeline_id
+         WHERE kept.tenant || '' = $1 AND kept.generation = $4 AND kept.pipeline_id = u.pipeline_id
             AND kept.user_id = u.user_id",
         slice.tenant,
         &pipelines(&rows),
