@@ -6,7 +6,9 @@ use lotline_domain::command::Command;
 use lotline_domain::pipeline::{Definition, Edge, Task};
 use lotline_domain::signal::{Address, DataType, ModbusTable, WordOrder};
 use lotline_projections::model::Model;
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection};
+use tokio::time::Instant;
 
 use crate::fixture::{FakeLog, Plant};
 use crate::rig::{Rig, soon};
@@ -168,4 +170,34 @@ async fn wait_for_stuck_writer(rig: &Rig, statement: &str) -> i32 {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// PostgreSQL believes that there are no rows, as of any generation that is being built. Look-ups must not read all of them for each batch.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_looked_up_is_found_without_reading_the_rest() {
+    let plant = busy_ledger();
+    let rig = Rig::new("lookups").await;
+    for table in ["lots", "audit", "audit_state", "pipelines"] {
+        let sql = format!("ALTER TABLE read.{table} SET (autovacuum_enabled = false); ANALYZE read.{table}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(rig.pool()).await.unwrap();
+    }
+    let worker = rig.ledger(&plant.log.0.copy(47));
+    rig.ledger_at(plant.log.0.next()).await;
+    worker.stop().await;
+    // What a connection has counted is there for others when it ends.
+    let options = rig.pool().connect_options().as_ref().clone();
+    rig.pool().close().await;
+    let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+    let counted = "SELECT COALESCE(SUM(idx_tup_fetch + seq_tup_read), 0)::BIGINT, COALESCE(SUM(n_tup_ins), 0)::BIGINT
+        FROM pg_stat_user_tables WHERE schemaname = 'read' AND relname IN ('lots', 'audit', 'audit_state', 'pipelines')";
+    let deadline = soon();
+    let (read, written) = loop {
+        let (read, written): (i64, i64) = sqlx::query_as(counted).fetch_one(&pool).await.unwrap();
+        if written >= plant.log.0.len() as i64 * 3 / 2 {
+            break (read, written);
+        }
+        assert!(Instant::now() < deadline, "the counts arrive: {read} read, {written} written");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert!(read < 2 * written, "{read} rows were read to write {written}");
 }
