@@ -18,7 +18,7 @@ use crate::site::Plant;
 /// In every partition of four there are some.
 const SITES: [&str; 8] = ["north", "south", "east", "west", "hill", "lake", "vale", "moor"];
 /// What a takeover may take, recovery included; these ledgers are small. The aim is 15 s, and a loaded machine gets some more.
-const TAKEOVER: Duration = Duration::from_secs(25);
+pub(crate) const TAKEOVER: Duration = Duration::from_secs(25);
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a client was told.
@@ -34,7 +34,7 @@ async fn plant(name: &str, log: Log) -> Plant {
     plant
 }
 
-async fn node(plant: &Plant, name: &str) -> Server {
+pub(crate) async fn node(plant: &Plant, name: &str) -> Server {
     let mut settings: Settings = plant.settings.clone();
     settings.environment.retain(|(key, _)| key != "LOTLINE_CLUSTER__NODE");
     settings.environment.push(("LOTLINE_CLUSTER__NODE".into(), name.to_owned()));
@@ -51,7 +51,7 @@ async fn assigned(server: &Server) -> u32 {
     line.and_then(|line| line.rsplit(' ').next()).map_or(0, |value| value.parse::<f64>().unwrap() as u32)
 }
 
-async fn until_assigned(server: &Server, wanted: u32, within: Duration) {
+pub(crate) async fn until_assigned(server: &Server, wanted: u32, within: Duration) {
     let until = Instant::now() + within;
     while assigned(server).await != wanted {
         assert!(Instant::now() < until, "{} partitions, not {wanted}:\n{}", assigned(server).await, server.printed());
