@@ -137,8 +137,8 @@ pub fn unique(name: &str) -> String {
     format!("{name}-{}-{count}", &id[4..20])
 }
 
-/// Services that belong to the calling test alone, so that it may kill them. They are wiped when this is dropped, and, should the test be
-/// killed before, with the profile of the whole run.
+/// Services that belong to the calling test alone, so that it may kill them. They are wiped when this is dropped; those of a test that has
+/// failed are only stopped, so that they can be looked at, and wiped with the profile of the whole run.
 pub struct Services {
     profile: String,
 }
@@ -195,9 +195,10 @@ impl Services {
 
 impl Drop for Services {
     fn drop(&mut self) {
+        let command: &[&str] = if std::thread::panicking() { &["down", "--hard"] } else { &["wipe"] };
         let mut stack = Command::new(setting("STACK_COMMAND"));
         // What can't be wiped now is wiped with the profile of the run.
-        drop(stack.args(["wipe", "--profile", &self.profile]).stdin(Stdio::null()).output());
+        drop(stack.args(command).args(["--profile", &self.profile]).stdin(Stdio::null()).output());
     }
 }
 
