@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 /// In every partition of four there are some.
 pub(crate) const SITES: [&str; 8] = ["north", "south", "east", "west", "hill", "lake", "vale", "moor"];
 /// How long anything may take that must happen, on a loaded machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// A node that stands still does not answer at all: a tablet then asks again, or another one.
 const ONE_ANSWER: Duration = Duration::from_secs(5);
 

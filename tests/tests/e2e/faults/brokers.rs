@@ -1,5 +1,6 @@
 //! Kafka is killed under load: the only broker, and one of three. Nobody restarts Lotline.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lotline_tests::client::Client;
@@ -8,6 +9,7 @@ use lotline_tests::stack::{self, Services};
 use rand::seq::SliceRandom;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::metadata::MetadataTopic;
 
 use crate::load::{Load, PATIENCE, SITES, assert_each_once, chance, every_site_answers, pause};
 use crate::site::Plant;
@@ -75,23 +77,22 @@ async fn one_of_three_brokers_is_killed_and_then_another() {
 
 /// Before that, the loss of another broker would take a partition below two copies, which may not be written then.
 async fn until_all_copies_are_in_sync(brokers: &str) {
-    let (brokers, until) = (brokers.to_owned(), Instant::now() + PATIENCE);
-    let waiting = tokio::task::spawn_blocking(move || {
-        let observer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
-        loop {
-            let missing = match observer.fetch_metadata(None, Duration::from_secs(5)) {
-                Ok(metadata) => {
-                    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-                    partitions.filter(|partition| partition.isr().len() < 3).count()
-                }
-                Err(_) => usize::MAX,
-            };
-            if missing == 0 {
-                return;
-            }
-            assert!(Instant::now() < until, "{missing} partitions lack a copy");
-            std::thread::sleep(Duration::from_millis(100));
+    let observer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+    let (observer, until) = (Arc::new(observer), Instant::now() + PATIENCE);
+    loop {
+        let asked = Arc::clone(&observer);
+        let missing = tokio::task::spawn_blocking(move || copies_missing(&asked)).await.unwrap();
+        if missing == Some(0) {
+            return;
         }
-    });
-    waiting.await.unwrap();
+        assert!(Instant::now() < until, "partitions that lack a copy: {missing:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// How many partitions have fewer than three copies in sync; nothing when no broker tells.
+fn copies_missing(observer: &BaseConsumer) -> Option<usize> {
+    let metadata = observer.fetch_metadata(None, Duration::from_secs(5)).ok()?;
+    let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
+    Some(partitions.filter(|partition| partition.isr().len() < 3).count())
 }
