@@ -6,5 +6,6 @@ pub mod client;
 pub mod contract;
 pub mod modbus;
 pub mod oracle;
+pub mod proxy;
 pub mod server;
 pub mod stack;

@@ -48,10 +48,26 @@ impl Server {
     /// # Panics
     /// When it is not ready in time; its output is then part of the message.
     pub async fn start(settings: &Settings, arguments: &[&str]) -> Self {
+        Self::launch(settings, lotline(settings), arguments).await
+    }
+
+    /// The same by another program, such as `unshare`, which is to become `lotline`: it gets the binary and its arguments after its own.
+    ///
+    /// # Panics
+    /// As [`Server::start`].
+    pub async fn start_by(settings: &Settings, program: &[&str], arguments: &[&str]) -> Self {
+        let inner = lotline(settings);
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(inner.get_program()).current_dir(&settings.folder);
+        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Self::launch(settings, command, arguments).await
+    }
+
+    async fn launch(settings: &Settings, mut command: Command, arguments: &[&str]) -> Self {
         let port = free_port();
         let output = settings.folder.join(format!("lotline-{port}.log"));
         let file = File::create(&output).expect("the folder of the test can be written");
-        let child = lotline(settings)
+        let child = command
             .args(arguments)
             .env("LOTLINE_API__BIND", format!("127.0.0.1:{port}"))
             .stdin(Stdio::null())

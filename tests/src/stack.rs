@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -19,9 +20,16 @@ pub struct Database {
 
 /// Creates a database that belongs to the calling test alone. The whole cluster is wiped before the next run.
 pub async fn database(name: &str) -> Database {
-    let base = setting("STACK_POSTGRES_URL");
+    database_at(&setting("STACK_POSTGRES_URL"), name).await
+}
+
+/// The same on another server.
+///
+/// # Panics
+/// When it does not answer.
+pub async fn database_at(base: &str, name: &str) -> Database {
     let name = unique(name).replace('-', "_");
-    let mut admin = PgConnection::connect(&base).await.expect("PostgreSQL of the test stack answers");
+    let mut admin = PgConnection::connect(base).await.expect("PostgreSQL of the test stack answers");
     sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
         .execute(&mut admin)
         .await
@@ -35,6 +43,16 @@ pub async fn database(name: &str) -> Database {
         .expect("the new database answers");
     let (server, _) = base.rsplit_once('/').expect("a PostgreSQL URL names a database");
     Database { pool, url: format!("{server}/{name}") }
+}
+
+/// `host:port` of the real PostgreSQL.
+///
+/// # Panics
+/// When its URL names none.
+pub fn postgres_address() -> String {
+    let url = setting("STACK_POSTGRES_URL");
+    let (_, rest) = url.split_once('@').expect("the URL names a user");
+    rest.split('/').next().expect("a text has a first part").to_owned()
 }
 
 /// Folder of the programs that came with this PostgreSQL: `psql`, `pg_dump`, `pg_restore`.
@@ -117,6 +135,71 @@ pub fn unique(name: &str) -> String {
     let count = COUNTER.fetch_add(1, Ordering::Relaxed);
     let id = uuid::Uuid::now_v7().simple().to_string();
     format!("{name}-{}-{count}", &id[4..20])
+}
+
+/// Services that belong to the calling test alone, so that it may kill them. They are wiped when this is dropped; those of a test that has
+/// failed are only stopped, so that they can be looked at, and wiped with the profile of the whole run.
+pub struct Services {
+    profile: String,
+}
+
+impl Services {
+    /// Starts fresh services beside those of the run; `arguments` are those of `stack up`.
+    ///
+    /// # Panics
+    /// When they do not start.
+    pub async fn start(name: &str, arguments: &[&str]) -> Self {
+        let services = Self { profile: format!("{}--{name}", setting("STACK_PROFILE")) };
+        services.run(&["wipe"], &[]).await;
+        services.up(arguments).await;
+        services
+    }
+
+    /// Starts what does not run, and returns when it answers.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn up(&self, arguments: &[&str]) {
+        self.run(&["up"], arguments).await;
+    }
+
+    /// Kills a service with SIGKILL.
+    ///
+    /// # Panics
+    /// When it can't be killed.
+    pub async fn kill(&self, service: &str) {
+        self.run(&["down", "--hard"], &[service]).await;
+    }
+
+    /// What `stack env` says, such as `STACK_KAFKA_BROKERS`.
+    ///
+    /// # Panics
+    /// When no such service runs.
+    pub async fn setting(&self, name: &str) -> String {
+        let printed = self.run(&["env"], &[]).await;
+        let prefix = format!("export {name}=");
+        let line = printed.lines().find_map(|line| line.strip_prefix(&prefix));
+        // The shell's quotes; no address needs them.
+        line.unwrap_or_else(|| panic!("{} has no {name}:\n{printed}", self.profile)).replace('\\', "")
+    }
+
+    async fn run(&self, command: &[&str], arguments: &[&str]) -> String {
+        let mut stack = tokio::process::Command::new(setting("STACK_COMMAND"));
+        stack.args(command).args(["--profile", &self.profile]).args(arguments).stdin(Stdio::null());
+        let output = stack.output().await.expect("the stack script can be run");
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "stack {command:?} {arguments:?}: {}", said(&output.stderr));
+        said(&output.stdout)
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        let command: &[&str] = if std::thread::panicking() { &["down", "--hard"] } else { &["wipe"] };
+        let mut stack = Command::new(setting("STACK_COMMAND"));
+        // What can't be wiped now is wiped with the profile of the run.
+        drop(stack.args(command).args(["--profile", &self.profile]).stdin(Stdio::null()).output());
+    }
 }
 
 fn setting(name: &str) -> String {

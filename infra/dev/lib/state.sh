@@ -41,6 +41,14 @@ remove_profile() {
   rm -rf -- "${PROFILE_DIR:?}"/{postgres,buffer} "${PROFILE_DIR:?}"/kafka-*
 }
 
+# A profile `P--name` is what somebody who works on profile P has started besides, mostly a test that kills it.
+own_profile_names() {
+  local name
+  while IFS= read -r name; do
+    if [[ $name == "$1"--* ]]; then echo "$name"; fi
+  done < <(profile_names)
+}
+
 profile_names() {
   local mark
   for mark in "$STATE_DIR"/*/"$PROFILE_MARK"; do
@@ -80,6 +88,11 @@ default_port() {
     kafka-secured) echo $((19890 + base)) ;;
     kafka-secured-controller) echo $((20290 + base)) ;;
     kafka-secured-admin) echo $((20690 + base)) ;;
+    kafka-three-[123]) echo $((20690 + 400 * ${1##*-} + base)) ;;
+    kafka-three-[123]-controller)
+      local node=${1%-controller}
+      echo $((21890 + 400 * ${node##*-} + base)) ;;
+    kafka-detour) echo $((23490 + base)) ;;
   esac
 }
 

@@ -5,9 +5,11 @@
 mod backup;
 mod crash;
 mod doctor;
+mod faults;
 mod flow;
 mod input;
 mod live;
+mod load;
 mod nodes;
 mod operations;
 mod plant;

@@ -34,11 +34,14 @@ pub(crate) struct Plant {
 
 impl Plant {
     pub(crate) async fn new(name: &str, log: Log) -> Self {
-        let database = stack::database(name).await;
+        Self::on(name, log, stack::database(name).await, (log == Log::Kafka).then(stack::kafka_brokers))
+    }
+
+    /// A plant on services of the test's choice.
+    pub(crate) fn on(name: &str, log: Log, database: Database, brokers: Option<String>) -> Self {
         let tenant = stack::unique(name);
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(&tenant);
         std::fs::create_dir_all(&folder).unwrap();
-        let brokers = (log == Log::Kafka).then(stack::kafka_brokers);
         let mut settings =
             Settings { tenant, log, database: database.url.clone(), brokers, folder, environment: Vec::new() };
         // A server that is started again keeps its name, as it does where its port is fixed.

@@ -9,7 +9,7 @@
 //!
 //! Invariants: an entry is given out only after it has been fsynced, so no sequence that anybody has seen is ever used again ·
 //! the newest segment is never deleted, so the next sequence survives an empty buffer · the cursor moves only on acknowledgement or
-//! a counted drop. The cursor itself is not fsynced: one that a power failure loses only publishes some entries again.
+//! a counted drop · nothing that has been acknowledged waits for room on the disk before it is deleted. The cursor itself is not fsynced: one that a power failure loses only publishes some entries again.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -181,6 +181,8 @@ impl Store {
         let offset = self.active_segment().bytes;
         if let Err(error) = self.active.write_all_at(&bytes, offset).and_then(|()| self.active.sync_data()) {
             self.suspect = true;
+            // On a full disk what was written in vain may hold the last of the room. If this fails too, reading stops before it all the same.
+            let _ = self.active.set_len(offset);
             return Err(error);
         }
         self.active_segment().bytes += bytes.len() as u64;
@@ -219,9 +221,10 @@ impl Store {
             return Ok(());
         }
         self.cursor = next.min(self.next);
-        recovery::write_cursor(&self.options.dir, self.epoch, self.cursor)?;
+        // First, for on a full disk this makes the room that the cursor needs. The cursor is never before the oldest segment, so a crash in
+        // between loses nothing.
         self.delete_acknowledged();
-        Ok(())
+        recovery::write_cursor(&self.options.dir, self.epoch, self.cursor)
     }
 
     fn active_segment(&mut self) -> &mut Segment {

@@ -26,6 +26,9 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(TRANSACTION_TIMEOUT.as_secs
 /// only slow, or whether we will never be let in.
 const LOOKS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(6)];
 
+/// How long the leader of a partition may take before another is looked for.
+const FIRST_TRY: Duration = Duration::from_secs(3);
+
 /// The first wait for a transaction to be decided; each further wait is longer, up to the second.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
@@ -92,7 +95,14 @@ impl Ends {
 
     async fn watermarks(&self, observer: &Arc<Observer>, partition: u32) -> Result<(Offset, Offset), LogError> {
         let topic = Arc::clone(&self.topic);
-        let ask = move |observer: &Observer| observer.fetch_watermarks(&topic, partition as i32, REQUEST_TIMEOUT);
+        let ask = move |observer: &Observer| {
+            let first = observer.fetch_watermarks(&topic, partition as i32, FIRST_TRY);
+            first.or_else(|_| {
+                // The client goes on asking the leader that it remembers, be it dead: only new metadata tells it of another.
+                observer.fetch_metadata(Some(&topic), REQUEST_TIMEOUT)?;
+                observer.fetch_watermarks(&topic, partition as i32, REQUEST_TIMEOUT)
+            })
+        };
         let found = ask_blocking(observer, ask).await;
         found.map_err(|error| LogError::broken("find the end of the log", explain(error, observer.context())))
     }

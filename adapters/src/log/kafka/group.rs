@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lotline_domain::ownership::Membership;
 use lotline_domain::port::{BoxFuture, LogError};
@@ -23,6 +23,9 @@ use super::{KafkaOptions, settings, threads};
 
 /// How often the group's news are looked for. Heartbeats are librdkafka's own.
 const POLL: Duration = Duration::from_millis(100);
+
+/// How often it is said that the group can't be reached. Each poll may tell of it again.
+const COMPLAIN: Duration = Duration::from_secs(30);
 
 /// How long leaving may take before the others have to wait for the session timeout.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -99,11 +102,14 @@ impl KafkaGroup {
 }
 
 fn run(consumer: &BaseConsumer<Listener>, news: &watch::Sender<Option<BTreeSet<u32>>>, mut end: oneshot::Receiver<()>) {
+    let mut complained: Option<Instant> = None;
     while matches!(end.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
         match consumer.poll(POLL) {
             // Nothing is consumed; a record that was fetched before the pause is nobody's.
             None | Some(Ok(_)) => {}
+            Some(Err(_)) if complained.is_some_and(|last| last.elapsed() < COMPLAIN) => {}
             Some(Err(error)) => {
+                complained = Some(Instant::now());
                 let error = explain(error, &consumer.context().witness);
                 warn!(
                     error = &*error as &dyn std::error::Error,

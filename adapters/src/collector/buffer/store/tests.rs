@@ -129,6 +129,23 @@ fn the_cursor_survives_and_frees_what_lies_before_it() {
 }
 
 #[test]
+fn what_was_acknowledged_goes_even_when_the_cursor_finds_no_room() {
+    let dir = Scratch::new();
+    let mut store = open(&dir);
+    fill(&mut store, 100);
+    let before = store.bytes();
+    // The new cursor's name is taken, so it can't be written.
+    fs::create_dir(dir.join("cursor.new")).unwrap();
+    store.acknowledge(90).unwrap_err();
+    assert!(store.bytes() * 4 < before, "{} of {before} bytes are left", store.bytes());
+    drop(store);
+    let mut store = open(&dir);
+    let (cursor, oldest) = (store.cursor(), store.segments[0].base);
+    assert_eq!(cursor, oldest, "published again from there");
+    assert_eq!(drain(&mut store), (oldest..=100).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_damaged_cursor_publishes_again_rather_than_never() {
     let dir = Scratch::new();
     let mut store = open(&dir);

@@ -1,0 +1,9 @@
+//! What Lotline stands on fails under load: a node is cut off, brokers and PostgreSQL are killed, a subscriber does not read, a disk is full.
+//!
+//! Each test kills services of its own only, draws its moments by a seed that it prints, and ends by a deadline.
+
+mod brokers;
+mod cut_off;
+mod database;
+mod disk;
+mod subscriber;
