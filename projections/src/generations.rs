@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use lotline_domain::id::TenantId;
 use lotline_domain::record::Offset;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
 
 use crate::model::Model;
 use crate::progress::Announcement;
@@ -98,6 +98,13 @@ pub(crate) async fn lock(db: &mut PgConnection, tenant: &TenantId, model: Model)
     )
     .fetch_one(db)
     .await
+}
+
+/// Closes the connection that holds locks of rebuilds. PostgreSQL only gets to let go of what a closed one held a moment later, which would
+/// make the next rebuild find it busy.
+pub(crate) async fn unlock(mut db: PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("SELECT pg_advisory_unlock_all()::TEXT AS done").fetch_one(&mut db).await?;
+    db.close().await
 }
 
 /// Begins a generation of the model, or goes on with the one that was begun unless `restart`; whoever worked on it before is shut out.

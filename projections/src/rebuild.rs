@@ -158,7 +158,7 @@ impl Rebuild {
         }
         let Swapped { healed, unskipped, held } = filled?;
         deleted += retired::clear(pool, tenant, &self.models).await?;
-        lock.close().await?;
+        generations::unlock(lock).await?;
         Ok(Rebuilt { resumed, healed, unskipped, held, deleted })
     }
 
@@ -275,7 +275,7 @@ pub async fn discard(pool: &PgPool, tenant: &lotline_domain::id::TenantId, model
     }
     generations::abandon(pool, tenant, &[model]).await?;
     let rows = retired::clear(pool, tenant, &[model]).await?;
-    lock.close().await?;
+    generations::unlock(lock).await?;
     Ok(rows)
 }
 

@@ -82,8 +82,7 @@ kafka_entry() { recorded_port "$(kafka_dir)/entry-port"; }
 kafka_detour() {
   local port
   if [ -z "$DETOUR" ] || [ "$KAFKA_SERVICE" != kafka ]; then return 0; fi
-  port=$(free_port kafka-detour "$(kafka_dir)/detour-port") || exit 1
-  echo "$port" >"$(kafka_dir)/detour-port"
+  port=$(claim_port kafka-detour "$(kafka_dir)/detour-port") || exit 1
   echo "$DETOUR" >"$(kafka_dir)/entry-port"
 }
 
@@ -182,10 +181,8 @@ kafka_runs() {
 kafka_choose_ports() {
   local port controller
   mkdir -p "$(kafka_dir)"
-  port=$(free_port "$(kafka_name)" "$(kafka_dir)/port") || exit 1
-  controller=$(free_port "$(kafka_name)-controller" "$(kafka_dir)/controller-port") || exit 1
-  echo "$port" >"$(kafka_dir)/port"
-  echo "$controller" >"$(kafka_dir)/controller-port"
+  port=$(claim_port "$(kafka_name)" "$(kafka_dir)/port") || exit 1
+  controller=$(claim_port "$(kafka_name)-controller" "$(kafka_dir)/controller-port") || exit 1
   kafka_detour
 }
 

@@ -132,8 +132,7 @@ postgres_up() {
   fi
   postgres_make_dir
   [ -r "$data/PG_VERSION" ] || postgres_create "$bin"
-  port=$(free_port postgres "$(postgres_dir)/port") || exit 1
-  echo "$port" >"$(postgres_dir)/port"
+  port=$(claim_port postgres "$(postgres_dir)/port") || exit 1
   postgres_configure "$data" "$port"
   postgres_mend_lock
   postgres_launch "$bin" "$port" ||

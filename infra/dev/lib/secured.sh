@@ -54,8 +54,7 @@ secured_prepare() {
   local java=$1 jars=$2 access port
   access=$(secured_access)
   command -v openssl >/dev/null || fail 'openssl is not on the PATH; run: stack install kafka'
-  port=$(free_port kafka-secured-admin "$(kafka_dir)/admin-port") || exit 1
-  echo "$port" >"$(kafka_dir)/admin-port"
+  port=$(claim_port kafka-secured-admin "$(kafka_dir)/admin-port") || exit 1
   mkdir -p "$access/bin"
   chmod 700 "$(kafka_dir)" "$access"
   # By the name that it has in Kafka's own distribution.

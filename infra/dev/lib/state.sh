@@ -98,19 +98,31 @@ default_port() {
 
 port_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# Prints the port to start on: the one recorded in file $2 or the default of $1, else the next that nobody answers on.
-free_port() {
+# Prints the port to start on and records it in file $2: the one recorded there or the default of $1, else the next that nobody answers
+# on and no other service keeps, running or not: its port must be free when it comes back. One at a time, or two would find the same.
+claim_port() {
   local port last
+  exec 7>"$STATE_DIR/ports.lock"
+  flock -w 60 7 || fail "another stack command has been choosing a port for 60 s (lock: $STATE_DIR/ports.lock)"
   port=$(recorded_port "$2") || port=$(default_port "$1")
   last=$((port + 200))
   while [ "$port" -le "$last" ]; do
-    if ! port_answers "$port"; then
-      echo "$port"
+    if ! port_answers "$port" && ! port_is_kept "$port" "$2"; then
+      echo "$port" | tee -- "$2"
       return 0
     fi
     port=$((port + 1))
   done
   fail "no free port for $1 up to $last"
+}
+
+# True if a file other than $2 records port $1.
+port_is_kept() {
+  local file
+  for file in "$STATE_DIR"/*/*/*port; do
+    if [ "$file" != "$2" ] && [ "$(recorded_port "$file")" = "$1" ]; then return 0; fi
+  done
+  return 1
 }
 
 recorded_port() {
