@@ -132,6 +132,29 @@ pub async fn sequential(
     Ok(latency)
 }
 
+/// Submits commands one after another, each when it is due at so many a second, and measures from when it was due: a command that has to
+/// wait because another is late counts as late.
+///
+/// # Errors
+/// The first command that is not accepted.
+pub async fn paced(
+    bus: &CommandBus,
+    commands: &mut Commands,
+    site: &SiteId,
+    rate: u32,
+    count: u32,
+) -> anyhow::Result<Histogram<u64>> {
+    let mut latency = Histogram::new(3)?;
+    let started = Instant::now();
+    for nth in 0..count {
+        let due = started + Duration::from_secs(1) * nth / rate;
+        tokio::time::sleep_until(due.into()).await;
+        bus.submit(commands.next(site)).await?;
+        latency.record(due.elapsed().as_micros() as u64)?;
+    }
+    Ok(latency)
+}
+
 /// Keeps `in_flight` commands under way over all sites for a time.
 ///
 /// # Errors

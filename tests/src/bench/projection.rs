@@ -14,6 +14,7 @@ use lotline_domain::access::need::Authorisation;
 use lotline_domain::id::{SiteId, TenantId};
 use lotline_domain::port::{EventLog, LogRead};
 use lotline_domain::position::TopicKind;
+use lotline_projections::model::Model;
 use lotline_projections::worker::{LedgerWorker, WorkerContext};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolCopyExt;
@@ -125,7 +126,7 @@ async fn catch_up(tenant: &TenantId, log: Arc<dyn LogRead>, pool: &PgPool) -> an
         .bind(&ends)
         .fetch_one(pool)
         .await?;
-        if behind >= i64::from(log.partitions()) * 6 {
+        if behind >= i64::from(log.partitions()) * Model::LEDGER.len() as i64 {
             break;
         }
         anyhow::ensure!(started.elapsed() < Duration::from_mins(10), "the read models did not catch up in ten minutes");
