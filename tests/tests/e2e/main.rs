@@ -5,6 +5,7 @@
 mod backup;
 mod crash;
 mod doctor;
+mod door;
 mod flow;
 mod input;
 mod live;
@@ -18,3 +19,4 @@ mod roles;
 mod secured;
 mod site;
 mod tools;
+mod visitor;
