@@ -110,7 +110,7 @@ fn check_method(method: &Method, operation: &Operation) -> Result<(), Problem> {
 fn written(answer: Answer, response: &async_graphql::Response) -> Response {
     let status = execute::status(response);
     let status = match answer {
-        Answer::Json if status == StatusCode::BAD_REQUEST => StatusCode::OK,
+        Answer::Json if status.is_client_error() => StatusCode::OK,
         Answer::Json | Answer::GraphqlResponse | Answer::EventStream => status,
     };
     (status, [(header::CONTENT_TYPE, answer.content_type())], execute::write(response)).into_response()

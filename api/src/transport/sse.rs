@@ -27,9 +27,6 @@ use super::problem::Problem;
 use crate::schema::live::Begun;
 use crate::server::{Connection, Server};
 
-/// How often it is looked whether who asked may stay.
-const RECHECK_EVERY: Duration = Duration::from_secs(1);
-
 struct Events {
     outcomes: BoxStream<'static, Outcome>,
     ping: Interval,
@@ -46,34 +43,13 @@ pub async fn respond(server: &Arc<Server>, operation: Operation, caller: Caller)
     let connection = server.connect()?;
     let stopping = server.state.shutdown.clone().cancelled_owned();
     let begun = Begun::default();
-    let results = execute::stream(server, operation, caller.clone(), begun.clone()).take_until(stopping);
-    let mut outcomes = guarded(Arc::clone(server), caller, results.boxed());
+    let mut outcomes = execute::stream(server, operation, caller, begun.clone()).take_until(stopping).boxed();
     let outcomes = tokio::select! {
         () = begun.wait() => outcomes,
         // A query, or a subscription that could not begin.
         first = outcomes.next() => stream::iter(first).chain(outcomes).boxed(),
     };
     Ok(written(events(outcomes, server.state.limits.ping_interval(), Some(connection))))
-}
-
-/// The same results for as long as who asked for them may stay; then one error, and the end.
-fn guarded(server: Arc<Server>, caller: Caller, results: BoxStream<'static, Outcome>) -> BoxStream<'static, Outcome> {
-    let stream = stream::unfold(Some((server, caller, results)), |state| async move {
-        let (server, caller, mut results) = state?;
-        loop {
-            let result = tokio::select! {
-                result = results.next() => Some(result?),
-                () = tokio::time::sleep(RECHECK_EVERY) => None,
-            };
-            if let Err(problem) = server.state.door.recheck(&caller, server.state.clock.now()) {
-                return Some((execute::error(problem.code, problem.message), None));
-            }
-            if let Some(result) = result {
-                return Some((result, Some((server, caller, results))));
-            }
-        }
-    });
-    stream.boxed()
 }
 
 /// Streams the one answer of an operation that was refused.

@@ -200,7 +200,7 @@ async fn closed(socket: &mut Socket) -> u16 {
 }
 
 /// A token made with the database's keys of a tenant, `seconds` ago.
-async fn foreign(house: &House, tenant: &str, seconds: i64, user: UserId) -> String {
+pub(crate) async fn foreign(house: &House, tenant: &str, seconds: i64, user: UserId) -> String {
     struct Behind(i64);
     impl Clock for Behind {
         fn now(&self) -> Timestamp {

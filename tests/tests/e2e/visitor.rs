@@ -144,6 +144,23 @@ impl House {
         user
     }
 
+    /// Somebody with one role, who has no password and gets in by [`House::token`].
+    pub(crate) async fn member(&self, admin: UserId, name: &str, site: Option<&str>, role: Role) -> UserId {
+        let id = CommandId(RandomIds::default().uuid_v7(SystemClock.now()));
+        let tenant = TenantId::new(self.plant.settings.tenant.clone()).unwrap();
+        let user = UserId(id.derive(&tenant, &StreamKey::Tenant, &admin.actor()));
+        let profile = self.steward.profile(user, &format!("{name}@dairy.example"), name).await.unwrap();
+        self.steward.submit(admin.actor(), id, AccessCommand::RegisterUser(profile), None).await.unwrap();
+        let (site, roles) = (site.map(str::to_owned), RoleSet::of(&[role]));
+        self.decide(admin.actor(), AccessCommand::ChangeMembership { user_id: user, site, roles }).await;
+        user
+    }
+
+    /// `Bearer …` of a fresh session.
+    pub(crate) async fn token(&self, user: UserId) -> String {
+        format!("Bearer {}", self.steward.identity.sessions.open(user, "test").await.unwrap().access)
+    }
+
     /// A key and its text.
     pub(crate) async fn key(&self, admin: UserId, prefix: &str, roles: &[Role]) -> (ApiKeyId, String) {
         let command = AccessCommand::IssueApiKey(IssueApiKey {
