@@ -48,6 +48,7 @@ pub struct Mutation(
     mutation::pipeline::PipelineMutation,
     mutation::signal::SignalMutation,
     mutation::projection::ProjectionMutation,
+    mutation::access::AccessMutation,
 );
 
 /// What can be followed. Each item comes after its commit and carries the position from which to go on.

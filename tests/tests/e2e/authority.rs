@@ -86,7 +86,32 @@ fn example(root: &str, field: &str) -> (String, Value) {
         }
         ("subscription", "signalValues") => plain(&format!("(ids: [\"{a_signal}\"])"), "{ position }"),
         ("subscription", _) => plain("", "{ position }"),
+        ("mutation", _) => {
+            let (kind, given) = about_access(field);
+            input(kind, given)
+        }
         _ => panic!("{root} {field} is new: give it an example here and a line in the table"),
+    }
+}
+
+/// The type and value of the input of a mutation about access.
+fn about_access(field: &str) -> (&'static str, Value) {
+    let nil = "00000000-0000-0000-0000-000000000000";
+    let id = key();
+    match field {
+        "inviteUser" => ("InviteUserInput", json!({ "email": format!("{id}@dairy.example"), "name": "X" })),
+        "setRoles" => ("SetRolesInput", json!({ "userId": nil, "roles": ["VIEWER"] })),
+        "deactivateUser" => ("DeactivateUserInput", json!({ "userId": nil })),
+        "issueApiKey" => {
+            let given = json!({ "label": "x", "prefix": &id.simple().to_string()[12..], "roles": ["VIEWER"],
+                "expiresAt": "2100-01-01T00:00:00Z" });
+            ("IssueApiKeyInput", given)
+        }
+        "revokeApiKey" => ("RevokeApiKeyInput", json!({ "keyId": nil })),
+        "registerSite" => {
+            ("RegisterSiteInput", json!({ "site": format!("s-{id}"), "name": "X", "timeZone": "Etc/UTC" }))
+        }
+        _ => panic!("mutation {field} is new: give it an example here and a line in the table"),
     }
 }
 

@@ -12,6 +12,7 @@ mod input;
 mod live;
 mod nodes;
 mod operations;
+mod people;
 mod plant;
 mod poison;
 mod readme;
