@@ -17,6 +17,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use sqlx::PgPool;
 
+use crate::auth::Mode;
 use crate::server::{ApiState, Readiness};
 
 /// Longest that one check may take.
@@ -29,6 +30,8 @@ pub struct Health {
     pub tenant: TenantId,
     /// Where they are.
     pub pool: PgPool,
+    /// How callers are identified.
+    pub mode: Mode,
     /// The roles of this process, by name.
     pub readiness: Vec<(&'static str, Arc<dyn Readiness>)>,
     /// What `/metrics` shows.
@@ -40,6 +43,7 @@ impl From<&ApiState> for Health {
         Self {
             tenant: state.tenant.clone(),
             pool: state.pool.clone(),
+            mode: state.door.mode(),
             readiness: state.readiness.clone(),
             metrics: state.metrics.clone(),
         }
@@ -98,7 +102,7 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
         (true, true) => "ready",
     };
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let report = Report { status, mode: crate::transport::caller::DEVELOPMENT, checks, degraded };
+    let report = Report { status, mode: health.mode.as_str(), checks, degraded };
     (code, Json(report)).into_response()
 }
 

@@ -1,9 +1,10 @@
 //! GraphQL over HTTP, WebSocket and server-sent events, with health and metrics.
 //!
-//! A request passes [`mod@router`] (who asks), a transport in [`transport`] (how it was sent), [`guard`] (what it would cost), and the
+//! A request passes [`mod@router`] (where it comes from), [`auth`] (who asks), a transport in [`transport`] (how it was sent), [`guard`] (what it would cost), and the
 //! [`schema`], whose mutations go to the command bus and whose queries read the read models. The composition root fills
 //! [`server::ApiState`] and calls [`serve::bind`] and [`serve::serve`].
 
+pub mod auth;
 pub mod config;
 pub mod guard;
 mod health;
@@ -17,6 +18,8 @@ pub mod server;
 mod testing;
 pub mod transport;
 
+pub use auth::setup::appointed;
+pub use auth::{Door, Guard, Mode};
 pub use config::Limits;
 pub use health::Health;
 pub use peer::{PeerClient, PeerKey, PeerState};

@@ -12,10 +12,11 @@ use metrics::{counter, histogram};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::auth::{self, Mode};
 use crate::health::Health;
 use crate::peer::PeerState;
 use crate::server::{ApiState, Server};
-use crate::transport::caller::{CORRELATION_ID, Caller, DEVELOPMENT, MODE, check_origin, correlation_id};
+use crate::transport::caller::{CORRELATION_ID, MODE, Trace, check_origin, correlation_id};
 use crate::transport::problem::Problem;
 use crate::{health, peer, playground, transport};
 
@@ -27,6 +28,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/", get(playground::redirect))
         .route("/graphql", any(transport::http::graphql))
         .route("/graphiql", get(playground::page))
+        .merge(auth::routes())
         .with_state(Arc::clone(&server))
         .merge(health::routes(Health::from(&server.state)))
         .merge(peers.map_or_else(Router::new, peer::routes))
@@ -37,11 +39,16 @@ pub fn router(state: ApiState) -> Router {
 
 /// What a process without the API serves: how it is, its metrics, and what other nodes forward.
 pub fn health_router(health: Health, peers: Option<PeerState>) -> Router {
-    health::routes(health)
+    let mode = health.mode;
+    let router = health::routes(health)
         .merge(peers.map_or_else(Router::new, peer::routes))
         .fallback(no_api)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn(local_only))
+        .method_not_allowed_fallback(method_not_allowed);
+    match mode {
+        Mode::Development => router.layer(middleware::from_fn(local_only)),
+        // No browser has anything to bring here: other nodes sign what they send.
+        Mode::Enforced => router,
+    }
 }
 
 async fn no_api() -> Problem {
@@ -63,17 +70,21 @@ async fn not_found(request: Request) -> Problem {
 }
 
 async fn method_not_allowed(request: Request) -> Problem {
+    if request.uri().path().starts_with("/api/") {
+        return Problem::method(format!("{} is not accepted here; use POST", request.method()), "POST");
+    }
     Problem::method(format!("{} is not accepted here; use GET", request.method()), "GET, HEAD")
 }
 
-/// Refuses foreign requests, identifies the caller, and stamps the answer.
+/// Refuses foreign requests, notes what a request belongs to, and stamps the answer.
 async fn frame(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = correlation_id(request.headers(), &*server.state.clock, &*server.state.ids);
     let route = route(request.uri().path());
-    let foreign = check_origin(request.headers());
-    let caller = Caller::from_headers(request.headers(), id);
-    request.extensions_mut().insert(caller);
+    let door = &server.state.door;
+    let foreign = door.check_origin(request.headers());
+    let trace = Trace::from_headers(request.headers(), id);
+    request.extensions_mut().insert(trace);
     let span =
         tracing::info_span!("request", http.method = %request.method(), http.route = route, correlation_id = %id);
     let mut response = match foreign {
@@ -81,7 +92,7 @@ async fn frame(State(server): State<Arc<Server>>, mut request: Request, next: Ne
         Err(problem) => problem.into_response(),
     };
     let headers = response.headers_mut();
-    headers.insert(MODE, HeaderValue::from_static(DEVELOPMENT));
+    headers.insert(MODE, HeaderValue::from_static(door.mode().as_str()));
     let id = HeaderValue::from_str(&id.to_string()).expect("invariant: a UUID is visible ASCII");
     headers.insert(CORRELATION_ID, id);
     let status = response.status().as_u16().to_string();
@@ -99,6 +110,7 @@ fn route(path: &str) -> &'static str {
         "/health/ready" => "/health/ready",
         "/metrics" => "/metrics",
         peer::PATH => peer::PATH,
+        path if path.starts_with("/api/v1/auth/") => "/api/v1/auth",
         _ => "other",
     }
 }

@@ -3,6 +3,7 @@
 //! To add a field on an existing column: one line in the topic's file, then `make schema` (or the snapshot test with `UPDATE_SCHEMA=1`).
 
 pub mod audit;
+pub mod authority;
 pub mod connection;
 pub mod failure;
 pub mod genealogy;
@@ -47,6 +48,7 @@ pub struct Mutation(
     mutation::pipeline::PipelineMutation,
     mutation::signal::SignalMutation,
     mutation::projection::ProjectionMutation,
+    mutation::access::AccessMutation,
 );
 
 /// What can be followed. Each item comes after its commit and carries the position from which to go on.

@@ -1,4 +1,4 @@
-//! Listens, on the loopback interface only: in development mode whoever reaches the port is whoever they say they are.
+//! Listens; in development mode on the loopback interface only, since whoever reaches the port is then whoever they say they are.
 
 use std::net::SocketAddr;
 
@@ -6,6 +6,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Mode;
 use crate::health::Health;
 use crate::peer::PeerState;
 use crate::router::{health_router, router};
@@ -16,8 +17,8 @@ use crate::server::ApiState;
 pub enum ServeError {
     /// Others could reach it.
     #[error(
-        "refusing to listen on {0}: until access control lands the actor is taken from a header, so only a loopback address \
-         (127.0.0.1 or ::1) is accepted"
+        "refusing to listen on {0}: in development mode the actor is taken from a header, so only a loopback address \
+         (127.0.0.1 or ::1) is accepted; set access.mode = \"enforced\""
     )]
     NotLoopback(SocketAddr),
     /// The address is taken, or not ours.
@@ -34,20 +35,21 @@ pub enum ServeError {
     Io(#[from] std::io::Error),
 }
 
-/// Refuses addresses that others could reach.
+/// Refuses addresses that others could reach, in development mode.
 ///
 /// # Errors
 /// [`ServeError::NotLoopback`].
-pub fn check_address(address: SocketAddr) -> Result<(), ServeError> {
-    if address.ip().to_canonical().is_loopback() { Ok(()) } else { Err(ServeError::NotLoopback(address)) }
+pub fn check_address(address: SocketAddr, mode: Mode) -> Result<(), ServeError> {
+    let fine = mode == Mode::Enforced || address.ip().to_canonical().is_loopback();
+    if fine { Ok(()) } else { Err(ServeError::NotLoopback(address)) }
 }
 
 /// Opens a listener. Port 0 takes any free one; the listener knows which.
 ///
 /// # Errors
 /// [`ServeError`].
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    check_address(address)?;
+pub async fn bind(address: SocketAddr, mode: Mode) -> Result<TcpListener, ServeError> {
+    check_address(address, mode)?;
     TcpListener::bind(address).await.map_err(|source| ServeError::Bind { address, source })
 }
 
@@ -57,11 +59,13 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
 /// # Errors
 /// [`ServeError`].
 pub async fn serve(listener: TcpListener, state: ApiState) -> Result<(), ServeError> {
-    let address = listener.local_addr()?;
-    check_address(address)?;
-    tracing::info!(%address, "serving GraphQL at http://{address}/graphql, playground at http://{address}/graphiql (development mode)");
+    let (address, mode) = (listener.local_addr()?, state.door.mode());
+    check_address(address, mode)?;
+    let mode = mode.as_str();
+    tracing::info!(%address, mode, "serving GraphQL at http://{address}/graphql, playground at http://{address}/graphiql");
     let shutdown = state.shutdown.clone();
-    axum::serve(listener, router(state)).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
+    let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
     Ok(())
 }
 
@@ -76,7 +80,7 @@ pub async fn serve_health(
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr()?;
-    check_address(address)?;
+    check_address(address, health.mode)?;
     tracing::info!(%address, "serving health at http://{address}/health/ready and metrics at http://{address}/metrics");
     axum::serve(listener, health_router(health, peers)).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
     Ok(())
@@ -89,17 +93,18 @@ mod tests {
     #[test]
     fn only_loopback_is_accepted() {
         for fine in ["127.0.0.1:80", "127.9.9.9:0", "[::1]:8080", "[::ffff:127.0.0.1]:1"] {
-            assert!(check_address(fine.parse().unwrap()).is_ok(), "{fine}");
+            assert!(check_address(fine.parse().unwrap(), Mode::Development).is_ok(), "{fine}");
         }
         for bad in ["0.0.0.0:80", "[::]:80", "192.168.0.2:80", "8.8.8.8:1", "[::ffff:10.0.0.1]:1", "[fe80::1]:1"] {
-            let error = check_address(bad.parse().unwrap()).expect_err(bad);
+            assert!(check_address(bad.parse().unwrap(), Mode::Enforced).is_ok(), "{bad}");
+            let error = check_address(bad.parse().unwrap(), Mode::Development).expect_err(bad);
             assert!(error.to_string().contains("only a loopback address"), "{error}");
         }
     }
 
     #[tokio::test]
     async fn a_refused_address_is_not_bound() {
-        let error = bind("0.0.0.0:0".parse().unwrap()).await.unwrap_err();
+        let error = bind("0.0.0.0:0".parse().unwrap(), Mode::Development).await.unwrap_err();
         assert!(matches!(error, ServeError::NotLoopback(_)));
     }
 }

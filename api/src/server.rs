@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::auth::Door;
 use crate::config::Limits;
 use crate::peer::PeerState;
 use crate::schema::{self, LotlineSchema};
@@ -73,6 +74,8 @@ pub struct ApiState {
     pub clock: Arc<dyn Clock>,
     /// Fresh ids.
     pub ids: Arc<dyn Ids>,
+    /// Tells who asks.
+    pub door: Door,
     /// Knows other nodes that forward commands; nothing when there are none.
     pub peers: Option<PeerState>,
     /// What clients may ask.

@@ -22,6 +22,7 @@ use sqlx::postgres::PgPoolOptions;
 use tower::Service;
 use uuid::Uuid;
 
+use crate::auth::Door;
 use crate::config::Limits;
 use crate::server::{ApiState, Partitions};
 
@@ -102,6 +103,7 @@ pub(crate) fn state(limits: Limits) -> ApiState {
         keys: Arc::new(Absent),
         clock: Arc::new(Absent),
         ids: Arc::new(Absent),
+        door: Door::Open,
         readiness: Vec::new(),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         shutdown: tokio_util::sync::CancellationToken::new(),

@@ -19,6 +19,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::access::AccessView;
 use crate::tenant::TenantView;
 use crate::writer::{Job, PartitionWriter, Rejected, WriterOptions, WriterStatus};
 
@@ -113,6 +114,7 @@ struct Shared {
     partitions: HashMap<StreamKey, u32>,
     queues: Vec<mpsc::Sender<Job>>,
     statuses: Vec<watch::Receiver<WriterStatus>>,
+    tenant_view: Arc<TenantView>,
     options: WriterOptions,
 }
 
@@ -158,7 +160,7 @@ impl CommandBus {
                 crate::writer::Wires { jobs, status, tenant: Arc::clone(&view) },
             ));
         }
-        let shared = Shared { tenant: tenant.clone(), partitions, queues, statuses, options };
+        let shared = Shared { tenant: tenant.clone(), partitions, queues, statuses, tenant_view: view, options };
         (Self { shared: Arc::new(shared), others: None }, writers)
     }
 
@@ -166,6 +168,11 @@ impl CommandBus {
     #[must_use]
     pub fn with_others(self, others: Arc<dyn Forward>) -> Self {
         Self { others: Some(others), ..self }
+    }
+
+    /// Who may do what, as far as this process knows it.
+    pub fn access(&self) -> AccessView {
+        AccessView::new(self.shared.tenant.clone(), Arc::clone(&self.shared.tenant_view))
     }
 
     /// The tenant whose commands this bus takes.

@@ -7,6 +7,7 @@
 //!
 //! Invariant: a command is answered only after its events are committed to the log.
 
+pub mod access;
 pub mod answers;
 pub mod bus;
 pub mod fold;

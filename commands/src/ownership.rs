@@ -182,8 +182,8 @@ impl Owners {
     ) {
         loop {
             let needed = {
-                let now = assigned.borrow_and_update();
-                !now.partitions.is_empty() && !now.partitions.contains(&follower.partition())
+                // Also without any partition: the API asks who may do what on every node.
+                !assigned.borrow_and_update().partitions.contains(&follower.partition())
             };
             let followed = async { if needed { follower.follow().await } else { std::future::pending().await } };
             tokio::select! {

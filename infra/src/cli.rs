@@ -36,6 +36,9 @@ pub enum Command {
     ///
     /// Example: lotline health --url http://127.0.0.1:8080
     Health(crate::health::HealthArgs),
+    /// Appoint administrators, as whoever has the machine. The server must run.
+    #[command(subcommand)]
+    Admin(AdminCommand),
     /// Look at the event log.
     #[command(subcommand)]
     Log(LogCommand),
@@ -56,6 +59,31 @@ pub struct ServeArgs {
     /// Parts of the server to run in this process. Health and metrics are served at `api.bind` in any case.
     #[arg(long, value_delimiter = ',', default_values_t = Role::ALL.to_vec(), value_enum)]
     pub roles: Vec<Role>,
+    /// Believe everybody and let them do everything: for development, on loopback only. The same as `access.mode = "development"`.
+    #[arg(long)]
+    pub development: bool,
+}
+
+/// What can be done about administrators.
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Make a person ADMIN of the tenant, and print a link by which they set a password.
+    ///
+    /// Example: lotline admin create --email ann@plant.example --name "Ann Li"
+    Create {
+        /// The login name. Somebody who has it already is made ADMIN, and may set a new password.
+        #[arg(long)]
+        email: String,
+        /// For people to read.
+        #[arg(long)]
+        name: String,
+        /// Also when the tenant has an ADMIN already. The ledger records it as a recovery.
+        #[arg(long, requires = "reason")]
+        recover: bool,
+        /// Why; it stays in the ledger for ever.
+        #[arg(long)]
+        reason: Option<String>,
+    },
 }
 
 /// A part of the server.
@@ -197,9 +225,12 @@ pub struct DecisionArgs {
     /// Why; it stays in the ledger for ever.
     #[arg(long)]
     pub reason: String,
-    /// Who decides.
-    #[arg(long, env = "LOTLINE_ACTOR")]
-    pub actor: String,
+    /// Who decides, where the server runs in development mode.
+    #[arg(long, env = "LOTLINE_ACTOR", required_unless_present = "token")]
+    pub actor: Option<String>,
+    /// An access token or API key of who decides.
+    #[arg(long, env = "LOTLINE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
     /// The running server, such as `http://127.0.0.1:8080`; the address in the configuration when not given.
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,

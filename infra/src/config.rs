@@ -3,6 +3,7 @@
 //! Environment variables are `LOTLINE_<SECTION>__<KEY>`, such as `LOTLINE_POSTGRES__URL`. Below `LOTLINE_KAFKA__CLIENT__` stand options of
 //! librdkafka, with underscores for the dots in their names. `lotline config` prints the result.
 
+mod access;
 mod api;
 mod cluster;
 mod collector;
@@ -20,6 +21,7 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+pub use access::{AccessMode, AccessSection};
 pub use api::ApiSection;
 pub use cluster::ClusterSection;
 pub use collector::CollectorSection;
@@ -42,6 +44,8 @@ pub struct Config {
     pub postgres: PostgresSection,
     /// Apache Kafka, when `log.kind = "kafka"`.
     pub kafka: KafkaSection,
+    /// Who is let in.
+    pub access: AccessSection,
     /// The HTTP server.
     pub api: ApiSection,
     /// This node among others.
@@ -89,7 +93,7 @@ impl Config {
             "postgres.max_connections must be at least {wanted} for {} partitions",
             self.log.partitions
         );
-        Ok(())
+        self.access.check()
     }
 
     /// Name of the tenant's ledger topic.

@@ -2,12 +2,14 @@
 //!
 //! Everything else is a library that knows only its ports; here the ports are given their adapters.
 
+pub mod admin;
 pub mod cli;
 mod cluster;
 mod collect;
 pub mod config;
 pub mod demo;
 pub mod doctor;
+mod door;
 pub mod formats;
 pub mod health;
 pub mod lifecycle;
@@ -32,7 +34,7 @@ use lotline_domain::port::EventLog;
 use tokio_util::sync::CancellationToken;
 
 use cli::{Cli, Command, CopyTarget, LogCommand};
-use config::{Config, LogKind};
+use config::{AccessMode, Config, LogKind};
 
 /// Does what the command line says.
 ///
@@ -44,7 +46,14 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("the async runtime can't be started")?;
     runtime.block_on(async {
         match cli.command {
-            Command::Serve(arguments) => serve::serve(config, &arguments.roles).await,
+            Command::Serve(arguments) => {
+                let mut config = config;
+                if arguments.development {
+                    config.access.mode = AccessMode::Development;
+                }
+                serve::serve(config, &arguments.roles).await
+            }
+            Command::Admin(command) => admin::run(&config, command).await,
             Command::Demo(arguments) => demo::run(config, &arguments).await,
             Command::Migrate => stores::databases(&config).await.map(|_| tracing::info!("all schemas are up to date")),
             Command::Health(arguments) => health::ask(&config, &arguments).await,

@@ -94,14 +94,18 @@ impl Decision {
 struct Server {
     http: reqwest::Client,
     url: String,
-    actor: String,
+    who: (&'static str, String),
 }
 
 impl Server {
     fn new(config: &Config, given: &DecisionArgs) -> anyhow::Result<Self> {
         let url = given.server.clone().unwrap_or_else(|| format!("http://{}", config.api.bind));
         let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).build().context("no HTTP client can be made")?;
-        Ok(Self { http, url: url.trim_end_matches('/').to_owned(), actor: given.actor.clone() })
+        let who = match (&given.token, &given.actor) {
+            (Some(token), _) => ("authorization", format!("Bearer {token}")),
+            (None, actor) => ("x-lotline-actor", actor.clone().unwrap_or_default()),
+        };
+        Ok(Self { http, url: url.trim_end_matches('/').to_owned(), who })
     }
 
     /// How the model is halted in the stream, if it is.
@@ -134,7 +138,7 @@ impl Server {
     }
 
     async fn ask(&self, query: &str, variables: Value) -> anyhow::Result<Value> {
-        let request = self.http.post(format!("{}/graphql", self.url)).header("x-lotline-actor", &self.actor);
+        let request = self.http.post(format!("{}/graphql", self.url)).header(self.who.0, &self.who.1);
         let body = json!({ "query": query, "variables": variables });
         let unreachable = || format!("the server at {} can't be reached; it must run to record a decision", self.url);
         let answer = request.json(&body).send().await.with_context(unreachable)?;

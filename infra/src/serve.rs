@@ -8,12 +8,12 @@ use futures_util::future::join_all;
 use lotline_adapters::clock::{RandomIds, SystemClock};
 use lotline_adapters::personal_keys::PostgresPersonalKeys;
 use lotline_adapters::snapshot::PostgresSnapshots;
-use lotline_api::Health;
 use lotline_api::server::{ApiState, Partitions, Readiness};
+use lotline_api::{Door, Health, Mode};
 use lotline_commands::bus::{CommandBus, Ports};
 use lotline_commands::ownership::{Owners, OwnershipOptions};
 use lotline_commands::snapshotter::SnapshotOptions;
-use lotline_commands::writer::{WriterOptions, WriterStatus};
+use lotline_commands::writer::{PartitionWriter, WriterOptions, WriterStatus};
 use lotline_domain::access::need::Authorisation;
 use lotline_projections::progress::Progress;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::cli::Role;
 use crate::cluster::Node;
 use crate::config::Config;
+use crate::door::Doorway;
 use crate::lifecycle::{Lifecycle, Watch};
 use crate::stores::{self, Databases, Logs};
 use crate::telemetry;
@@ -63,7 +64,7 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     let has = |role| roles.contains(&role);
     // Every process has one, for its health and metrics, and for commands that other nodes forward. First of all: a second server on the
     // same port must fail without having harmed the first.
-    let listener = lotline_api::bind(config.api.bind).await?;
+    let listener = lotline_api::bind(config.api.bind, config.access.mode()).await?;
     config.collector.resolve(&config.tenant.sites[0]).validate().context("the collector can't run")?;
     let metrics = telemetry::start_metrics()?;
     let databases = stores::databases(config).await?;
@@ -80,6 +81,7 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     let mut readiness: Vec<(&'static str, Arc<dyn Readiness>)> = Vec::new();
     let node = Node::open(config, &databases, listener.local_addr()?).await?;
     let bus = node.connect(bus)?;
+    let doorway = if has(Role::Api) { Some(Doorway::open(config, &databases, &mut lifecycle).await?) } else { None };
     if has(Role::Writer) {
         let owners = Owners::new(config.tenant.id.clone(), ports, node.directory(), ownership_options(config));
         readiness.push(("writer", writers_ready(bus.clone(), owners.joined())));
@@ -89,11 +91,7 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
             anyhow::Ok(())
         });
     } else {
-        let token = lifecycle.token();
-        lifecycle.spawn("forwarding to writers", async move {
-            join_all(writers.into_iter().map(|writer| writer.elsewhere(token.clone()))).await;
-            anyhow::Ok(())
-        });
+        forward(writers, &bus, ports, &mut lifecycle);
     }
     if has(Role::Projector) {
         let watch = crate::projecting::start(config, &node, &logs, &databases, &mut lifecycle);
@@ -111,14 +109,18 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
         metrics: metrics.clone(),
     };
     lifecycle.spawn("the sampler of metrics", sampler.run(lifecycle.token()));
-    let url = if has(Role::Api) {
+    let url = if let Some(doorway) = doorway {
+        let access = bus.access();
+        let door = doorway.build(config, listener.local_addr()?, &access);
         let served =
-            Served { node: &node, bus: &bus, logs: &logs, databases: &databases, progress, readiness, metrics };
+            Served { node: &node, bus: &bus, logs: &logs, databases: &databases, progress, readiness, metrics, door };
         let state = api_state(config, served, lifecycle.token());
-        Some(listen(listener, state, &mut lifecycle)?)
+        let url = listen(listener, state, &mut lifecycle)?;
+        doorway.welcome(config, &url, access, &mut lifecycle);
+        Some(url)
     } else {
-        let (tenant, pool) = (config.tenant.id.clone(), databases.owner.clone());
-        let health = Health { tenant, pool, readiness, metrics };
+        let (tenant, pool, mode) = (config.tenant.id.clone(), databases.owner.clone(), config.access.mode());
+        let health = Health { tenant, pool, mode, readiness, metrics };
         lifecycle.spawn(
             "the HTTP server",
             lotline_api::serve_health(listener, health, Some(node.peers(bus.clone())), lifecycle.token()),
@@ -128,9 +130,22 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     Ok(Running { lifecycle, bus, url })
 }
 
+/// Sends what comes for the writers to other nodes, and learns from the log who may do what.
+fn forward(writers: Vec<PartitionWriter>, bus: &CommandBus, ports: Ports, lifecycle: &mut Lifecycle) {
+    let token = lifecycle.token();
+    let following = bus.access().follow(ports, token.clone());
+    lifecycle.spawn("forwarding to writers", async move {
+        let forwarding = join_all(writers.into_iter().map(|writer| writer.elsewhere(token.clone())));
+        tokio::join!(forwarding, following);
+        anyhow::Ok(())
+    });
+}
+
 fn writer_options(config: &Config) -> WriterOptions {
-    // Nobody can sign in yet, so every caller is believed and may do everything; the server listens on loopback only.
-    let authorisation = Authorisation::Development;
+    let authorisation = match config.access.mode() {
+        Mode::Enforced => Authorisation::Enforced,
+        Mode::Development => Authorisation::Development,
+    };
     WriterOptions {
         queue: config.log.queue,
         max_batch: config.log.max_batch,
@@ -166,6 +181,7 @@ struct Served<'a> {
     progress: Progress,
     readiness: Vec<(&'static str, Arc<dyn Readiness>)>,
     metrics: PrometheusHandle,
+    door: Door,
 }
 
 fn api_state(config: &Config, served: Served<'_>, shutdown: CancellationToken) -> ApiState {
@@ -180,6 +196,7 @@ fn api_state(config: &Config, served: Served<'_>, shutdown: CancellationToken) -
         keys: Arc::new(PostgresPersonalKeys::new(served.databases.app.clone())),
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds::default()),
+        door: served.door,
         limits: config.api.limits.clone(),
         peers: Some(served.node.peers(served.bus.clone())),
         readiness: served.readiness,

@@ -2,6 +2,7 @@
 //!
 //! Inputs carry numbers as the texts that were typed. What is wrong with them is for the domain to say, so that the refusal is recorded.
 
+pub mod access;
 pub mod lot;
 pub mod pipeline;
 pub mod projection;

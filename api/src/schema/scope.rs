@@ -151,6 +151,7 @@ impl Scope {
 /// Every field below the roots that shows an object, with the read models that it reads: none when the object is part of what its parent
 /// has read already. A query waits for those of the fields that it selects. A test walks the schema and finds what is missing here.
 const NESTED: &[(&str, &str, &[Model])] = &[
+    ("AccessPayload", "userErrors", &[]),
     ("AuditItem", "entry", &[]),
     ("DeclareSignalPayload", "signal", &[Model::Signals]),
     ("DeclareSignalPayload", "userErrors", &[]),
@@ -185,6 +186,7 @@ const NESTED: &[(&str, &str, &[Model])] = &[
     ("RecordQcDecisionPayload", "userErrors", &[]),
     ("RegisterLotPayload", "lot", &[Model::Lots]),
     ("RegisterLotPayload", "userErrors", &[]),
+    ("SecretPayload", "userErrors", &[]),
     ("Signal", "address", &[]),
     ("Signal", "latest", &[Model::Samples]),
     ("SignalValue", "signal", &[Model::Signals]),

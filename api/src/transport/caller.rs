@@ -1,13 +1,15 @@
 //! Who asks, and what ties the request to others.
 //!
-//! Development mode: the actor is whatever the header says. That is why the server refuses to listen beyond the loopback interface.
+//! Development mode: the actor is whatever the header says. That is why the server then refuses to listen beyond the loopback interface.
+//! Otherwise [`crate::auth::door`] finds out who it is, and the header is not looked at.
 
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, StatusCode, header};
 use lotline_domain::id::{ActorId, CorrelationId};
 use lotline_domain::port::{Clock, Ids};
 use uuid::Uuid;
 
 use super::problem::Problem;
+use crate::auth::door::Credential;
 
 /// Request header with the actor's id.
 pub const ACTOR: HeaderName = HeaderName::from_static("x-lotline-actor");
@@ -15,8 +17,6 @@ pub const ACTOR: HeaderName = HeaderName::from_static("x-lotline-actor");
 pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 /// Response header that says how callers are identified.
 pub const MODE: HeaderName = HeaderName::from_static("x-lotline-mode");
-/// The value of [`MODE`].
-pub const DEVELOPMENT: &str = "development";
 /// The actor of requests that name none.
 const DEFAULT_ACTOR: &str = "dev";
 
@@ -25,6 +25,15 @@ const DEFAULT_ACTOR: &str = "dev";
 pub struct Caller {
     /// Opaque id.
     pub actor: ActorId,
+    /// By what they came in.
+    pub credential: Credential,
+    /// What the request belongs to.
+    pub trace: Trace,
+}
+
+/// What ties a request to others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
     /// From the request, or fresh.
     pub correlation_id: CorrelationId,
     /// W3C Trace Context.
@@ -32,16 +41,28 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Reads the headers.
+    /// Believes the header, as in development mode.
     ///
     /// # Errors
     /// 400 when the actor's id is malformed or reserved.
-    pub fn from_headers(headers: &HeaderMap, correlation_id: CorrelationId) -> Result<Self, Problem> {
+    pub fn by_name(headers: &HeaderMap, trace: Trace) -> Result<Self, Problem> {
         let given = headers.get(ACTOR).map_or(Ok(DEFAULT_ACTOR), |value| value.to_str());
         let actor = parse_actor(given.unwrap_or_default())?;
+        Ok(Self { actor, credential: Credential::Name, trace })
+    }
+}
+
+impl Trace {
+    /// Reads the headers.
+    pub fn from_headers(headers: &HeaderMap, correlation_id: CorrelationId) -> Self {
         let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
         let traceparent = traceparent.filter(|text| is_traceparent(text)).map(str::to_owned);
-        Ok(Self { actor, correlation_id, traceparent })
+        Self { correlation_id, traceparent }
+    }
+
+    /// What the router has noted with a request.
+    pub fn of(extensions: &Extensions) -> &Self {
+        extensions.get().expect("invariant: every request passes the router's frame")
     }
 }
 
@@ -114,14 +135,15 @@ mod tests {
     #[test]
     fn callers_are_read_from_headers() {
         let id = CorrelationId(Uuid::nil());
-        let caller = Caller::from_headers(&HeaderMap::new(), id).unwrap();
-        assert_eq!((caller.actor.as_str(), caller.traceparent), ("dev", None));
+        let read = |headers: &HeaderMap| Caller::by_name(headers, Trace::from_headers(headers, id));
+        let caller = read(&HeaderMap::new()).unwrap();
+        assert_eq!((caller.actor.as_str(), caller.trace.traceparent), ("dev", None));
         let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let caller = Caller::from_headers(&headers(&[("x-lotline-actor", "ann"), ("traceparent", trace)]), id).unwrap();
-        assert_eq!((caller.actor.as_str(), caller.traceparent.as_deref()), ("ann", Some(trace)));
-        assert!(Caller::from_headers(&headers(&[("x-lotline-actor", "a b")]), id).is_err());
+        let caller = read(&headers(&[("x-lotline-actor", "ann"), ("traceparent", trace)])).unwrap();
+        assert_eq!((caller.actor.as_str(), caller.trace.traceparent.as_deref()), ("ann", Some(trace)));
+        assert!(read(&headers(&[("x-lotline-actor", "a b")])).is_err());
         for reserved in ["system", "lotline"] {
-            assert!(Caller::from_headers(&headers(&[("x-lotline-actor", reserved)]), id).is_err(), "{reserved}");
+            assert!(read(&headers(&[("x-lotline-actor", reserved)])).is_err(), "{reserved}");
         }
         for bad in ["", "00-0-0-00", "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01"] {
             assert!(!is_traceparent(bad), "{bad}");

@@ -7,20 +7,29 @@ use async_graphql::parser::types::OperationType;
 use async_graphql::{ErrorExtensionValues, PathSegment, Request, Response, ServerError};
 use axum::http::StatusCode;
 use futures_util::StreamExt;
-use futures_util::stream::{BoxStream, once};
+use futures_util::stream::{BoxStream, once, unfold};
+use lotline_domain::access::actor::Actor;
 use serde::Serialize;
 
 use super::caller::Caller;
+use super::problem::Problem;
+use crate::auth::Door;
 use crate::guard;
+use crate::schema::authority::{self, Demand};
 use crate::schema::live::Begun;
 use crate::schema::scope::Scope;
 use crate::server::Server;
+
+/// How often it is asked whether somebody may go on with a subscription.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// An admitted operation.
 pub struct Operation {
     request: Request,
     /// What it is.
     pub kind: OperationType,
+    /// What its fields take.
+    demands: Vec<Demand>,
 }
 
 /// A response as it is written: without `data` when the request was refused before execution began.
@@ -42,17 +51,35 @@ pub fn admit(server: &Server, mut request: Request) -> Result<Operation, Box<Res
     let refuse = |error: ServerError| Box::new(Response::from_errors(vec![error]));
     guard::admit(&mut request, &server.state.limits).map_err(refuse)?;
     let name = request.operation_name.clone();
+    let variables = std::mem::take(&mut request.variables);
     let document = request.parsed_query().map_err(refuse)?;
-    let kind = document.operations.iter().find_map(|(candidate, operation)| {
-        let chosen = name.as_deref().is_none_or(|name| candidate.is_some_and(|candidate| candidate.as_str() == name));
-        chosen.then_some(operation.node.ty)
+    let chosen = document.operations.iter().find(|(candidate, _)| {
+        name.as_deref().is_none_or(|name| candidate.is_some_and(|candidate| candidate.as_str() == name))
     });
     // A name that no operation has is reported by the schema, whatever its kind.
-    Ok(Operation { request, kind: kind.unwrap_or(OperationType::Query) })
+    let kind = chosen.map_or(OperationType::Query, |(_, operation)| operation.node.ty);
+    let demands =
+        chosen.map(|(_, operation)| authority::demands(document, &operation.node, &variables)).unwrap_or_default();
+    request.variables = variables;
+    Ok(Operation { request, kind, demands })
+}
+
+/// Whether the caller may still be here, and have what the operation takes.
+fn permit(server: &Server, caller: &Caller, demands: &[Demand]) -> Result<(), Box<Response>> {
+    let Door::Guarded(guard) = &server.state.door else { return Ok(()) };
+    let (actor, now) = (Actor::of(&caller.actor), server.state.clock.now());
+    let problem = |problem: Problem| Box::new(error(problem.code, problem.message));
+    server.state.door.recheck(caller, now).map_err(problem)?;
+    let access = guard.access().map_err(problem)?;
+    let mut missing = demands.iter().filter_map(|demand| demand.check(&access, actor, now).err());
+    missing.next().map_or(Ok(()), |message| Err(Box::new(error("FORBIDDEN", message))))
 }
 
 /// Runs a query or mutation within the time limit.
 pub async fn run(server: &Arc<Server>, operation: Operation, caller: Caller) -> Response {
+    if let Err(refusal) = permit(server, &caller, &operation.demands) {
+        return *refusal;
+    }
     let limit = server.state.limits.request_timeout();
     let request = operation.request.data(Scope::new(Arc::clone(server), caller));
     match tokio::time::timeout(limit, server.schema.execute(request)).await {
@@ -69,11 +96,40 @@ pub fn stream(
     begun: Begun,
 ) -> BoxStream<'static, Response> {
     if operation.kind == OperationType::Subscription {
-        let request = operation.request.data(Scope::new(Arc::clone(server), caller)).data(begun);
-        return server.schema.execute_stream(request).map(coded).boxed();
+        if let Err(refusal) = permit(server, &caller, &operation.demands) {
+            return once(async { *refusal }).boxed();
+        }
+        let request = operation.request.data(Scope::new(Arc::clone(server), caller.clone())).data(begun);
+        let results = server.schema.execute_stream(request).map(coded).boxed();
+        return permitted(Arc::clone(server), caller, operation.demands, results);
     }
     let server = Arc::clone(server);
     once(async move { run(&server, operation, caller).await }).boxed()
+}
+
+/// The same results for as long as the caller may have them, which is asked before each and once a second; then one error, and the end.
+fn permitted(
+    server: Arc<Server>,
+    caller: Caller,
+    demands: Vec<Demand>,
+    results: BoxStream<'static, Response>,
+) -> BoxStream<'static, Response> {
+    let stream = unfold(Some((server, caller, demands, results)), |state| async move {
+        let (server, caller, demands, mut results) = state?;
+        loop {
+            let result = tokio::select! {
+                result = results.next() => Some(result?),
+                () = tokio::time::sleep(ASK_EVERY) => None,
+            };
+            if let Err(refusal) = permit(&server, &caller, &demands) {
+                return Some((*refusal, None));
+            }
+            if let Some(result) = result {
+                return Some((result, Some((server, caller, demands, results))));
+            }
+        }
+    });
+    stream.boxed()
 }
 
 /// Whether nothing was executed: no error has a path into the data.
@@ -88,6 +144,8 @@ pub fn is_request_error(response: &Response) -> bool {
 pub fn status(response: &Response) -> StatusCode {
     if has_code(response, "TIMEOUT") {
         StatusCode::SERVICE_UNAVAILABLE
+    } else if is_request_error(response) && has_code(response, "FORBIDDEN") {
+        StatusCode::FORBIDDEN
     } else if is_request_error(response) {
         StatusCode::BAD_REQUEST
     } else {

@@ -11,34 +11,34 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::accept::{Answer, json_content_type};
-use super::caller::Caller;
+use super::caller::Trace;
 use super::execute::{self, Operation};
 use super::problem::Problem;
 use super::{params, sse, websocket};
+use crate::auth::door::Intent;
 use crate::server::Server;
 
 /// `/graphql`, every method.
 pub async fn graphql(State(server): State<Arc<Server>>, request: axum::extract::Request) -> Response {
-    let (mut parts, body) = request.into_parts();
-    let Some(caller) = parts.extensions.remove::<Result<Caller, Problem>>() else {
-        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-    };
-    match caller {
-        Ok(caller) => dispatch(&server, parts, body, caller).await.unwrap_or_else(IntoResponse::into_response),
-        Err(problem) => problem.into_response(),
-    }
+    let (parts, body) = request.into_parts();
+    dispatch(&server, parts, body).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn dispatch(server: &Arc<Server>, mut parts: Parts, body: Body, caller: Caller) -> Result<Response, Problem> {
+async fn dispatch(server: &Arc<Server>, mut parts: Parts, body: Body) -> Result<Response, Problem> {
+    let (door, now) = (&server.state.door, server.state.clock.now());
+    let trace = Trace::of(&parts.extensions).clone();
     if parts.headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket")) {
         let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
             .await
             .map_err(|rejection| Problem::new(rejection.status(), "INVALID_UPGRADE", rejection.body_text()))?;
-        return websocket::accept(server, upgrade, caller);
+        // A browser can't set headers on a socket: whoever brings nothing introduces themselves on it.
+        let caller = door.identify(&parts.headers, Intent::Socket, &trace, now).await?;
+        return websocket::accept(server, upgrade, caller, trace);
     }
     if parts.method != Method::GET && parts.method != Method::POST {
         return Err(Problem::method(format!("{} is not accepted; use POST or GET", parts.method), "GET, POST"));
     }
+    let caller = door.require(&parts.headers, Intent::of(&parts.method), &trace, now).await?;
     let answer = Answer::negotiate(&parts.headers)?;
     let request = read(server, &parts, body).await?;
     let operation = match execute::admit(server, request) {
@@ -66,7 +66,7 @@ async fn read(server: &Server, parts: &Parts, body: Body) -> Result<Request, Pro
 }
 
 /// Reads a body up to its limits of size and time. A declared length beyond the limit is refused unread.
-async fn collect(server: &Server, parts: &Parts, body: Body) -> Result<Bytes, Problem> {
+pub(crate) async fn collect(server: &Server, parts: &Parts, body: Body) -> Result<Bytes, Problem> {
     let limits = &server.state.limits;
     let too_large = || {
         let message = format!("the body is larger than {} bytes", limits.body_bytes);
@@ -110,7 +110,7 @@ fn check_method(method: &Method, operation: &Operation) -> Result<(), Problem> {
 fn written(answer: Answer, response: &async_graphql::Response) -> Response {
     let status = execute::status(response);
     let status = match answer {
-        Answer::Json if status == StatusCode::BAD_REQUEST => StatusCode::OK,
+        Answer::Json if status.is_client_error() => StatusCode::OK,
         Answer::Json | Answer::GraphqlResponse | Answer::EventStream => status,
     };
     (status, [(header::CONTENT_TYPE, answer.content_type())], execute::write(response)).into_response()

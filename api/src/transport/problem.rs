@@ -14,7 +14,7 @@ pub struct Problem {
     /// The sentence.
     pub message: String,
     /// A header that the status calls for.
-    pub header: Option<(HeaderName, &'static str)>,
+    pub header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
@@ -30,7 +30,7 @@ impl Problem {
 
     /// 405, naming the methods that are.
     pub fn method(message: impl Into<String>, allow: &'static str) -> Self {
-        let header = Some((header::ALLOW, allow));
+        let header = Some((header::ALLOW, HeaderValue::from_static(allow)));
         Self { header, ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message) }
     }
 }
@@ -41,7 +41,7 @@ impl IntoResponse for Problem {
         let content_type = (header::CONTENT_TYPE, "application/json; charset=utf-8");
         let mut response = (self.status, [content_type], body.to_string()).into_response();
         if let Some((name, value)) = self.header {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+            response.headers_mut().insert(name, value);
         }
         response
     }

@@ -11,25 +11,37 @@ use axum::extract::WebSocketUpgrade;
 use axum::http::HeaderValue;
 use axum::response::Response;
 
-use super::caller::Caller;
+use super::caller::{Caller, Trace};
 use super::problem::Problem;
 use crate::server::Server;
 
 /// The subprotocol's name.
 pub const SUBPROTOCOL: &str = "graphql-transport-ws";
 
-/// Takes over a socket.
+/// Who is at the other end of a socket.
+struct Visitor {
+    /// Known by what the request brought, or by the introduction.
+    caller: Option<Caller>,
+    trace: Trace,
+}
+
+/// Takes over a socket. Without a caller its `connection_init` has to say who it is.
 ///
 /// # Errors
 /// 503 when too many connections are open.
-pub fn accept(server: &Arc<Server>, upgrade: WebSocketUpgrade, caller: Caller) -> Result<Response, Problem> {
+pub fn accept(
+    server: &Arc<Server>,
+    upgrade: WebSocketUpgrade,
+    caller: Option<Caller>,
+    trace: Trace,
+) -> Result<Response, Problem> {
     let connection = server.connect()?;
     let server = Arc::clone(server);
     let size = server.state.limits.body_bytes;
     let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(size).max_frame_size(size);
     let spoken = upgrade.selected_protocol().is_some_and(|chosen: &HeaderValue| chosen == SUBPROTOCOL);
     Ok(upgrade.on_upgrade(move |socket| async move {
-        session::run(server, socket, caller, spoken).await;
+        session::run(server, socket, Visitor { caller, trace }, spoken).await;
         drop(connection);
     }))
 }

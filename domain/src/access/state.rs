@@ -105,6 +105,41 @@ impl AccessState {
         }
     }
 
+    /// Whether an actor may come in at all: an active user, or a key that is good now. What it may do there is another question.
+    ///
+    /// # Errors
+    /// [`Denial`].
+    pub fn admits(&self, actor: Actor, now: Timestamp) -> Result<(), Denial> {
+        match actor {
+            Actor::User(id) => self.active(id).map(|_| ()),
+            Actor::Key(id) => self.good_key(id, now).map(|_| ()),
+            Actor::System | Actor::Other => Err(Denial::UnknownActor),
+        }
+    }
+
+    /// What an actor is, and where: first everywhere (`None`), then at single sites by their ids. A key that is for some sites is
+    /// nothing elsewhere. Empty for whoever is not admitted.
+    pub fn memberships(&self, actor: Actor, now: Timestamp) -> Vec<(Option<SiteId>, RoleSet)> {
+        let (everywhere, at) = match actor {
+            Actor::User(id) => match self.active(id) {
+                Ok(user) => (user.roles, user.at.clone()),
+                Err(_) => return Vec::new(),
+            },
+            Actor::Key(id) => match self.good_key(id, now) {
+                Ok(key) if key.sites.is_empty() => (key.roles, Vec::new()),
+                Ok(key) => (RoleSet::EMPTY, key.sites.iter().map(|site| (*site, key.roles)).collect()),
+                Err(_) => return Vec::new(),
+            },
+            Actor::System | Actor::Other => return Vec::new(),
+        };
+        let id = |number: u32| self.sites.iter().find(|(_, site)| site.number == number).map(|(id, _)| id.clone());
+        let mut found: Vec<_> = at.into_iter().filter_map(|(site, roles)| Some((Some(id(site)?), roles))).collect();
+        found.push((None, everywhere));
+        found.retain(|(_, roles)| !roles.is_empty());
+        found.sort_by(|(left, _), (right, _)| left.cmp(right));
+        found
+    }
+
     /// Whether the user exists and is active.
     pub fn is_active(&self, user: UserId) -> bool {
         self.active(user).is_ok()
@@ -120,14 +155,16 @@ impl AccessState {
         if user.active { Ok(user) } else { Err(Denial::Deactivated) }
     }
 
-    fn key_roles(&self, id: ApiKeyId, site: Option<&SiteId>, now: Timestamp) -> Result<RoleSet, Denial> {
+    fn good_key(&self, id: ApiKeyId, now: Timestamp) -> Result<&Key, Denial> {
         let key = self.keys.get(&id).ok_or(Denial::UnknownActor)?;
         if key.revoked {
             return Err(Denial::Revoked);
         }
-        if now >= key.expires_at {
-            return Err(Denial::Expired(key.expires_at));
-        }
+        if now >= key.expires_at { Err(Denial::Expired(key.expires_at)) } else { Ok(key) }
+    }
+
+    fn key_roles(&self, id: ApiKeyId, site: Option<&SiteId>, now: Timestamp) -> Result<RoleSet, Denial> {
+        let key = self.good_key(id, now)?;
         let here = key.sites.is_empty() || self.number(site).is_some_and(|site| key.sites.binary_search(&site).is_ok());
         if here { Ok(key.roles) } else { Err(Denial::OtherSite) }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApiSection {
-    /// Address and port. Only loopback until access control has landed.
+    /// Address and port. Only loopback in development mode. It speaks plain HTTP: beyond loopback put something in front that speaks TLS.
     pub bind: SocketAddr,
     /// What a client may ask for.
     pub limits: Limits,

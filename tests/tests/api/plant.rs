@@ -10,6 +10,7 @@ use futures_util::{SinkExt, StreamExt};
 use lotline_adapters::log::memory::MemoryLog;
 use lotline_api::Limits;
 use lotline_api::server::{ApiState, Partitions};
+use lotline_api::{Door, Mode};
 use lotline_commands::bus::{CommandBus, Ports};
 use lotline_commands::writer::WriterOptions;
 use lotline_domain::access::need::Authorisation;
@@ -166,6 +167,7 @@ impl Plant {
             keys: keys.clone(),
             clock: Arc::new(Fixed),
             ids: Arc::new(Fixed),
+            door: Door::Open,
             peers: None,
             limits,
             readiness: Vec::new(),
@@ -173,7 +175,9 @@ impl Plant {
             shutdown: shutdown.clone(),
             connections: connections.clone(),
         };
-        let listener = lotline_api::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a port is free");
+        let listener = lotline_api::bind("127.0.0.1:0".parse().expect("an address"), Mode::Development)
+            .await
+            .expect("a port is free");
         let address = listener.local_addr().expect("a bound listener has an address");
         tokio::spawn(lotline_api::serve(listener, state));
         Self { address, tenant, signals, keys, shutdown, connections, client: reqwest::Client::new() }

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails here fails its test, as it should")]
 
+mod authority;
 mod backup;
 mod crash;
 mod doctor;
+mod door;
 mod faults;
 mod flow;
 mod input;
@@ -12,6 +14,7 @@ mod live;
 mod load;
 mod nodes;
 mod operations;
+mod people;
 mod plant;
 mod poison;
 mod readme;
@@ -20,3 +23,4 @@ mod roles;
 mod secured;
 mod site;
 mod tools;
+mod visitor;

@@ -10,15 +10,21 @@ use std::sync::Arc;
 use async_graphql::Response;
 use async_graphql::parser::types::OperationType;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use axum::http::StatusCode;
 use futures_util::stream::{self, AbortHandle, BoxStream, SelectAll, StreamExt, abortable};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
+use super::Visitor;
 use super::protocol::{Action, Close, Protocol};
+use crate::auth::Mode;
 use crate::schema::live::Begun;
 use crate::server::Server;
 use crate::transport::caller::{ACTOR, Caller, parse_actor};
 use crate::transport::{execute, params};
+
+/// How often it is looked whether who came in may stay.
+const RECHECK_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What an operation gave.
 enum Outcome {
@@ -33,7 +39,7 @@ type Outcomes = BoxStream<'static, (String, Outcome)>;
 struct Session {
     server: Arc<Server>,
     socket: WebSocket,
-    caller: Caller,
+    visitor: Visitor,
     protocol: Protocol,
     running: SelectAll<Outcomes>,
     stops: HashMap<String, AbortHandle>,
@@ -42,10 +48,10 @@ struct Session {
 }
 
 /// Serves a socket to its end. `spoken`: whether the client offered the subprotocol.
-pub(super) async fn run(server: Arc<Server>, socket: WebSocket, caller: Caller, spoken: bool) {
+pub(super) async fn run(server: Arc<Server>, socket: WebSocket, visitor: Visitor, spoken: bool) {
     let protocol = Protocol::new(server.state.limits.operations_per_socket);
     let (running, stops) = (SelectAll::new(), HashMap::new());
-    let mut session = Session { server, socket, caller, protocol, running, stops, heard: true };
+    let mut session = Session { server, socket, visitor, protocol, running, stops, heard: true };
     if !spoken {
         return session.close(Close::new(4406, "Subprotocol not acceptable")).await;
     }
@@ -62,6 +68,7 @@ impl Session {
         let limits = &self.server.state.limits;
         let init_deadline = Instant::now() + limits.connection_init_timeout();
         let mut ping = interval(limits.ping_interval());
+        let mut look = interval(RECHECK_EVERY);
         let shutdown = self.server.state.shutdown.clone();
         loop {
             tokio::select! {
@@ -70,6 +77,7 @@ impl Session {
                     return Step::Break(Some(Protocol::late()));
                 }
                 _ = ping.tick() => self.ping().await?,
+                _ = look.tick() => self.stay()?,
                 message = self.socket.recv() => match message {
                     Some(Ok(message)) => self.receive(message).await?,
                     // The error's type belongs to a crate behind axum; its text is what can be told apart from here.
@@ -101,7 +109,7 @@ impl Session {
         match self.protocol.receive(text.as_str()) {
             Action::Ignore => Step::Continue(()),
             Action::Send(text) => self.send(Message::text(text)).await,
-            Action::Introduce(payload) => self.introduce(payload.get(ACTOR.as_str())).await,
+            Action::Introduce(payload) => self.introduce(&payload).await,
             Action::Start { id, payload } => self.start(id, payload).await,
             Action::Stop(id) => {
                 if let Some(stop) = self.stops.remove(&id) {
@@ -113,19 +121,48 @@ impl Session {
         }
     }
 
-    /// Browsers can't set headers on a socket, so the payload may name the actor under the header's name.
-    async fn introduce(&mut self, actor: Option<&Value>) -> Step {
-        if let Some(actor) = actor {
-            match parse_actor(actor.as_str().unwrap_or_default()) {
-                Ok(actor) => self.caller.actor = actor,
-                Err(problem) => return Step::Break(Some(Close::new(4403, format!("Forbidden: {}", problem.message)))),
+    /// Browsers can't set headers on a socket, so the payload may hold what would stand in `authorization`, and in development mode the
+    /// actor under its header's name.
+    async fn introduce(&mut self, payload: &Map<String, Value>) -> Step {
+        let door = self.server.state.door.clone();
+        let text = |name: &str| payload.get(name).map(|value| value.as_str().unwrap_or_default());
+        let introduced = match (door.mode(), text("authorization"), text(ACTOR.as_str())) {
+            (Mode::Development, _, Some(actor)) => parse_actor(actor).map(|actor| {
+                let caller = self.visitor.caller.take();
+                caller.map(|caller| Caller { actor, ..caller })
+            }),
+            (Mode::Enforced, Some(authorization), _) => {
+                let now = self.server.state.clock.now();
+                door.introduce(authorization, &self.visitor.trace, now).await.map(Some)
             }
+            (Mode::Development | Mode::Enforced, _, _) => Ok(self.visitor.caller.take()),
+        };
+        match introduced {
+            Ok(Some(caller)) => self.visitor.caller = Some(caller),
+            Ok(None) => return Step::Break(Some(Close::new(4401, "Unauthorized"))),
+            Err(problem) if problem.status == StatusCode::UNAUTHORIZED => {
+                return Step::Break(Some(Close::new(4401, format!("Unauthorized: {}", problem.message))));
+            }
+            Err(problem) => return Step::Break(Some(Close::new(4403, format!("Forbidden: {}", problem.message)))),
         }
         let acknowledgement = self.protocol.acknowledge();
         self.send(Message::text(acknowledgement)).await
     }
 
+    /// Whether who came in may stay.
+    fn stay(&self) -> Step {
+        let Some(caller) = &self.visitor.caller else { return Step::Continue(()) };
+        match self.server.state.door.recheck(caller, self.server.state.clock.now()) {
+            Ok(()) => Step::Continue(()),
+            Err(problem) => Step::Break(Some(Close::new(4401, format!("Unauthorized: {}", problem.message)))),
+        }
+    }
+
     async fn start(&mut self, id: String, payload: Value) -> Step {
+        self.stay()?;
+        let Some(caller) = self.visitor.caller.clone() else {
+            return Step::Break(Some(Close::new(4401, "Unauthorized")));
+        };
         let request = match params::from_value(payload) {
             Ok(request) => request,
             Err(problem) => return self.refuse(&id, &execute::error(problem.code, problem.message)).await,
@@ -136,14 +173,9 @@ impl Session {
         };
         let subscription = operation.kind == OperationType::Subscription;
         let mut first = true;
-        let results =
-            execute::stream(&self.server, operation, self.caller.clone(), Begun::default()).map(move |response| {
-                if std::mem::take(&mut first) {
-                    Outcome::First(response, subscription)
-                } else {
-                    Outcome::Later(response)
-                }
-            });
+        let results = execute::stream(&self.server, operation, caller, Begun::default()).map(move |response| {
+            if std::mem::take(&mut first) { Outcome::First(response, subscription) } else { Outcome::Later(response) }
+        });
         let (results, stop) = abortable(results.chain(stream::iter([Outcome::End])));
         self.stops.insert(id.clone(), stop);
         self.running.push(results.map(move |outcome| (id.clone(), outcome)).boxed());
@@ -151,6 +183,7 @@ impl Session {
     }
 
     async fn report(&mut self, id: &str, outcome: Outcome) -> Step {
+        self.stay()?;
         match outcome {
             Outcome::First(response, subscription) => {
                 // A subscription that could not begin is a request error too, though its error has a path.

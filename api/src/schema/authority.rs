@@ -1,0 +1,270 @@
+//! Who may ask for what: one table of every root field, looked at before any resolver runs.
+//!
+//! [`TABLE`] names what each field of Query, Mutation and Subscription takes. [`demands`] reads from a parsed operation what it takes altogether,
+//! [`Demand::check`] compares one demand with what the ledger says of the actor. A field that is not in the table is refused, and a test
+//! finds it.
+//!
+//! Roles can hold at single sites. A field with a `site` is asked for there; without one, and where a site can't be told before the answer is
+//! known, the permission has to hold everywhere. Mutations are judged by the writer, whose refusals stand in the ledger; the table
+//! names what it will ask for.
+
+use async_graphql::Value as Given;
+use async_graphql::parser::types::{
+    ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet,
+};
+use async_graphql::{ID, Name, Variables};
+use lotline_domain::access::actor::Actor;
+use lotline_domain::access::grant::PipelineRight;
+use lotline_domain::access::refusal::Denial;
+use lotline_domain::access::role::Permission;
+use lotline_domain::access::state::AccessState;
+use lotline_domain::id::{PipelineId, SiteId};
+use lotline_domain::timestamp::Timestamp;
+
+use super::global_id::NodeId;
+
+/// What a root field takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// To have come in.
+    Admitted,
+    /// A permission at the argument `site`; everywhere without it, or with an `id` beside it.
+    AtSite(Permission),
+    /// A permission at the site that the argument `filter.stream` names; everywhere without it.
+    AtStream(Permission),
+    /// A permission everywhere.
+    Everywhere(Permission),
+    /// For each id in `id` or `ids`: of a signal LOOK_UP at its site, of a pipeline VIEW on it, of an event VALIDATE everywhere, of
+    /// anything else LOOK_UP everywhere.
+    ById,
+    /// To have come in; what the command needs, mostly this permission, is for the writer to judge and to record.
+    Command(Permission),
+}
+
+/// A root of the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Root {
+    /// What can be read.
+    Query,
+    /// What can be changed.
+    Mutation,
+    /// What can be followed.
+    Subscription,
+}
+
+impl Root {
+    /// As an operation names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Mutation => "mutation",
+            Self::Subscription => "subscription",
+        }
+    }
+
+    fn of(kind: OperationType) -> Self {
+        match kind {
+            OperationType::Query => Self::Query,
+            OperationType::Mutation => Self::Mutation,
+            OperationType::Subscription => Self::Subscription,
+        }
+    }
+}
+
+/// Every root field.
+pub const TABLE: &[(Root, &str, Rule)] = {
+    use Permission::{Administer, Decide, Engineer, LookUp, Validate};
+    use Root::{Mutation, Query, Subscription};
+    use Rule::{Admitted, AtSite, AtStream, ById, Command, Everywhere};
+    &[
+        (Query, "__schema", Admitted),
+        (Query, "__type", Admitted),
+        (Query, "auditTrail", AtStream(Validate)),
+        (Query, "lot", AtSite(LookUp)),
+        (Query, "lotGenealogy", Everywhere(Validate)),
+        (Query, "lots", AtSite(LookUp)),
+        (Query, "node", ById),
+        (Query, "nodes", ById),
+        (Query, "pipeline", ById),
+        (Query, "pipelines", Everywhere(LookUp)),
+        (Query, "projectionStatus", Everywhere(LookUp)),
+        (Query, "qcDecisions", AtSite(LookUp)),
+        (Query, "signalHistory", ById),
+        (Query, "signalLatest", ById),
+        (Query, "signals", AtSite(LookUp)),
+        (Query, "sites", Admitted),
+        (Query, "skippedEvents", Everywhere(Validate)),
+        (Query, "tenant", Admitted),
+        (Mutation, "archivePipeline", Command(Engineer)),
+        (Mutation, "deactivateUser", Command(Administer)),
+        (Mutation, "declareSignal", Command(Engineer)),
+        (Mutation, "draftPipeline", Command(Engineer)),
+        (Mutation, "inviteUser", Command(Administer)),
+        (Mutation, "issueApiKey", Command(Administer)),
+        (Mutation, "publishPipeline", Command(Engineer)),
+        (Mutation, "recordQcDecision", Command(Decide)),
+        (Mutation, "registerLot", Command(Decide)),
+        (Mutation, "registerSite", Command(Administer)),
+        (Mutation, "retryProjection", Command(Administer)),
+        (Mutation, "revisePipeline", Command(Engineer)),
+        (Mutation, "revokeApiKey", Command(Administer)),
+        (Mutation, "setRoles", Command(Administer)),
+        (Mutation, "skipProjectionEvent", Command(Administer)),
+        (Subscription, "auditTrail", AtStream(Validate)),
+        (Subscription, "lotChanged", AtSite(LookUp)),
+        (Subscription, "pipelineChanged", Everywhere(LookUp)),
+        (Subscription, "qcDecisionRecorded", AtSite(LookUp)),
+        (Subscription, "signalValues", ById),
+    ]
+};
+
+/// What one field of an operation takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Demand {
+    /// The field, as the schema names it.
+    pub field: String,
+    need: Need,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Need {
+    Permission(Permission, Option<SiteId>),
+    Pipeline(PipelineId),
+    /// The field is not in the table.
+    Unlisted,
+}
+
+impl Demand {
+    /// Whether an actor has it.
+    ///
+    /// # Errors
+    /// The sentence that says what is missing.
+    pub fn check(&self, access: &AccessState, actor: Actor, now: Timestamp) -> Result<(), String> {
+        let field = &self.field;
+        let (missing, verdict): (String, Result<(), Denial>) = match &self.need {
+            Need::Unlisted => return Err(format!("'{field}' is no field that anybody may ask for")),
+            Need::Permission(permission, None) => {
+                (format!("{permission} everywhere"), access.may(actor, *permission, None, now))
+            }
+            Need::Permission(permission, Some(site)) => {
+                (format!("{permission} at site '{site}'"), access.may(actor, *permission, Some(site), now))
+            }
+            Need::Pipeline(id) => {
+                let verdict = access.may_on_pipeline(actor, PipelineRight::View, *id, now);
+                (format!("LOOK_UP everywhere or the right VIEW on pipeline {id}"), verdict)
+            }
+        };
+        verdict.map_err(|denial| format!("'{field}' needs {missing}: {denial}"))
+    }
+}
+
+/// What an operation takes, field by field. Repeated fields with the same arguments count once.
+pub fn demands(document: &ExecutableDocument, operation: &OperationDefinition, variables: &Variables) -> Vec<Demand> {
+    let mut reading = Reading { document, operation, variables, found: Vec::new() };
+    reading.selections(&operation.selection_set.node);
+    reading.found
+}
+
+struct Reading<'a> {
+    document: &'a ExecutableDocument,
+    operation: &'a OperationDefinition,
+    variables: &'a Variables,
+    found: Vec<Demand>,
+}
+
+impl Reading<'_> {
+    /// Fragments have been found to be finite before.
+    fn selections(&mut self, set: &SelectionSet) {
+        for selection in &set.items {
+            match &selection.node {
+                Selection::Field(field) => self.field(&field.node),
+                Selection::InlineFragment(fragment) => self.selections(&fragment.node.selection_set.node),
+                Selection::FragmentSpread(spread) => {
+                    let document = self.document;
+                    if let Some(fragment) = document.fragments.get(&spread.node.fragment_name.node) {
+                        self.selections(&fragment.node.selection_set.node);
+                    }
+                }
+            }
+        }
+    }
+
+    fn field(&mut self, field: &Field) {
+        let name = field.name.node.as_str();
+        if name == "__typename" {
+            return;
+        }
+        let listed = TABLE.iter().find(|(root, listed, _)| *root == Root::of(self.operation.ty) && *listed == name);
+        let needs = match listed.map(|(_, _, rule)| *rule) {
+            None => vec![Need::Unlisted],
+            Some(Rule::Admitted | Rule::Command(_)) => Vec::new(),
+            Some(Rule::Everywhere(permission)) => vec![Need::Permission(permission, None)],
+            Some(Rule::AtSite(permission)) => {
+                let by_id = !matches!(self.argument(field, "id"), Given::Null);
+                let site = if by_id { None } else { site(&self.argument(field, "site")) };
+                vec![Need::Permission(permission, site)]
+            }
+            Some(Rule::AtStream(permission)) => {
+                let filter = self.argument(field, "filter");
+                let stream = if let Given::Object(filter) = &filter { filter.get("stream") } else { None };
+                vec![Need::Permission(permission, stream.and_then(site))]
+            }
+            Some(Rule::ById) => {
+                let (one, many) = (self.argument(field, "id"), self.argument(field, "ids"));
+                let mut needs: Vec<Need> = ids(&one).into_iter().chain(ids(&many)).map(need_of).collect();
+                if needs.is_empty() {
+                    needs.push(Need::Permission(Permission::LookUp, None));
+                }
+                needs
+            }
+        };
+        for need in needs {
+            let demand = Demand { field: name.to_owned(), need };
+            if !self.found.contains(&demand) {
+                self.found.push(demand);
+            }
+        }
+    }
+
+    /// An argument with its variables put in, as the resolver will see it. Given twice it is none: which one counts is not for here.
+    fn argument(&self, field: &Field, name: &str) -> Given {
+        let mut given = field.arguments.iter().filter(|(argument, _)| argument.node.as_str() == name);
+        let (Some((_, value)), None) = (given.next(), given.next()) else { return Given::Null };
+        let value = value.node.clone().into_const_with(|name| Ok::<_, ()>(self.variable(&name)));
+        value.unwrap_or(Given::Null)
+    }
+
+    fn variable(&self, name: &Name) -> Given {
+        let defined = self.operation.variable_definitions.iter().find(|defined| defined.node.name.node == *name);
+        let default =
+            || defined.and_then(|defined| defined.node.default_value.as_ref().map(|value| value.node.clone()));
+        self.variables.get(name).cloned().or_else(default).unwrap_or(Given::Null)
+    }
+}
+
+fn site(value: &Given) -> Option<SiteId> {
+    let Given::String(text) = value else { return None };
+    SiteId::new(text.as_str()).ok()
+}
+
+fn ids(value: &Given) -> Vec<&Given> {
+    match value {
+        Given::Null => Vec::new(),
+        Given::List(values) => values.iter().collect(),
+        one => vec![one],
+    }
+}
+
+/// What it takes to see the thing of an id. A text that is no id is seen by nobody; the answer says what is wrong with it.
+fn need_of(id: &Given) -> Need {
+    let decoded = if let Given::String(text) = id { NodeId::decode(&ID(text.clone())) } else { None };
+    match decoded {
+        Some(NodeId::Signal(key)) => Need::Permission(Permission::LookUp, SiteId::new(key.site).ok()),
+        Some(NodeId::Pipeline(id)) => Need::Pipeline(PipelineId(id)),
+        Some(NodeId::AuditEntry(_)) => Need::Permission(Permission::Validate, None),
+        Some(NodeId::Lot(_) | NodeId::QcDecision(_)) | None => Need::Permission(Permission::LookUp, None),
+    }
+}
+
+#[cfg(test)]
+mod tests;

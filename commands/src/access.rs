@@ -1,0 +1,66 @@
+//! Who may do what, for those who ask before there is a command: the API at its door.
+//!
+//! The answer comes from the same fold on which the writers of this process decide. It is there once the tenant's stream has been read, and
+//! gone when it can't be read any further: then nobody can be let in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lotline_domain::access::state::SharedAccess;
+use lotline_domain::id::TenantId;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::Ports;
+use crate::follower::TenantFollower;
+use crate::tenant::TenantView;
+
+/// Pause after the tenant's stream could not be followed.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// What this process knows of the tenant's access. Cheap to clone; an answer needs no query.
+#[derive(Debug, Clone)]
+pub struct AccessView {
+    tenant: TenantId,
+    view: Arc<TenantView>,
+}
+
+impl AccessView {
+    pub(crate) fn new(tenant: TenantId, view: Arc<TenantView>) -> Self {
+        Self { tenant, view }
+    }
+
+    /// Who may do what at this moment; nothing while that is not known.
+    pub fn now(&self) -> Option<SharedAccess> {
+        self.view.known().map(|known| known.access)
+    }
+
+    /// Returns once the stream has been read for the first time.
+    pub async fn known(&self) -> SharedAccess {
+        loop {
+            self.view.reached(0).await;
+            if let Some(access) = self.now() {
+                return access;
+            }
+        }
+    }
+
+    /// Keeps it known in a process that writes no partition, until cancelled. One with writers does so by itself.
+    pub async fn follow(self, ports: Ports, cancel: CancellationToken) {
+        let follower = TenantFollower::new(self.tenant, ports, self.view);
+        loop {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return,
+                error = follower.follow() => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "the tenant's stream can't be followed; trying again");
+                }
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = sleep(TRY_AGAIN) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The door: credentials, cookies and the link for whoever comes first.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use lotline_adapters::clock::{RandomIds, SystemClock};
+use lotline_adapters::cluster;
+use lotline_adapters::identity::{Hasher, HasherOptions, IdentityOptions, KeyEncryption, PostgresIdentity};
+use lotline_api::auth::cookie::Cookies;
+use lotline_api::{Door, Guard, Mode, appointed};
+use lotline_commands::access::AccessView;
+use lotline_domain::id::CommandId;
+use lotline_domain::identity::port::{Identity, LinkPurpose};
+use lotline_domain::identity::session::SessionPolicy;
+use lotline_domain::identity::token::TokenPolicy;
+use lotline_domain::port::{Clock, Ids};
+
+use crate::config::Config;
+use crate::lifecycle::Lifecycle;
+use crate::output;
+use crate::stores::Databases;
+
+/// Who issues tokens when no address is configured.
+const ISSUER: &str = "lotline";
+
+/// What the door is made of, and keeps it so.
+pub(crate) struct Doorway {
+    identity: Option<Identity>,
+    cookie_secret: Vec<u8>,
+}
+
+impl Doorway {
+    /// Opens the credentials and has their upkeep done, unless everybody is believed.
+    ///
+    /// # Errors
+    /// When the database fails, or the key that encrypts signing keys can't be used.
+    pub(crate) async fn open(
+        config: &Config,
+        databases: &Databases,
+        lifecycle: &mut Lifecycle,
+    ) -> anyhow::Result<Self> {
+        if config.access.mode() == Mode::Development {
+            tracing::warn!("development mode: everybody who reaches this port is believed and may do everything");
+            return Ok(Self { identity: None, cookie_secret: Vec::new() });
+        }
+        let identity = credentials(config, databases).await?;
+        let ports = identity.ports();
+        let token = lifecycle.token();
+        lifecycle.spawn("the upkeep of credentials", async move {
+            identity.run(token).await;
+            anyhow::Ok(())
+        });
+        Ok(Self { identity: Some(ports), cookie_secret: cluster::secret(&databases.app).await? })
+    }
+
+    /// The door of the API that listens on `bound`.
+    pub(crate) fn build(&self, config: &Config, bound: SocketAddr, access: &AccessView) -> Door {
+        let Some(identity) = &self.identity else { return Door::Open };
+        let origin = config.access.origin().map(str::to_owned);
+        let secure = match &origin {
+            Some(origin) => origin.starts_with("https://"),
+            // Beyond loopback browsers come through something that speaks TLS, or their cookies are not sent at all.
+            None => !bound.ip().to_canonical().is_loopback(),
+        };
+        let cookies = Cookies::new(&self.cookie_secret, secure);
+        Door::Guarded(Arc::new(Guard { identity: identity.clone(), access: access.clone(), cookies, origin }))
+    }
+
+    /// Prints a link when nobody can administer the tenant yet. `url` is where the server is.
+    pub(crate) fn welcome(&self, config: &Config, url: &str, access: AccessView, lifecycle: &mut Lifecycle) {
+        let Some(identity) = self.identity.clone() else { return };
+        let (tenant, stop) = (config.tenant.id.clone(), lifecycle.token());
+        let url = config.access.origin().unwrap_or(url).to_owned();
+        lifecycle.spawn("the link for the first administrator", async move {
+            let known = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                known = access.known() => known,
+            };
+            if !known.has_admin() {
+                let command = CommandId(RandomIds::default().uuid_v7(SystemClock.now()));
+                let user = appointed(&tenant, command);
+                let link = identity.links.issue(LinkPurpose::Setup, user).await;
+                let link = link.context("the link for the first administrator can't be made")?;
+                say(&format!(
+                    "nobody administers this tenant yet; whoever opens this link within 24 hours does:\n\n    {url}/setup#{}.{}\n",
+                    link.token.expose(),
+                    command.0
+                ))?;
+            }
+            stop.cancelled().await;
+            anyhow::Ok(())
+        });
+    }
+}
+
+/// The tenant's credentials.
+///
+/// # Errors
+/// As [`Doorway::open`].
+pub(crate) async fn credentials(config: &Config, databases: &Databases) -> anyhow::Result<PostgresIdentity> {
+    let section = &config.access;
+    let issuer = section.origin().unwrap_or(ISSUER);
+    let tokens = TokenPolicy {
+        lifetime: section.access_lifetime(),
+        ..TokenPolicy::new(issuer, section.audience.as_str(), config.tenant.id.clone())
+    };
+    let sessions = SessionPolicy {
+        refresh_lifetime: section.refresh_lifetime(),
+        session_lifetime: section.session_lifetime(),
+        ..SessionPolicy::default()
+    };
+    let hasher = Hasher::new(&HasherOptions::default()).context("the hasher of passwords can't be made")?;
+    let key_encryption = encryption(&section.encryption_file)?;
+    let options = IdentityOptions { sessions, key_encryption, ..IdentityOptions::new(tokens, Arc::new(hasher)) };
+    let (clock, ids) = (Arc::new(SystemClock), Arc::new(RandomIds::default()));
+    let opened = PostgresIdentity::open(databases.app.clone(), clock, ids, options).await;
+    opened.context("the credentials can't be opened")
+}
+
+/// The key in a file; none when no file is named.
+fn encryption(file: &Path) -> anyhow::Result<Option<KeyEncryption>> {
+    if file.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let shown = file.display();
+    let bytes = std::fs::read(file).with_context(|| format!("access.encryption_file {shown} can't be read"))?;
+    let key = <[u8; 32]>::try_from(bytes.as_slice()).ok().or_else(|| {
+        let mut key = [0; 32];
+        hex::decode_to_slice(bytes.trim_ascii(), &mut key).ok().map(|()| key)
+    });
+    let key = key.with_context(|| {
+        format!("access.encryption_file {shown} must hold 32 bytes or 64 hex digits; `openssl rand -hex 32` makes them")
+    })?;
+    Ok(Some(KeyEncryption::new(key)))
+}
+
+/// On the terminal only: a secret is not for the log.
+pub(crate) fn say(text: &str) -> anyhow::Result<()> {
+    Ok(output::print(&format!("\n  {text}\n"))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encryption_file_holds_a_key_or_says_what_is_wrong() {
+        let folder = std::env::temp_dir().join(format!("lotline-door-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("key");
+        assert!(encryption(Path::new("")).unwrap().is_none());
+        assert!(encryption(&file).unwrap_err().to_string().contains("can't be read"));
+        for (text, fine) in [("ab".repeat(32) + "\n", true), ("x".repeat(32), true), ("ab".repeat(31), false)] {
+            std::fs::write(&file, &text).unwrap();
+            assert_eq!(encryption(&file).is_ok(), fine, "{text}");
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
