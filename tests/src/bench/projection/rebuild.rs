@@ -50,13 +50,8 @@ pub(super) async fn measure(report: &mut Report, serving: Serving, copy_seconds:
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds::default()),
     };
-    let sites = [site.clone()];
-    let (bus, writers) = CommandBus::new(
-        &serving.tenant,
-        &sites,
-        &ports,
-        WriterOptions { authorisation: Authorisation::Development, ..WriterOptions::default() },
-    );
+    let options = WriterOptions { authorisation: Authorisation::Development, ..WriterOptions::default() };
+    let (bus, writers) = CommandBus::new(&serving.tenant, std::slice::from_ref(&site), &ports, options);
     let cancel = CancellationToken::new();
     let (mut running, mut workers) = (JoinSet::new(), JoinSet::new());
     for writer in writers {
@@ -72,40 +67,12 @@ pub(super) async fn measure(report: &mut Report, serving: Serving, copy_seconds:
         workers.spawn(LedgerWorker::new(context, partition).run(cancel.clone()));
     }
     anyhow::ensure!(bus.ready().await, "a writer stopped before it served");
-    let mut commands = Commands::new(serving.tenant.clone(), Arc::new(SystemClock), Arc::new(RandomIds::default()));
-    load::sequential(&bus, &mut commands, &site, WARM_UP).await?;
-    let before = load::paced(&bus, &mut commands, &site, RATE, BEFORE).await?;
-
-    let pool = &serving.database.pool;
-    let old = live_generations(pool).await?;
-    let started = Instant::now();
-    let mut child = command(&serving)?.spawn()?;
-    let mut during: Histogram<u64> = Histogram::new(3)?;
-    let mut in_use = None;
-    let status = loop {
-        during.add(load::paced(&bus, &mut commands, &site, RATE, AT_ONCE).await?)?;
-        if in_use.is_none() && live_generations(pool).await?.is_disjoint(&old) {
-            in_use = Some(started.elapsed().as_secs_f64());
-        }
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        anyhow::ensure!(started.elapsed() < Duration::from_mins(10), "the rebuild did not end in ten minutes");
-    };
-    anyhow::ensure!(status.success(), "the rebuild failed with {status}");
-    let all = started.elapsed().as_secs_f64();
-    let seconds = in_use.unwrap_or(all);
-    report.note(&format!(
-        "projection.rebuild: {all:.1} s with the deletion of the old rows; {RATE} commands a second before p50 {}, p99 {}; during p50 {}, p99 {} ms ({} commands)",
-        millis(&before, 0.5),
-        millis(&before, 0.99),
-        millis(&during, 0.5),
-        millis(&during, 0.99),
-        during.len(),
-    ));
-    report.result("projection.rebuild_s", seconds, "s", Some(seconds / copy_seconds));
-    let ratio = during.value_at_quantile(0.99) as f64 / before.value_at_quantile(0.99) as f64;
-    report.result("projection.rebuild_command_p99_ratio", ratio, "x", None);
+    let commands = Commands::new(serving.tenant.clone(), Arc::new(SystemClock), Arc::new(RandomIds::default()));
+    let mut clients = Clients { bus, commands, site };
+    load::sequential(&clients.bus, &mut clients.commands, &clients.site, WARM_UP).await?;
+    let before = clients.send(BEFORE).await?;
+    let rebuild = Rebuild::run(&serving, &mut clients).await?;
+    rebuild.report(report, &before, copy_seconds);
     cancel.cancel();
     while let Some(ended) = running.join_next().await {
         ended??;
@@ -114,6 +81,69 @@ pub(super) async fn measure(report: &mut Report, serving: Serving, copy_seconds:
         ended??;
     }
     Ok(())
+}
+
+/// Those who go on sending commands.
+struct Clients {
+    bus: CommandBus,
+    commands: Commands,
+    site: SiteId,
+}
+
+impl Clients {
+    async fn send(&mut self, count: u32) -> anyhow::Result<Histogram<u64>> {
+        load::paced(&self.bus, &mut self.commands, &self.site, RATE, count).await
+    }
+}
+
+/// What one rebuild took.
+struct Rebuild {
+    /// Until all of the new rows were in use.
+    in_use: f64,
+    /// Until the old rows were gone as well.
+    all: f64,
+    /// The commands meanwhile.
+    during: Histogram<u64>,
+}
+
+impl Rebuild {
+    async fn run(serving: &Serving, clients: &mut Clients) -> anyhow::Result<Self> {
+        let pool = &serving.database.pool;
+        let old = live_generations(pool).await?;
+        let started = Instant::now();
+        let mut child = command(serving)?.spawn()?;
+        let mut during: Histogram<u64> = Histogram::new(3)?;
+        let mut in_use = None;
+        let status = loop {
+            during.add(clients.send(AT_ONCE).await?)?;
+            if in_use.is_none() && live_generations(pool).await?.is_disjoint(&old) {
+                in_use = Some(started.elapsed().as_secs_f64());
+            }
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            anyhow::ensure!(started.elapsed() < Duration::from_mins(10), "the rebuild did not end in ten minutes");
+        };
+        anyhow::ensure!(status.success(), "the rebuild failed with {status}");
+        let all = started.elapsed().as_secs_f64();
+        Ok(Self { in_use: in_use.unwrap_or(all), all, during })
+    }
+
+    fn report(&self, report: &mut Report, before: &Histogram<u64>, copy_seconds: f64) {
+        let during = &self.during;
+        report.note(&format!(
+            "projection.rebuild: {:.1} s with the deletion of the old rows; {RATE} commands a second before p50 {}, p99 {}; during p50 {}, p99 {} ms ({} commands)",
+            self.all,
+            millis(before, 0.5),
+            millis(before, 0.99),
+            millis(during, 0.5),
+            millis(during, 0.99),
+            during.len(),
+        ));
+        report.result("projection.rebuild_s", self.in_use, "s", Some(self.in_use / copy_seconds));
+        let ratio = during.value_at_quantile(0.99) as f64 / before.value_at_quantile(0.99) as f64;
+        report.result("projection.rebuild_command_p99_ratio", ratio, "x", None);
+    }
 }
 
 async fn live_generations(pool: &PgPool) -> sqlx::Result<HashSet<(String, i32)>> {
