@@ -33,10 +33,17 @@ impl Rig {
         self.status(model).await.and_then(|status| status.halts.first().map(|halt| halt.sequence))
     }
 
+    /// Waits until the tables say so and those who wait for the model have heard of it.
     async fn healed(&self, model: Model) {
         let deadline = soon();
-        while self.status(model).await.is_none_or(|status| status.is_degraded()) {
-            assert!(Instant::now() < deadline, "{model} follows its streams again: {:?}", self.status(model).await);
+        loop {
+            let status = self.status(model).await;
+            if let Some(status) = status.as_ref().filter(|status| !status.is_degraded())
+                && self.is_known_whole_at(model, status.next_offset).await
+            {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{model} follows its streams again: {status:?}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

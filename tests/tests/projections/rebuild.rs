@@ -339,6 +339,9 @@ async fn a_replaced_rebuild_can_not_write_into_the_live_model() {
             WHERE locktype = 'advisory' AND objsubid = 2 AND database = (SELECT oid FROM pg_database WHERE datname = CURRENT_DATABASE())
         ) AS lost";
     assert_eq!(rig.count(lost).await, 1);
+    let held = "SELECT COUNT(*) FROM pg_locks
+        WHERE locktype = 'advisory' AND objsubid = 2 AND database = (SELECT oid FROM pg_database WHERE datname = CURRENT_DATABASE())";
+    waiting_for("the lock is let go", async || (rig.count(held).await == 0).then_some(())).await;
     let done = rig.rebuild(known.clone(), &[Model::Lots]).run(&mut |_| {}).await.unwrap();
     assert_eq!(done.resumed, [Model::Lots]);
 

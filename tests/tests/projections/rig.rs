@@ -83,6 +83,12 @@ impl Rig {
         self.progress.wait_for(&[Model::Samples], &position, soon()).await.expect("the samples get there");
     }
 
+    /// Whether whoever waits for the model at an offset is told that it is there and misses nothing.
+    pub(crate) async fn is_known_whole_at(&self, model: Model, next: Offset) -> bool {
+        let position = Position::at(TopicKind::Ledger, 0, next);
+        self.progress.wait_for(&[model], &position, soon()).await.is_ok()
+    }
+
     /// Waits until the table says so, halted streams or not.
     pub(crate) async fn offset_at(&self, model: Model, next: Offset) {
         let deadline = soon();
@@ -165,5 +171,5 @@ fn without(row: String, column: &str) -> String {
 
 /// A deadline that only a defect misses.
 pub(crate) fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(20)
+    Instant::now() + Duration::from_secs(60)
 }
