@@ -183,9 +183,9 @@ pub enum ProjectionsCommand {
         /// Begin from nothing even if an interrupted rebuild could be gone on with.
         #[arg(long)]
         restart: bool,
-        /// Connections to PostgreSQL: more is faster and leaves less for the server.
-        #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(4..=64))]
-        connections: u32,
+        /// How many read models are written at the same time: more is faster and leaves less for the server.
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+        lanes: u32,
     },
     /// Have a read model follow a halted stream again, from the event at which it stopped. The decision is recorded in the ledger.
     Retry {

@@ -35,9 +35,9 @@ pub async fn run(config: Config, command: ProjectionsCommand) -> anyhow::Result<
             let (databases, logs) = open(&config).await?;
             status(&config, &databases, &logs).await
         }
-        ProjectionsCommand::Rebuild { models, all, restart, connections } => {
+        ProjectionsCommand::Rebuild { models, all, restart, lanes } => {
             let models = if all { Model::ALL.to_vec() } else { models };
-            rebuild(config, &models, restart, connections).await
+            rebuild(config, &models, restart, lanes).await
         }
         ProjectionsCommand::Retry { model, decision } => {
             projection_decisions::decide(&config, Decision::Retry { model }, &decision).await
@@ -141,9 +141,9 @@ fn unfinished(idle: &Idle) -> String {
     format!("{model}: generation {generation}, begun {since} UTC, {what}")
 }
 
-async fn rebuild(mut config: Config, models: &[Model], restart: bool, connections: u32) -> anyhow::Result<()> {
+async fn rebuild(mut config: Config, models: &[Model], restart: bool, lanes: u32) -> anyhow::Result<()> {
     // Connections of its own, and few of them: the server goes on beside.
-    config.postgres.max_connections = connections;
+    config.postgres.max_connections = lanes + Rebuild::CONNECTIONS;
     let (databases, logs) = open(&config).await?;
     for topic in [TopicKind::Ledger, TopicKind::Signals] {
         let models: Vec<Model> = models.iter().copied().filter(|model| model.topic() == topic).collect();
@@ -158,7 +158,7 @@ async fn rebuild(mut config: Config, models: &[Model], restart: bool, connection
         let context = WorkerContext { pool, log, clock: Arc::new(SystemClock), tenant };
         let names = models.iter().map(|model| model.name()).collect::<Vec<_>>().join(", ");
         let started = Instant::now();
-        let (rebuild, mut show) = (Rebuild { context, models, restart }, shown());
+        let (rebuild, mut show) = (Rebuild { context, models, restart, lanes }, shown());
         let done = tokio::select! {
             done = rebuild.run(&mut show) => done.with_context(|| format!("{names} can't be rebuilt; what is in use stays in use"))?,
             _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted; `lotline projections rebuild` goes on from here"),

@@ -15,6 +15,7 @@ use lotline_domain::port::LogError;
 use lotline_domain::record::Offset;
 use sqlx::{Connection, PgConnection, PgPool};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
@@ -132,15 +133,21 @@ struct Swapped {
 /// Rebuilds models of one topic together, reading it once.
 pub struct Rebuild {
     /// Where the models are, and their log. The pool must be the rebuild's own: one that live workers use could be full of workers that wait for
-    /// the swap. The more connections it has, the harder the rebuild works; at least four.
+    /// the swap. It needs [`Rebuild::CONNECTIONS`] more connections than `lanes`.
     pub context: WorkerContext,
     /// Models that are made from that log.
     pub models: Vec<Model>,
     /// Begin from nothing even if an interrupted rebuild could be gone on with.
     pub restart: bool,
+    /// How many models are written at the same time, over all partitions. The more, the harder the rebuild works and the less is left for
+    /// those it works beside.
+    pub lanes: u32,
 }
 
 impl Rebuild {
+    /// Connections besides those that write: one holds the lock, one the live offsets during the swap.
+    pub const CONNECTIONS: u32 = 2;
+
     /// Fills new generations and swaps them in. Dropping the future interrupts it; the next one goes on from there.
     ///
     /// # Errors
@@ -183,8 +190,9 @@ impl Rebuild {
 
     async fn fill_and_swap(&self, report: &mut (dyn FnMut(RebuildProgress) + Send)) -> Result<Swapped, RebuildError> {
         let mut fillers = Vec::new();
+        let lanes = Arc::new(Semaphore::new(self.lanes.max(1) as usize));
         for partition in 0..self.context.log.partitions() {
-            let opened = Filler::open(&self.context, partition, &self.models).await;
+            let opened = Filler::open(&self.context, partition, &self.models, Arc::clone(&lanes)).await;
             fillers.push(opened.map_err(|error| named(partition, error))?);
         }
         let mut swaps = 0;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lotline_domain::event::Event;
 use lotline_domain::record::Offset;
 use sqlx::{Connection, PgConnection, PgPool};
+use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
@@ -21,6 +22,8 @@ use crate::{access, audit, decisions, genealogy, lots, pipelines, qc_decisions, 
 pub(super) struct Target {
     pub(super) pool: PgPool,
     pub(super) place: Place,
+    /// How many models are written at the same time, here and wherever else this is shared; nothing means as many as there are.
+    pub(super) lanes: Option<Arc<Semaphore>>,
 }
 
 /// Why a batch is not in a model.
@@ -163,6 +166,10 @@ impl Target {
         from: usize,
         to: usize,
     ) -> Result<bool, ApplyError> {
+        let _lane = match &self.lanes {
+            Some(lanes) => Some(lanes.acquire().await.expect("invariant: nobody closes the lanes")),
+            None => None,
+        };
         let events = &batch.events[from..to];
         let (tenant, partition) = (batch.tenant.as_str(), batch.partition as i32);
         let (generation, halted, skipped) = (cursor.generation, &cursor.halted, &cursor.skipped);

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use lotline_domain::position::TopicKind;
 use lotline_domain::record::Offset;
+use tokio::sync::Semaphore;
 
 use super::apply::{Halted, Poison, Stopped, Target};
 use super::ledger::{Fetched, Source};
@@ -67,7 +68,13 @@ impl From<Halted> for FillError {
 
 impl Filler {
     /// Goes on where the building generations of the models stand. All of them are made from the topic that `context` reads.
-    pub(crate) async fn open(context: &WorkerContext, partition: u32, models: &[Model]) -> Result<Self, FillError> {
+    /// What is opened with the same `lanes` writes only so many models at a time.
+    pub(crate) async fn open(
+        context: &WorkerContext,
+        partition: u32,
+        models: &[Model],
+        lanes: Arc<Semaphore>,
+    ) -> Result<Self, FillError> {
         let signals = models.iter().any(|model| model.topic() == TopicKind::Signals);
         let kind = if signals {
             let worker = SignalsWorker::new(context.clone(), partition);
@@ -81,7 +88,7 @@ impl Filler {
                 return Err(FillError::Overtaken);
             }
             let source = Source::open(context, &place, &resumed.cursors, resumed.heads).await?;
-            let target = Target { pool: context.pool.clone(), place };
+            let target = Target { pool: context.pool.clone(), place, lanes: Some(lanes) };
             Kind::Ledger(LedgerFiller { target, cursors: resumed.cursors, source, ahead: None })
         };
         let filler = Self { kind, done: Arc::new(AtomicI64::new(0)) };

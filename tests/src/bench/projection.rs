@@ -89,7 +89,7 @@ async fn fill(tenant: &TenantId, log: Arc<dyn EventLog>) -> anyhow::Result<u64> 
         .collect();
     let mut events = 0;
     while events < EVENTS {
-        load::saturate(&bus, &mut makers, 4_096, Duration::from_secs(5)).await?;
+        load::saturate(&bus, &mut makers, 4_096, Duration::from_secs(2)).await?;
         events = makers.iter().map(|(_, commands)| commands.count()).sum();
     }
     cancel.cancel();

@@ -147,7 +147,7 @@ impl Rig {
         let options = PgPoolOptions::new().max_connections(6);
         let pool = options.connect_lazy_with(self.database.pool.connect_options().as_ref().clone());
         let context = WorkerContext { pool, log: Arc::new(log), clock: Arc::new(StoppedClock), tenant: tenant() };
-        Rebuild { context, models: models.to_vec(), restart: false }
+        Rebuild { context, models: models.to_vec(), restart: false, lanes: 4 }
     }
 
     pub(crate) async fn count(&self, sql: &'static str) -> i64 {
