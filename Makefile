@@ -29,7 +29,7 @@ help:
 	@echo '  stop           stop the services of every profile; their data stays'
 	@echo '  clean-state    delete what `make run` has stored, in both profiles'
 	@echo
-	@echo '  test           every test, on a PostgreSQL and two Kafkas of its own, fresh each time, stopped afterwards'
+	@echo '  test           every test, on PostgreSQLs and Kafkas of its own, fresh each time, stopped afterwards'
 	@echo '  check          format, lints, dependencies, documentation, house rules: quick, before each commit'
 	@echo '  check-deploy   alert rules, dashboard, Helm chart and compose file, by the tools that are installed'
 	@echo '  bench          the benchmarks, on services of their own; ONLY=prefix picks some'

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod api;
+pub mod cluster;
 pub mod ledger;
 pub mod load;
 pub mod probe;

@@ -1,33 +1,51 @@
 //! What the read models must say, computed from the raw records of a log.
 //!
 //! It shares no code with the domain's decoding or with projections: headers are read as text, values as loose JSON, and the chain is
-//! recomputed by hand. Everything is kept as text so that a difference prints as one.
+//! recomputed by hand. What the tables say is brought into the same form by SQL of its own (`tables`), so that a difference prints as one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lotline_domain::port::LogRead;
 use lotline_domain::record::StoredRecord;
 use rust_decimal::Decimal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use sqlx::PgPool;
 
-/// Everything that is compared, as text by key.
-#[derive(Debug, Default, PartialEq, Eq)]
+mod tables;
+
+pub use tables::tables;
+
+/// Rows by key: each an object with all that the row says of the plant. Decimals are texts without zeros at the end, times UTC with six digits.
+pub type Rows = BTreeMap<String, Value>;
+
+/// Everything that is compared.
+#[derive(Debug, Default, PartialEq)]
 pub struct World {
-    /// Lot id → code, what is left, verdict, version.
-    pub lots: BTreeMap<String, String>,
-    /// Child, parent, amount in base units.
-    pub edges: BTreeSet<String>,
-    /// Decision id → lot, gate, outcome.
-    pub decisions: BTreeMap<String, String>,
-    /// Pipeline id → name, newest version, archived or not.
-    pub pipelines: BTreeMap<String, String>,
-    /// Site and name → number.
-    pub signals: BTreeMap<String, String>,
-    /// Stream and sequence → type and actor.
-    pub audit: BTreeMap<String, String>,
+    /// By lot id.
+    pub lots: Rows,
+    /// By child and parent.
+    pub edges: Rows,
+    /// By decision id.
+    pub decisions: Rows,
+    /// By pipeline id.
+    pub pipelines: Rows,
+    /// By pipeline id and version.
+    pub versions: Rows,
+    /// By site and number.
+    pub signals: Rows,
+    /// By stream and sequence.
+    pub audit: Rows,
+    /// By site id.
+    pub sites: Rows,
+    /// By user id.
+    pub users: Rows,
+    /// By user id and site; an empty site is everywhere.
+    pub memberships: Rows,
+    /// By key id.
+    pub keys: Rows,
+    /// By pipeline id and user id.
+    pub grants: Rows,
 }
 
 /// A fold over a whole log.
@@ -37,16 +55,28 @@ pub struct Oracle {
     pub world: World,
     /// Command id → how many decisions it led to. More than one event of one command would be a doubled fact.
     pub commands: BTreeMap<String, u32>,
-    lots: BTreeMap<String, Lot>,
+    remaining: BTreeMap<String, Decimal>,
     heads: BTreeMap<String, (u64, String)>,
 }
 
-#[derive(Debug)]
-struct Lot {
-    code: String,
-    remaining: Decimal,
-    qc: String,
-    version: u64,
+/// One event, as loosely as it can be read.
+struct Event<'a> {
+    stream: &'a str,
+    sequence: u64,
+    actor: String,
+    /// When it was decided.
+    time: String,
+    body: Value,
+}
+
+impl Event<'_> {
+    fn data(&self) -> &Value {
+        &self.body["data"]
+    }
+
+    fn text(&self, name: &str) -> String {
+        text(self.data(), name)
+    }
 }
 
 impl Oracle {
@@ -68,9 +98,9 @@ impl Oracle {
                 next = batch.next;
             }
         }
-        for (id, lot) in &oracle.lots {
-            let line = format!("{} left={} qc={} v={}", lot.code, lot.remaining.normalize(), lot.qc, lot.version);
-            oracle.world.lots.insert(id.clone(), line);
+        for (id, left) in &oracle.remaining {
+            let lot = oracle.world.lots.get_mut(id).expect("what is left is left of a lot");
+            lot["remaining"] = json!(left.normalize().to_string());
         }
         oracle
     }
@@ -81,129 +111,193 @@ impl Oracle {
     }
 
     fn apply(&mut self, stored: &StoredRecord) {
-        let stream = stored.record.key.clone();
+        let stream = stored.record.key.as_str();
         let header = |name: &str| -> String {
             let found = stored.record.headers.iter().find(|header| header.name == name);
             found.map(|header| String::from_utf8(header.value.to_vec()).expect("headers are text")).unwrap_or_default()
         };
         let sequence: u64 = header("ce_sequence").parse().expect("the sequence is a number");
-        let (last, last_hash) = self.heads.get(&stream).cloned().unwrap_or((0, "0".repeat(64)));
+        let (last, last_hash) = self.heads.get(stream).cloned().unwrap_or((0, "0".repeat(64)));
         assert_eq!(sequence, last + 1, "stream {stream} is not dense");
         assert_eq!(header("ce_prevhash"), last_hash, "stream {stream} is not chained at {sequence}");
         assert_eq!(recomputed_hash(stored), header("ce_hash"), "stream {stream} was changed at {sequence}");
-        self.heads.insert(stream.clone(), (sequence, header("ce_hash")));
+        self.heads.insert(stream.to_owned(), (sequence, header("ce_hash")));
 
-        let kind = header("ce_type");
         let body: Value = serde_json::from_slice(&stored.record.value).expect("values are JSON");
-        let data = &body["data"];
-        self.world.audit.insert(format!("{stream}/{sequence}"), format!("{kind} by {}", header("ce_actor")));
-        *self.commands.entry(format!("{}/{}", header("ce_actor"), header("ce_causationid"))).or_default() += 1;
-        match kind.as_str() {
-            "lotline.lot.registered.v1" => self.lot_registered(data, sequence),
-            "lotline.qc_decision.recorded.v1" => self.decided(data, sequence),
-            "lotline.pipeline.drafted.v1" => {
-                self.world.pipelines.insert(text(data, "pipeline_id"), format!("{} v0 live", text(data, "name")));
+        let event = Event { stream, sequence, actor: header("ce_actor"), time: header("ce_time"), body };
+        let causation = header("ce_causationid");
+        *self.commands.entry(format!("{}/{causation}", event.actor)).or_default() += 1;
+        let row = json!({
+            "type": header("ce_type"), "subject": header("ce_subject"), "actor": event.actor, "occurred": event.body["occurred_at"],
+            "decided": event.time, "reason": event.body["reason"], "correlation": header("ce_correlationid"), "causation": causation,
+            "data": event.body["data"],
+        });
+        self.world.audit.insert(format!("{stream}/{sequence}"), row);
+        match header("ce_type").as_str() {
+            "lotline.lot.registered.v1" => self.lot_registered(&event),
+            "lotline.qc_decision.recorded.v1" => self.decided(&event),
+            kind if kind.starts_with("lotline.pipeline.") && kind != "lotline.pipeline.access_set.v1" => {
+                self.pipeline(kind, &event);
             }
-            "lotline.pipeline.revised.v1" => self.pipeline(data, |line, data| {
-                let rest = line.rsplitn(3, ' ').collect::<Vec<_>>();
-                format!("{} {} {}", text(data, "name"), rest[1], rest[0])
-            }),
-            "lotline.pipeline.published.v1" => self.pipeline(data, |line, data| {
-                let rest = line.rsplitn(3, ' ').collect::<Vec<_>>();
-                format!("{} v{} {}", rest[2], data["version"], rest[0])
-            }),
-            "lotline.pipeline.archived.v1" => self.pipeline(data, |line, _| line.replace(" live", " archived")),
-            "lotline.signal.declared.v1" => {
-                self.world.signals.insert(format!("{stream}/{}", text(data, "name")), data["number"].to_string());
-            }
-            // What was refused is no state of the plant, and neither is what read models were told to do, or who may do what.
+            "lotline.signal.declared.v1" => self.declared(&event),
+            // What was refused is no state of the plant, and neither is what read models were told to do.
             "lotline.command.refused.v1"
             | "lotline.refusals.suppressed.v1"
             | "lotline.projection.retried.v1"
-            | "lotline.projection.event_skipped.v1"
-            | "lotline.site.registered.v1"
-            | "lotline.user.registered.v1"
-            | "lotline.user.profile_changed.v1"
-            | "lotline.user.deactivated.v1"
-            | "lotline.user.reactivated.v1"
-            | "lotline.membership.changed.v1"
-            | "lotline.admin.appointed.v1"
-            | "lotline.api_key.issued.v1"
-            | "lotline.api_key.revoked.v1"
-            | "lotline.pipeline.access_set.v1" => {}
+            | "lotline.projection.event_skipped.v1" => {}
+            kind => self.access(kind, &event),
+        }
+    }
+
+    fn lot_registered(&mut self, event: &Event<'_>) {
+        let (id, data) = (event.text("lot_id"), event.data());
+        for input in data["parents"].as_array().into_iter().flatten() {
+            let parent = text(input, "lot_id");
+            let amount = base(&input["quantity"]);
+            let lot = self.world.lots.get_mut(&parent).expect("a parent is registered before its child");
+            let left = self.remaining.get_mut(&parent).expect("each lot has something left, or nothing");
+            *left -= amount;
+            assert!(*left >= Decimal::ZERO, "more was taken out of {parent} than was in it");
+            assert!(lot["qc"] != "HOLD" && lot["qc"] != "FAIL", "a blocked lot became a parent");
+            lot["version"] = json!(event.sequence);
+            self.world.edges.insert(format!("{id}/{parent}"), json!(amount.normalize().to_string()));
+        }
+        let row = json!({
+            "site": event.stream, "code": data["code"], "type": data["lot_type"], "product": data["product"],
+            "quantity": decimal(&data["quantity"]["value"]), "unit": data["quantity"]["unit"], "temperature": decimal(&data["temperature_c"]),
+            "supplier_lot": data["supplier_lot"], "expires_on": data["expires_on"], "location": data["location"],
+            "attributes": data.get("attributes").cloned().unwrap_or_else(|| json!({})), "qc": null, "actor": event.actor,
+            "occurred": event.body["occurred_at"], "decided": event.time, "version": event.sequence, "remaining": null,
+        });
+        self.remaining.insert(id.clone(), base(&data["quantity"]));
+        assert!(self.world.lots.insert(id, row).is_none(), "a lot was registered twice");
+    }
+
+    fn decided(&mut self, event: &Event<'_>) {
+        let data = event.data();
+        let lot = self.world.lots.get_mut(&event.text("lot_id")).expect("a decision is about a registered lot");
+        (lot["qc"], lot["version"]) = (data["outcome"].clone(), json!(event.sequence));
+        let list = |name: &str| data.get(name).cloned().unwrap_or_else(|| json!([]));
+        let row = json!({
+            "site": event.stream, "lot": data["lot_id"], "gate": data["gate"], "outcome": data["outcome"], "measurements": list("measurements"),
+            "checklist": list("checklist"), "notes": data["notes"], "reason": event.body["reason"], "actor": event.actor,
+            "occurred": event.body["occurred_at"], "decided": event.time, "sequence": event.sequence,
+        });
+        let before = self.world.decisions.insert(event.text("decision_id"), row);
+        assert!(before.is_none(), "a decision was recorded twice");
+    }
+
+    fn pipeline(&mut self, kind: &str, event: &Event<'_>) {
+        let (id, data) = (event.text("pipeline_id"), event.data());
+        if kind == "lotline.pipeline.drafted.v1" {
+            let row = json!({
+                "name": data["name"], "draft": data["definition"], "published": null, "hash": null, "archived": false, "actor": event.actor,
+                "occurred": event.body["occurred_at"], "decided": event.time, "changed": event.time, "version": event.sequence,
+            });
+            assert!(self.world.pipelines.insert(id, row).is_none(), "a pipeline was drafted twice");
+            return;
+        }
+        let pipeline = self.world.pipelines.get_mut(&id).expect("a pipeline is drafted first");
+        (pipeline["changed"], pipeline["version"]) = (json!(event.time), json!(event.sequence));
+        match kind {
+            "lotline.pipeline.revised.v1" => {
+                (pipeline["name"], pipeline["draft"]) = (data["name"].clone(), data["definition"].clone());
+            }
+            "lotline.pipeline.published.v1" => {
+                let row = json!({
+                    "name": pipeline["name"], "definition": pipeline["draft"], "hash": data["definition_hash"], "reason": event.body["reason"],
+                    "actor": event.actor, "occurred": event.body["occurred_at"], "decided": event.time, "sequence": event.sequence,
+                });
+                (pipeline["published"], pipeline["hash"]) = (data["version"].clone(), data["definition_hash"].clone());
+                self.world.versions.insert(format!("{id}/{}", data["version"]), row);
+            }
+            "lotline.pipeline.archived.v1" => pipeline["archived"] = json!(true),
             other => panic!("the oracle does not know {other}"),
         }
     }
 
-    fn lot_registered(&mut self, data: &Value, version: u64) {
-        let id = text(data, "lot_id");
-        for input in data["parents"].as_array().into_iter().flatten() {
-            let parent = text(input, "lot_id");
-            let amount = base(&input["quantity"]);
-            let lot = self.lots.get_mut(&parent).expect("a parent is registered before its child");
-            lot.remaining -= amount;
-            assert!(lot.remaining >= Decimal::ZERO, "more was taken out of {parent} than was in it");
-            assert!(lot.qc != "HOLD" && lot.qc != "FAIL", "a blocked lot became a parent");
-            lot.version = version;
-            self.world.edges.insert(format!("{id} from {parent}: {}", amount.normalize()));
+    fn declared(&mut self, event: &Event<'_>) {
+        let data = event.data();
+        let row = json!({
+            "name": data["name"], "description": data["description"], "unit": data["unit"], "type": data["data_type"], "device": data["device"],
+            "address": data["address"], "scale": decimal(&data["scale"]), "offset": decimal(&data["offset"]), "actor": event.actor,
+            "occurred": event.body["occurred_at"], "decided": event.time, "version": event.sequence,
+        });
+        self.world.signals.insert(format!("{}/{}", event.stream, data["number"]), row);
+    }
+
+    /// Who may do what.
+    fn access(&mut self, kind: &str, event: &Event<'_>) {
+        let (data, sequence, world) = (event.data(), json!(event.sequence), &mut self.world);
+        match kind {
+            "lotline.site.registered.v1" => {
+                let row = json!({ "name": data["name"], "time_zone": data["time_zone"], "actor": event.actor, "version": sequence });
+                world.sites.insert(event.text("site"), row);
+            }
+            "lotline.user.registered.v1" => {
+                let row = json!({
+                    "name": data["name"], "email": data["email"], "active": true, "actor": event.actor, "changed": event.time,
+                    "version": sequence,
+                });
+                world.users.insert(event.text("user_id"), row);
+            }
+            "lotline.user.profile_changed.v1" => {
+                let user = world.touch(event);
+                (user["name"], user["email"]) = (data["name"].clone(), data["email"].clone());
+            }
+            "lotline.user.deactivated.v1" => world.touch(event)["active"] = json!(false),
+            "lotline.user.reactivated.v1" => world.touch(event)["active"] = json!(true),
+            "lotline.membership.changed.v1" | "lotline.admin.appointed.v1" => {
+                world.touch(event);
+                let key = format!("{}/{}", event.text("user_id"), data["site"].as_str().unwrap_or_default());
+                world.memberships.remove(&key);
+                if data["roles"] != json!([]) {
+                    let row = json!({ "roles": data["roles"], "actor": event.actor, "sequence": sequence });
+                    world.memberships.insert(key, row);
+                }
+            }
+            "lotline.api_key.issued.v1" => {
+                let row = json!({
+                    "label": data["label"], "prefix": data["prefix"], "roles": data["roles"],
+                    "sites": data.get("sites").cloned().unwrap_or_else(|| json!([])), "expires": data["expires_at"], "revoked": null,
+                    "actor": event.actor, "version": sequence,
+                });
+                world.keys.insert(event.text("key_id"), row);
+            }
+            "lotline.api_key.revoked.v1" => {
+                let key = world.keys.get_mut(&event.text("key_id")).expect("a key is issued first");
+                (key["revoked"], key["version"]) = (json!(event.time), sequence);
+            }
+            "lotline.pipeline.access_set.v1" => {
+                let key = format!("{}/{}", event.text("pipeline_id"), event.text("user_id"));
+                world.grants.remove(&key);
+                if data["rights"] != json!([]) {
+                    let row = json!({ "rights": data["rights"], "actor": event.actor, "sequence": sequence });
+                    world.grants.insert(key, row);
+                }
+            }
+            other => panic!("the oracle does not know {other}"),
         }
-        let lot = Lot { code: text(data, "code"), remaining: base(&data["quantity"]), qc: "-".into(), version };
-        assert!(self.lots.insert(id, lot).is_none(), "a lot was registered twice");
-    }
-
-    fn decided(&mut self, data: &Value, version: u64) {
-        let lot_id = text(data, "lot_id");
-        let lot = self.lots.get_mut(&lot_id).expect("a decision is about a registered lot");
-        lot.qc = text(data, "outcome");
-        lot.version = version;
-        let line = format!("{lot_id} {} {}", text(data, "gate"), text(data, "outcome"));
-        assert!(
-            self.world.decisions.insert(text(data, "decision_id"), line).is_none(),
-            "a decision was recorded twice"
-        );
-    }
-
-    fn pipeline(&mut self, data: &Value, change: impl FnOnce(&str, &Value) -> String) {
-        let line = self.world.pipelines.get_mut(&text(data, "pipeline_id")).expect("a pipeline is drafted first");
-        *line = change(line, data);
     }
 }
 
-/// What the tables say, in the same form.
-pub async fn tables(pool: &PgPool, tenant: &str) -> World {
-    let pairs = |sql: &'static str| async move {
-        let rows: Vec<(String, String)> =
-            sqlx::query_as(sql).bind(tenant).fetch_all(pool).await.expect("the read models can be queried");
-        rows
-    };
-    let lots = pairs(
-        "SELECT id::text, code || ' left=' || trim_scale(remaining_base) || ' qc=' || COALESCE(qc_status, '-') || ' v=' || version \
-         FROM read.lots WHERE tenant = $1",
-    );
-    let edges = pairs(
-        "SELECT child_id || ' from ' || parent_id || ': ' || trim_scale(quantity_base), '' FROM read.genealogy WHERE tenant = $1",
-    );
-    let decisions =
-        pairs("SELECT id::text, lot_id || ' ' || gate || ' ' || outcome FROM read.qc_decisions WHERE tenant = $1");
-    let pipelines = pairs(
-        "SELECT id::text, name || ' v' || COALESCE(published_version, 0) || CASE WHEN archived THEN ' archived' ELSE ' live' END \
-         FROM read.pipelines WHERE tenant = $1",
-    );
-    let signals = pairs("SELECT site || '/' || name, number::text FROM read.signals WHERE tenant = $1");
-    let audit =
-        pairs("SELECT stream || '/' || sequence, event_type || ' by ' || actor FROM read.audit WHERE tenant = $1");
-    World {
-        lots: lots.await.into_iter().collect(),
-        edges: edges.await.into_iter().map(|(edge, _)| edge).collect(),
-        decisions: decisions.await.into_iter().collect(),
-        pipelines: pipelines.await.into_iter().collect(),
-        signals: signals.await.into_iter().collect(),
-        audit: audit.await.into_iter().collect(),
+impl World {
+    /// A user that an event changes.
+    fn touch(&mut self, event: &Event<'_>) -> &mut Value {
+        let user = self.users.get_mut(&event.text("user_id")).expect("a user is registered first");
+        (user["changed"], user["version"]) = (json!(event.time), json!(event.sequence));
+        user
     }
 }
 
 fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_else(|| panic!("{name} is missing in {value}")).to_owned()
+}
+
+/// A decimal without zeros at its end, or nothing.
+fn decimal(value: &Value) -> Value {
+    let Some(text) = value.as_str() else { return Value::Null };
+    json!(text.parse::<Decimal>().expect("a decimal is one").normalize().to_string())
 }
 
 fn base(quantity: &Value) -> Decimal {

@@ -37,6 +37,8 @@ pub struct Server {
     child: Child,
     /// `http://127.0.0.1:<port>`.
     pub url: String,
+    /// How long it took from its start until it was ready.
+    pub ready_after: Duration,
     output: PathBuf,
 }
 
@@ -67,6 +69,7 @@ impl Server {
         let port = free_port();
         let output = settings.folder.join(format!("lotline-{port}.log"));
         let file = File::create(&output).expect("the folder of the test can be written");
+        let started = Instant::now();
         let child = command
             .args(arguments)
             .env("LOTLINE_API__BIND", format!("127.0.0.1:{port}"))
@@ -75,8 +78,10 @@ impl Server {
             .stderr(file)
             .spawn()
             .expect("the lotline binary starts");
-        let mut server = Self { child, url: format!("http://127.0.0.1:{port}"), output };
+        let url = format!("http://127.0.0.1:{port}");
+        let mut server = Self { child, url, ready_after: Duration::ZERO, output };
         server.wait_until_ready().await;
+        server.ready_after = started.elapsed();
         server
     }
 

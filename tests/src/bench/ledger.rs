@@ -28,6 +28,7 @@ use crate::stack;
 
 const PARTITIONS: u32 = 4;
 const LENGTH: Duration = Duration::from_secs(8);
+const WARM_UP_LENGTH: Duration = Duration::from_secs(3);
 const PROBE_LENGTH: Duration = Duration::from_secs(5);
 const IN_FLIGHT: usize = 4_096;
 const SEQUENTIAL: u32 = 1_500;
@@ -79,7 +80,7 @@ pub async fn run(report: &mut Report) -> anyhow::Result<()> {
 async fn measure(kind: Kind, report: &mut Report) -> anyhow::Result<()> {
     let prefix = kind.prefix();
     let rig = Rig::start(kind, 1, false).await?;
-    let mut commands = rig.commands();
+    let mut commands = rig.commands().in_turn();
     let site = rig.sites[0].clone();
     load::sequential(&rig.bus, &mut commands, &site, WARM_UP).await?;
     let latency = load::sequential(&rig.bus, &mut commands, &site, SEQUENTIAL).await?;
@@ -101,6 +102,8 @@ async fn measure(kind: Kind, report: &mut Report) -> anyhow::Result<()> {
     for (sites, projections) in [(1, false), (8, false), (1, true), (8, true)] {
         let rig = Rig::start(kind, sites, projections).await?;
         let mut makers: Vec<_> = rig.sites.iter().map(|site| (site.clone(), rig.commands())).collect();
+        // The broker and the tables are cold, and the first commands have nothing to refer to yet.
+        load::saturate(&rig.bus, &mut makers, IN_FLIGHT, WARM_UP_LENGTH).await?;
         let outcome = load::saturate(&rig.bus, &mut makers, IN_FLIGHT, LENGTH).await?;
         rig.stop().await?;
         let projected = if projections { "projections_on" } else { "projections_off" };

@@ -15,7 +15,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// Commands are under way in no order; a lot this far back has been decided. A multiple of ten, more than any load keeps under way.
-const SETTLED: u64 = 20_000;
+const SETTLED: u64 = 5_000;
+/// The same of commands that are submitted one after another.
+const SETTLED_IN_TURN: u64 = 10;
 
 /// Makes commands. Of ten, once there are lots to refer to: five raw lots, three lots made from one of those, two decisions.
 pub struct Commands {
@@ -24,6 +26,7 @@ pub struct Commands {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     filler: String,
+    settled: u64,
     count: u64,
 }
 
@@ -31,13 +34,20 @@ impl Commands {
     /// Commands for one site, in the order in which they must be submitted.
     pub fn new(tenant: TenantId, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
         let actor = ActorId::new("bench").expect("the name follows the rule");
-        Self { tenant, actor, clock, ids, filler: "0123456789".repeat(61), count: 0 }
+        Self { tenant, actor, clock, ids, filler: "0123456789".repeat(61), settled: SETTLED, count: 0 }
     }
 
     /// The same with a filler of another length.
     #[must_use]
     pub fn filled(mut self, length: usize) -> Self {
         self.filler = "x".repeat(length.max(1));
+        self
+    }
+
+    /// The same for who submits each when the one before has been answered: nearly all of them are mixed.
+    #[must_use]
+    pub fn in_turn(mut self) -> Self {
+        self.settled = SETTLED_IN_TURN;
         self
     }
 
@@ -50,7 +60,7 @@ impl Commands {
     pub fn next(&mut self, site: &SiteId) -> CommandRequest {
         let number = self.count;
         self.count += 1;
-        let settled = number.checked_sub(SETTLED);
+        let settled = number.checked_sub(self.settled);
         let command = match (number % 10, settled) {
             (0..=4, _) | (_, None) => self.register(number, None),
             (5..=7, Some(settled)) => self.register(number, Some(settled - 5)),

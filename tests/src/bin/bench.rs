@@ -4,7 +4,7 @@ use clap::Parser;
 use lotline_adapters::clock::SystemClock;
 use lotline_domain::port::Clock;
 use lotline_tests::bench::report::Report;
-use lotline_tests::bench::{access, api, ledger, projection};
+use lotline_tests::bench::{access, api, cluster, ledger, projection};
 
 /// Measures Lotline against raw probes in the same run.
 #[derive(Parser)]
@@ -21,6 +21,7 @@ async fn main() -> anyhow::Result<()> {
     access::run(&mut report).await?;
     ledger::run(&mut report).await?;
     api::run(&mut report).await?;
+    cluster::run(&mut report).await?;
     projection::run(&mut report).await?;
     let file = report.save()?;
     report.note(&format!("kept in {}", file.display()));

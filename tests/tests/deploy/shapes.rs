@@ -24,10 +24,10 @@ fn compose_starts_two_nodes_that_know_each_other() {
     for (name, port, collects) in [("lotline-1", 8080, true), ("lotline-2", 8081, false)] {
         let service = &services[name];
         let set = |key: &str| service["environment"][key].as_str().unwrap().to_owned();
-        // Until access control has landed: the host's network, and loopback only.
-        assert_eq!(service["network_mode"], "host", "{name}");
-        assert_eq!(set("LOTLINE_API__BIND"), format!("127.0.0.1:{port}"), "{name}");
-        assert_eq!(set("LOTLINE_CLUSTER__ADDRESS"), format!("http://127.0.0.1:{port}"), "{name}");
+        // On the containers' network, and of this machine on loopback only.
+        assert_eq!(set("LOTLINE_API__BIND"), "0.0.0.0:8080", "{name}");
+        assert_eq!(set("LOTLINE_CLUSTER__ADDRESS"), format!("http://{name}:8080"), "{name}");
+        assert_eq!(service["ports"], json!([format!("127.0.0.1:{port}:8080")]), "{name}");
         assert_eq!(set("LOTLINE_LOG__KIND"), "kafka", "{name}");
         let Command::Serve(serve) = command(&service["command"]).command else { panic!("{name} serves") };
         assert_eq!(serve.roles.contains(&Role::Collector), collects, "one node reads machines");
@@ -82,7 +82,7 @@ fn the_probes_of_the_chart_are_commands_of_the_binary() {
         let parsed = Cli::try_parse_from(&probe).unwrap();
         assert!(matches!(parsed.command, Command::Health(_)), "{probe:?}");
     }
-    assert!(!pod.contains("httpGet"), "nobody listens where the kubelet would ask");
+    assert!(pod.contains("value: 0.0.0.0:8080") && pod.contains("containerPort: 8080"), "others reach the node");
 }
 
 /// Commands of the binary that stand in backticks, or in blocks that are marked as shell.

@@ -150,7 +150,7 @@ impl Plant {
             .unwrap();
             let behind = |&(partition, end): &(i32, i64)| {
                 let there = rows.iter().filter(|row| row.1 == partition && row.2 >= end).count();
-                end > 0 && there < 6
+                end > 0 && there < lotline_projections::model::Model::LEDGER.len()
             };
             if !wanted.iter().any(behind) {
                 return;

@@ -67,7 +67,8 @@ pub(super) async fn measure(report: &mut Report, serving: Serving, copy_seconds:
         workers.spawn(LedgerWorker::new(context, partition).run(cancel.clone()));
     }
     anyhow::ensure!(bus.ready().await, "a writer stopped before it served");
-    let commands = Commands::new(serving.tenant.clone(), Arc::new(SystemClock), Arc::new(RandomIds::default()));
+    let commands =
+        Commands::new(serving.tenant.clone(), Arc::new(SystemClock), Arc::new(RandomIds::default())).in_turn();
     let mut clients = Clients { bus, commands, site };
     load::sequential(&clients.bus, &mut clients.commands, &clients.site, WARM_UP).await?;
     let before = clients.send(BEFORE).await?;

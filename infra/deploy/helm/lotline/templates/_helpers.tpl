@@ -30,11 +30,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{/* Combinations that would start and then not work. */}}
 {{- define "lotline.check" -}}
-{{- if and (gt (int .Values.replicas) 1) (or (not .Values.sidecars) (not .Values.cluster.address)) -}}
-{{- fail "replicas: nodes listen on loopback only until access control has landed, so several can't forward commands to each other without `sidecars` that listen for them and `cluster.address`: see the chart's README.md" -}}
-{{- end -}}
-{{- if and (or .Values.service.enabled .Values.serviceMonitor.enabled) (not .Values.sidecars) -}}
-{{- fail "service, serviceMonitor: nodes listen on loopback only until access control has landed; without `sidecars` with a port named http nobody listens: see the chart's README.md" -}}
+{{- if and (gt (int .Values.replicas) 1) (not .Values.cluster.address) -}}
+{{- fail "cluster.address: several nodes forward commands to each other and have to know where; the default is http://$(POD_IP):8080" -}}
 {{- end -}}
 {{- if has "collector" .Values.roles -}}
 {{- fail "roles: machines are read by the one node of `collector.enabled`, or every replica would read them" -}}
@@ -94,7 +91,15 @@ spec:
         - name: POD_IP
           valueFrom: { fieldRef: { fieldPath: status.podIP } }
         - name: LOTLINE_API__BIND
-          value: 127.0.0.1:8080
+          value: 0.0.0.0:8080
+        {{- with $root.Values.access.issuer }}
+        - name: LOTLINE_ACCESS__ISSUER
+          value: {{ . | quote }}
+        {{- end }}
+        {{- if $root.Values.access.existingSecret }}
+        - name: LOTLINE_ACCESS__ENCRYPTION_FILE
+          value: /etc/lotline-access/signing.key
+        {{- end }}
         - name: LOTLINE_CLUSTER__NODE
           value: $(POD_NAME)
         {{- with $root.Values.cluster.address }}
@@ -120,7 +125,10 @@ spec:
         - name: LOTLINE_KAFKA__CLIENT__SSL_CA_LOCATION
           value: /etc/lotline-tls/ca.pem
         {{- end }}
-      # The kubelet's own HTTP probes come to the pod's address, where nobody listens; these ask from inside.
+      ports:
+        - name: http
+          containerPort: 8080
+      # The binary asks itself: it knows its address and what its roles must answer.
       startupProbe:
         exec:
           command: ["lotline", "--config", "/etc/lotline/lotline.toml", "health", "--live", "--timeout-ms", "3000"]
@@ -152,6 +160,11 @@ spec:
           mountPath: /etc/lotline-tls
           readOnly: true
         {{- end }}
+        {{- if $root.Values.access.existingSecret }}
+        - name: access
+          mountPath: /etc/lotline-access
+          readOnly: true
+        {{- end }}
     {{- with $root.Values.sidecars }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -172,6 +185,16 @@ spec:
         items:
           - key: {{ $root.Values.kafka.tls.key }}
             path: ca.pem
+    {{- end }}
+    {{- if $root.Values.access.existingSecret }}
+    - name: access
+      secret:
+        secretName: {{ $root.Values.access.existingSecret }}
+        # The user of the container reads it by its group.
+        defaultMode: 0440
+        items:
+          - key: {{ $root.Values.access.key }}
+            path: signing.key
     {{- end }}
   {{- if and $root.Values.topologySpread.enabled (ne .component "collector") }}
   topologySpreadConstraints:

@@ -1,0 +1,106 @@
+//! What the tables say, in the oracle's form. Of each model the rows that readers see.
+
+use sqlx::PgPool;
+
+use super::{Rows, World};
+
+/// `$time` and `$number` stand for how the oracle writes those.
+const LOTS: &str = "SELECT id::TEXT, jsonb_build_object('site', site, 'code', code, 'type', lot_type, 'product', product,
+        'quantity', $number(quantity), 'unit', unit, 'temperature', $number(temperature_c), 'supplier_lot', supplier_lot,
+        'expires_on', expires_on::TEXT, 'location', location, 'attributes', attributes, 'qc', qc_status, 'actor', actor,
+        'occurred', $time(occurred_at), 'decided', $time(decided_at), 'version', version, 'remaining', $number(remaining_base))
+    FROM read.lots WHERE $live('lots')";
+const EDGES: &str = "SELECT child_id || '/' || parent_id, to_jsonb($number(quantity_base)) FROM read.genealogy WHERE $live('genealogy')";
+const DECISIONS: &str =
+    "SELECT id::TEXT, jsonb_build_object('site', site, 'lot', lot_id, 'gate', gate, 'outcome', outcome,
+        'measurements', measurements, 'checklist', checklist, 'notes', notes, 'reason', reason, 'actor', actor,
+        'occurred', $time(occurred_at), 'decided', $time(decided_at), 'sequence', sequence)
+    FROM read.qc_decisions WHERE $live('qc_decisions')";
+const PIPELINES: &str = "SELECT id::TEXT, json_build_object('name', name, 'draft', draft, 'published', published_version, 'hash', published_hash,
+        'archived', archived, 'actor', actor, 'occurred', $time(occurred_at), 'decided', $time(decided_at), 'changed', $time(changed_at),
+        'version', version)
+    FROM read.pipelines WHERE $live('pipelines')";
+const VERSIONS: &str = "SELECT pipeline_id || '/' || version, json_build_object('name', name, 'definition', definition, 'hash', definition_hash,
+        'reason', reason, 'actor', actor, 'occurred', $time(occurred_at), 'decided', $time(decided_at), 'sequence', sequence)
+    FROM read.pipeline_versions WHERE $live('pipelines')";
+const SIGNALS: &str = "SELECT site || '/' || number, jsonb_build_object('name', name, 'description', description, 'unit', unit,
+        'type', data_type, 'device', device, 'address', address, 'scale', $number(scale), 'offset', $number(value_offset), 'actor', actor,
+        'occurred', $time(occurred_at), 'decided', $time(decided_at), 'version', version)
+    FROM read.signals WHERE $live('signals')";
+const AUDIT: &str =
+    "SELECT stream || '/' || sequence, json_build_object('type', event_type, 'subject', subject, 'actor', actor,
+        'occurred', $time(occurred_at), 'decided', $time(decided_at), 'reason', reason, 'correlation', correlation_id,
+        'causation', causation_id, 'data', data)
+    FROM read.audit WHERE $live('audit')";
+const SITES: &str =
+    "SELECT id, jsonb_build_object('name', name, 'time_zone', time_zone, 'actor', actor, 'version', version)
+    FROM read.access_sites WHERE $live('access')";
+const USERS: &str = "SELECT id::TEXT, json_build_object('name', name, 'email', email, 'active', active, 'actor', actor,
+        'changed', $time(changed_at), 'version', version)
+    FROM read.access_users WHERE $live('access')";
+const MEMBERSHIPS: &str =
+    "SELECT user_id || '/' || site, jsonb_build_object('roles', roles, 'actor', actor, 'sequence', sequence)
+    FROM read.access_memberships WHERE $live('access')";
+const KEYS: &str =
+    "SELECT id::TEXT, jsonb_build_object('label', label, 'prefix', prefix, 'roles', roles, 'sites', sites,
+        'expires', $time(expires_at), 'revoked', $time(revoked_at), 'actor', actor, 'version', version)
+    FROM read.access_keys WHERE $live('access')";
+const GRANTS: &str =
+    "SELECT pipeline_id || '/' || user_id, jsonb_build_object('rights', rights, 'actor', actor, 'sequence', sequence)
+    FROM read.access_grants WHERE $live('access')";
+
+/// What the tables say of a tenant.
+///
+/// # Panics
+/// When they can't be read.
+pub async fn tables(pool: &PgPool, tenant: &str) -> World {
+    let rows = |sql: &'static str| rows(pool, tenant, sql);
+    World {
+        lots: rows(LOTS).await,
+        edges: rows(EDGES).await,
+        decisions: rows(DECISIONS).await,
+        pipelines: rows(PIPELINES).await,
+        versions: rows(VERSIONS).await,
+        signals: rows(SIGNALS).await,
+        audit: rows(AUDIT).await,
+        sites: rows(SITES).await,
+        users: rows(USERS).await,
+        memberships: rows(MEMBERSHIPS).await,
+        keys: rows(KEYS).await,
+        grants: rows(GRANTS).await,
+    }
+}
+
+async fn rows(pool: &PgPool, tenant: &str, sql: &str) -> Rows {
+    let found: Vec<(String, String)> = sqlx::query_as(sqlx::AssertSqlSafe(expanded(sql)))
+        .bind(tenant)
+        .fetch_all(pool)
+        .await
+        .unwrap_or_else(|error| panic!("the read models can't be queried: {error}\n{sql}"));
+    let count = found.len();
+    let rows: Rows =
+        found.into_iter().map(|(key, row)| (key, serde_json::from_str(&row).expect("rows are JSON"))).collect();
+    assert_eq!(rows.len(), count, "two rows have the same key:\n{sql}");
+    rows
+}
+
+/// The statement with `$time(column)`, `$number(column)` and `$live('model')` written out.
+fn expanded(sql: &str) -> String {
+    let forms = [
+        ("$time(", "to_char(@ AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"),
+        ("$number(", "trim_scale(@)::TEXT"),
+        (
+            "$live(",
+            "tenant = $1 AND generation = (SELECT live.generation FROM read.projection_generation AS live
+                WHERE live.tenant = $1 AND live.model = @ AND live.state = 'live')",
+        ),
+    ];
+    let mut sql = format!("SELECT key, row::TEXT FROM ({sql}) AS found (key, row)");
+    for (name, form) in forms {
+        while let Some((before, rest)) = sql.split_once(name) {
+            let (argument, after) = rest.split_once(')').expect("a form is closed");
+            sql = format!("{before}{}{after}", form.replace('@', argument));
+        }
+    }
+    sql
+}
