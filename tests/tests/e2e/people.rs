@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use lotline_tests::client::key;
+use lotline_tests::client::{Client, key};
 
 use crate::visitor::{ADMIN, Answer, House, PASSWORD};
 
@@ -63,4 +63,7 @@ async fn somebody_is_invited_works_and_leaves() {
     let gone = json!({ "idempotencyKey": key(), "userId": invited["subjectId"], "reason": "left" });
     done(&house, &ann, "deactivateUser", &gone).await;
     house.until(&[("authorization", &olga)], 401).await;
+    let oracle = house.plant.assert_tables_equal_the_log(&Client::new(&house.server.url, "judge")).await;
+    let world = &oracle.world;
+    assert_eq!((world.users.len(), world.memberships.len(), world.keys.len()), (2, 2, 1), "{world:#?}");
 }
