@@ -126,6 +126,7 @@ impl Oracle {
             | "lotline.user.profile_changed.v1"
             | "lotline.user.deactivated.v1"
             | "lotline.user.reactivated.v1"
+            | "lotline.user.password_reset_issued.v1"
             | "lotline.membership.changed.v1"
             | "lotline.admin.appointed.v1"
             | "lotline.api_key.issued.v1"

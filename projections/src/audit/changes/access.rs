@@ -31,6 +31,7 @@ pub(super) fn is_creation(event: &AccessEvent) -> bool {
         AccessEvent::UserProfileChanged(_)
         | AccessEvent::UserDeactivated(_)
         | AccessEvent::UserReactivated(_)
+        | AccessEvent::PasswordResetIssued(_)
         | AccessEvent::MembershipChanged(_)
         | AccessEvent::AdminAppointed(_)
         | AccessEvent::ApiKeyRevoked(_)
@@ -75,6 +76,7 @@ impl States {
             AccessEvent::UserProfileChanged(_)
             | AccessEvent::UserDeactivated(_)
             | AccessEvent::UserReactivated(_)
+            | AccessEvent::PasswordResetIssued(_)
             | AccessEvent::MembershipChanged(_)
             | AccessEvent::AdminAppointed(_) => {
                 let State::User(user) = self.get(subject)? else { return Err(wrong_kind(subject)) };
@@ -99,6 +101,8 @@ fn change_user(user: &mut UserState, event: &AccessEvent, changes: &mut Changes)
         }
         AccessEvent::UserDeactivated(_) => set(&mut user.active, false, "active", changes)?,
         AccessEvent::UserReactivated(_) => set(&mut user.active, true, "active", changes)?,
+        // Sessions and links are not in the ledger.
+        AccessEvent::PasswordResetIssued(_) => {}
         AccessEvent::MembershipChanged(data) => match &data.site {
             None => set(&mut user.roles, data.roles, "roles", changes)?,
             Some(site) => {
