@@ -12,6 +12,7 @@ use lotline_domain::access::grant::{PipelineRight as DomainRight, RightSet};
 use lotline_domain::access::role::{Permission as DomainPermission, PermissionSet, Role as DomainRole, RoleSet};
 use lotline_domain::id::{ApiKeyId, UserId};
 use lotline_domain::personal::Personal;
+use lotline_domain::timestamp::Timestamp;
 use lotline_projections::access::{self, KeyRow, UserRow};
 use lotline_projections::model::Model;
 use lotline_projections::page::Page;
@@ -237,7 +238,7 @@ impl ApiKey {
     /// When it was last used, to the minute; null when it never was, and once it is revoked.
     async fn last_used_at(&self, ctx: &Context<'_>) -> Result<Option<DateTime<Utc>>, Error> {
         let used = Scope::of(ctx).loader.load_one(LastUseOf(ApiKeyId(self.0.id))).await;
-        Ok(used.or_fail("read when keys were used")?.map(|time| time.to_utc()))
+        Ok(used.or_fail("read when keys were used")?.map(Timestamp::to_utc))
     }
 
     /// Who issued it.
@@ -292,14 +293,11 @@ impl PeopleQuery {
     async fn me(&self, ctx: &Context<'_>) -> Result<Me, Error> {
         let scope = Scope::of(ctx);
         let sight = scope.sight()?;
-        let memberships = match sight.memberships() {
-            Some(places) => memberships(
-                places.into_iter().map(|(site, roles)| (site.map(|site| site.to_string()), roles)).collect(),
-            ),
-            None => {
-                let permissions = permissions(PermissionSet::of(&DomainPermission::ALL));
-                vec![Membership { site: None, roles: Vec::new(), permissions }]
-            }
+        let memberships = if let Some(places) = sight.memberships() {
+            memberships(places.into_iter().map(|(site, roles)| (site.map(|site| site.to_string()), roles)).collect())
+        } else {
+            let permissions = permissions(PermissionSet::of(&DomainPermission::ALL));
+            vec![Membership { site: None, roles: Vec::new(), permissions }]
         };
         let grants = sight.grants().into_iter();
         Ok(Me {

@@ -212,7 +212,8 @@ async fn revise(house: &House, ann: &str, pipeline: &Value, name: &str) {
 /// The code of what was wrong, or nothing.
 async fn grant(house: &House, bearer: &str, pipeline: &Value, user: UserId, rights: &[&str]) -> Value {
     let given = json!({ "idempotencyKey": key(), "pipelineId": pipeline, "userId": user, "rights": rights });
-    house.mutate(bearer, "setPipelineAccess", "subjectId", &given).await["userErrors"][0]["code"].take()
+    let payload = house.mutate(bearer, "setPipelineAccess", "subjectId", &given).await;
+    payload.pointer("/userErrors/0/code").cloned().unwrap_or_default()
 }
 
 #[tokio::test]

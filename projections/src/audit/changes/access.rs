@@ -101,8 +101,6 @@ fn change_user(user: &mut UserState, event: &AccessEvent, changes: &mut Changes)
         }
         AccessEvent::UserDeactivated(_) => set(&mut user.active, false, "active", changes)?,
         AccessEvent::UserReactivated(_) => set(&mut user.active, true, "active", changes)?,
-        // Sessions and links are not in the ledger.
-        AccessEvent::PasswordResetIssued(_) => {}
         AccessEvent::MembershipChanged(data) => match &data.site {
             None => set(&mut user.roles, data.roles, "roles", changes)?,
             Some(site) => {
@@ -111,7 +109,9 @@ fn change_user(user: &mut UserState, event: &AccessEvent, changes: &mut Changes)
             }
         },
         AccessEvent::AdminAppointed(data) => set(&mut user.roles, data.roles, "roles", changes)?,
-        AccessEvent::SiteRegistered(_)
+        // Sessions and links are not in the ledger, and the rest is not about users.
+        AccessEvent::PasswordResetIssued(_)
+        | AccessEvent::SiteRegistered(_)
         | AccessEvent::UserRegistered(_)
         | AccessEvent::ApiKeyIssued(_)
         | AccessEvent::ApiKeyRevoked(_)
