@@ -98,6 +98,20 @@ impl PersonalKeys for PostgresPersonalKeys {
             secret.map(|secret| personal_key(id, &secret)).transpose()
         })
     }
+
+    fn keys<'a>(&'a self, tenant: &'a TenantId, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<PersonalKey>, LogError>> {
+        Box::pin(async move {
+            let found = sqlx::query!(
+                "SELECT id, secret FROM vault.personal_key WHERE tenant = $1 AND id = ANY($2)",
+                tenant.as_str(),
+                ids,
+            )
+            .fetch_all(&self.pool)
+            .await;
+            let rows = found.map_err(|error| LogError::broken("find personal keys", error))?;
+            rows.into_iter().map(|row| personal_key(row.id, &row.secret)).collect()
+        })
+    }
 }
 
 fn personal_key(id: Uuid, secret: &[u8]) -> Result<PersonalKey, LogError> {

@@ -14,10 +14,12 @@ pub mod lot;
 pub mod mutation;
 pub mod node;
 pub mod payload;
+pub mod people;
 pub mod pipeline;
 pub mod qc;
 pub mod scalar;
 pub mod scope;
+pub mod sight;
 pub mod signal;
 pub mod status;
 
@@ -37,6 +39,7 @@ pub struct Query(
     signal::SignalQuery,
     audit::AuditQuery,
     node::NodeQuery,
+    people::PeopleQuery,
     status::StatusQuery,
 );
 
@@ -49,6 +52,7 @@ pub struct Mutation(
     mutation::signal::SignalMutation,
     mutation::projection::ProjectionMutation,
     mutation::access::AccessMutation,
+    mutation::people::PeopleMutation,
 );
 
 /// What can be followed. Each item comes after its commit and carries the position from which to go on.

@@ -17,6 +17,7 @@ pub mod event;
 mod evolve;
 pub mod grant;
 pub mod need;
+pub mod reach;
 pub mod refusal;
 pub mod role;
 mod set;

@@ -241,6 +241,7 @@ impl Command {
                 | AccessCommand::ChangeUserProfile { .. }
                 | AccessCommand::DeactivateUser { .. }
                 | AccessCommand::ReactivateUser { .. }
+                | AccessCommand::IssuePasswordReset { .. }
                 | AccessCommand::IssueApiKey(_)
                 | AccessCommand::RevokeApiKey { .. },
             ) => Need::Here(Permission::Administer),

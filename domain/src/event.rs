@@ -13,8 +13,8 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::access::event::{
-    AccessEvent, AdminAppointed, ApiKeyIssued, ApiKeyRevoked, MembershipChanged, PipelineAccessSet, SiteRegistered,
-    UserDeactivated, UserProfileChanged, UserReactivated, UserRegistered,
+    AccessEvent, AdminAppointed, ApiKeyIssued, ApiKeyRevoked, MembershipChanged, PasswordResetIssued,
+    PipelineAccessSet, SiteRegistered, UserDeactivated, UserProfileChanged, UserReactivated, UserRegistered,
 };
 use crate::id::CommandId;
 use crate::lot::LotRegistered;
@@ -121,6 +121,7 @@ event_types! {
         UserProfileChanged => "lotline.user.profile_changed.v1",
         UserDeactivated => "lotline.user.deactivated.v1",
         UserReactivated => "lotline.user.reactivated.v1",
+        PasswordResetIssued => "lotline.user.password_reset_issued.v1",
         MembershipChanged => "lotline.membership.changed.v1",
         AdminAppointed => "lotline.admin.appointed.v1",
         ApiKeyIssued => "lotline.api_key.issued.v1",

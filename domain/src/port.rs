@@ -170,6 +170,16 @@ pub trait PersonalKeys: Send + Sync + 'static {
     fn key_of<'a>(&'a self, tenant: &'a TenantId, actor: &'a ActorId) -> BoxFuture<'a, Result<PersonalKey, LogError>>;
     /// A key by its id; nothing once it has been destroyed.
     fn key<'a>(&'a self, tenant: &'a TenantId, id: Uuid) -> BoxFuture<'a, Result<Option<PersonalKey>, LogError>>;
+    /// Those of the keys that are there, in no order: in one round trip where that is possible.
+    fn keys<'a>(&'a self, tenant: &'a TenantId, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<PersonalKey>, LogError>> {
+        Box::pin(async move {
+            let mut found = Vec::with_capacity(ids.len());
+            for id in ids {
+                found.extend(self.key(tenant, *id).await?);
+            }
+            Ok(found)
+        })
+    }
 }
 
 /// The folded state of a partition up to a position.

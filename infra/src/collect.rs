@@ -99,7 +99,7 @@ impl Follower {
     }
 
     async fn load(&self) -> anyhow::Result<Vec<SignalDeclared>> {
-        let filter = SignalFilter { site: Some(self.settings.site.as_str().to_owned()), device: None };
+        let filter = SignalFilter { site: Some(self.settings.site.as_str().to_owned()), ..SignalFilter::default() };
         let mut page = Page::first(PAGE);
         let mut declared = Vec::new();
         loop {

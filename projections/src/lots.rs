@@ -77,6 +77,8 @@ impl LotRow {
 pub struct LotFilter {
     /// Of one site.
     pub site: Option<String>,
+    /// Of any of these sites.
+    pub sites: Option<Vec<String>>,
     /// Of one product.
     pub product: Option<String>,
     /// Of one type, `LotType::as_str`.
@@ -132,7 +134,8 @@ pub async fn list(
         "($2::UUID IS NULL OR id < $2) AND ($3::TEXT IS NULL OR site = $3)
             AND ($4::TEXT IS NULL OR product = $4) AND ($5::TEXT IS NULL OR lot_type = $5)
             AND ($6::TEXT IS NULL OR qc_status = $6) AND ($7::TEXT IS NULL OR starts_with(code, $7))
-         ORDER BY id DESC LIMIT $8",
+            AND ($8::TEXT[] IS NULL OR site = ANY($8))
+         ORDER BY id DESC LIMIT $9",
         tenant.as_str(),
         page.after,
         filter.site.as_deref(),
@@ -140,6 +143,7 @@ pub async fn list(
         filter.lot_type.as_deref(),
         filter.qc_status.as_deref(),
         filter.code_prefix.as_deref(),
+        filter.sites.as_deref(),
         page.limit()
     )
     .fetch_all(pool)

@@ -83,6 +83,8 @@ pub struct VersionRow {
 /// Which pipelines; nothing means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PipelineFilter {
+    /// Any of these.
+    pub ids: Option<Vec<Uuid>>,
     /// With exactly this name.
     pub name: Option<String>,
     /// Retired or not.
@@ -148,12 +150,14 @@ pub async fn list(
         "($2::UUID IS NULL OR id < $2) AND ($3::TEXT IS NULL OR name = $3)
             AND ($4::BOOLEAN IS NULL OR archived = $4)
             AND ($5::BOOLEAN IS NULL OR (published_version IS NOT NULL) = $5)
-         ORDER BY id DESC LIMIT $6",
+            AND ($6::UUID[] IS NULL OR id = ANY($6))
+         ORDER BY id DESC LIMIT $7",
         tenant.as_str(),
         page.after,
         filter.name.as_deref(),
         filter.archived,
         filter.published,
+        filter.ids.as_deref(),
         page.limit()
     )
     .fetch_all(pool)

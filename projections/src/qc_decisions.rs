@@ -54,6 +54,8 @@ pub struct QcDecisionRow {
 pub struct QcDecisionFilter {
     /// Of one site.
     pub site: Option<String>,
+    /// Of any of these sites.
+    pub sites: Option<Vec<String>>,
     /// On one lot.
     pub lot_id: Option<Uuid>,
     /// At one gate.
@@ -121,14 +123,15 @@ pub async fn list(
     select!(
         "($2::UUID IS NULL OR id < $2) AND ($3::TEXT IS NULL OR site = $3)
             AND ($4::UUID IS NULL OR lot_id = $4) AND ($5::TEXT IS NULL OR gate = $5)
-            AND ($6::TEXT IS NULL OR outcome = $6)
-         ORDER BY id DESC LIMIT $7",
+            AND ($6::TEXT IS NULL OR outcome = $6) AND ($7::TEXT[] IS NULL OR site = ANY($7))
+         ORDER BY id DESC LIMIT $8",
         tenant.as_str(),
         page.after,
         filter.site.as_deref(),
         filter.lot_id,
         filter.gate.as_deref(),
         filter.outcome.as_deref(),
+        filter.sites.as_deref(),
         page.limit()
     )
     .fetch_all(pool)

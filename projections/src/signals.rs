@@ -55,6 +55,8 @@ pub struct SignalRow {
 pub struct SignalFilter {
     /// Of one site.
     pub site: Option<String>,
+    /// Of any of these sites.
+    pub sites: Option<Vec<String>>,
     /// Of one machine.
     pub device: Option<String>,
 }
@@ -114,13 +116,14 @@ pub async fn list(
     let after = page.after.as_ref();
     select!(
         "($2::TEXT IS NULL OR (site, number) > ($2, $3::INTEGER)) AND ($4::TEXT IS NULL OR site = $4)
-            AND ($5::TEXT IS NULL OR device = $5)
-         ORDER BY site, number LIMIT $6",
+            AND ($5::TEXT IS NULL OR device = $5) AND ($6::TEXT[] IS NULL OR site = ANY($6))
+         ORDER BY site, number LIMIT $7",
         tenant.as_str(),
         after.map(|key| key.site.as_str()),
         after.map(|key| key.number),
         filter.site.as_deref(),
         filter.device.as_deref(),
+        filter.sites.as_deref(),
         page.limit()
     )
     .fetch_all(pool)

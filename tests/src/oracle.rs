@@ -245,6 +245,10 @@ impl Oracle {
                 let user = world.touch(event);
                 (user["name"], user["email"]) = (data["name"].clone(), data["email"].clone());
             }
+            // What the link does is no fact of the ledger; that it was given is.
+            "lotline.user.password_reset_issued.v1" => {
+                world.touch(event);
+            }
             "lotline.user.deactivated.v1" => world.touch(event)["active"] = json!(false),
             "lotline.user.reactivated.v1" => world.touch(event)["active"] = json!(true),
             "lotline.membership.changed.v1" | "lotline.admin.appointed.v1" => {

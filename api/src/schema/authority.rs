@@ -4,8 +4,8 @@
 //! [`Demand::check`] compares one demand with what the ledger says of the actor. A field that is not in the table is refused, and a test
 //! finds it.
 //!
-//! Roles can hold at single sites. A field with a `site` is asked for there; without one, and where a site can't be told before the answer is
-//! known, the permission has to hold everywhere. Mutations are judged by the writer, whose refusals stand in the ledger; the table
+//! Roles can hold at single sites. A field with a `site` is asked for there. Without one it takes the permission somewhere, and the resolver
+//! narrows the answer to where that is ([`super::sight`]). Mutations are judged by the writer, whose refusals stand in the ledger; the table
 //! names what it will ask for.
 
 use async_graphql::Value as Given;
@@ -28,14 +28,16 @@ use super::global_id::NodeId;
 pub enum Rule {
     /// To have come in.
     Admitted,
-    /// A permission at the argument `site`; everywhere without it, or with an `id` beside it.
+    /// A permission at the argument `site`; without it at some site, and the answer has nothing of others.
     AtSite(Permission),
     /// A permission at the site that the argument `filter.stream` names; everywhere without it.
     AtStream(Permission),
     /// A permission everywhere.
     Everywhere(Permission),
-    /// For each id in `id` or `ids`: of a signal LOOK_UP at its site, of a pipeline VIEW on it, of an event VALIDATE everywhere, of
-    /// anything else LOOK_UP everywhere.
+    /// LOOK_UP everywhere or VIEW on some pipeline; the answer has nothing of others.
+    ByGrant,
+    /// For each id in `id` or `ids`: of a signal LOOK_UP at its site, of a lot or a decision LOOK_UP at some site, and those of others are
+    /// not found; of a pipeline VIEW on it, of an event VALIDATE everywhere, of anything else LOOK_UP everywhere.
     ById,
     /// To have come in; what the command needs, mostly this permission, is for the writer to judge and to record.
     Command(Permission),
@@ -75,18 +77,20 @@ impl Root {
 pub const TABLE: &[(Root, &str, Rule)] = {
     use Permission::{Administer, Decide, Engineer, LookUp, Validate};
     use Root::{Mutation, Query, Subscription};
-    use Rule::{Admitted, AtSite, AtStream, ById, Command, Everywhere};
+    use Rule::{Admitted, AtSite, AtStream, ByGrant, ById, Command, Everywhere};
     &[
         (Query, "__schema", Admitted),
         (Query, "__type", Admitted),
+        (Query, "apiKeys", Everywhere(Administer)),
         (Query, "auditTrail", AtStream(Validate)),
         (Query, "lot", AtSite(LookUp)),
         (Query, "lotGenealogy", Everywhere(Validate)),
         (Query, "lots", AtSite(LookUp)),
+        (Query, "me", Admitted),
         (Query, "node", ById),
         (Query, "nodes", ById),
         (Query, "pipeline", ById),
-        (Query, "pipelines", Everywhere(LookUp)),
+        (Query, "pipelines", ByGrant),
         (Query, "projectionStatus", Everywhere(LookUp)),
         (Query, "qcDecisions", AtSite(LookUp)),
         (Query, "signalHistory", ById),
@@ -95,24 +99,29 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Query, "sites", Admitted),
         (Query, "skippedEvents", Everywhere(Validate)),
         (Query, "tenant", Admitted),
+        (Query, "users", Everywhere(Validate)),
         (Mutation, "archivePipeline", Command(Engineer)),
+        (Mutation, "changeUserProfile", Command(Administer)),
         (Mutation, "deactivateUser", Command(Administer)),
         (Mutation, "declareSignal", Command(Engineer)),
         (Mutation, "draftPipeline", Command(Engineer)),
         (Mutation, "inviteUser", Command(Administer)),
         (Mutation, "issueApiKey", Command(Administer)),
+        (Mutation, "issuePasswordReset", Command(Administer)),
         (Mutation, "publishPipeline", Command(Engineer)),
+        (Mutation, "reactivateUser", Command(Administer)),
         (Mutation, "recordQcDecision", Command(Decide)),
         (Mutation, "registerLot", Command(Decide)),
         (Mutation, "registerSite", Command(Administer)),
         (Mutation, "retryProjection", Command(Administer)),
         (Mutation, "revisePipeline", Command(Engineer)),
         (Mutation, "revokeApiKey", Command(Administer)),
+        (Mutation, "setPipelineAccess", Command(Engineer)),
         (Mutation, "setRoles", Command(Administer)),
         (Mutation, "skipProjectionEvent", Command(Administer)),
         (Subscription, "auditTrail", AtStream(Validate)),
         (Subscription, "lotChanged", AtSite(LookUp)),
-        (Subscription, "pipelineChanged", Everywhere(LookUp)),
+        (Subscription, "pipelineChanged", ByGrant),
         (Subscription, "qcDecisionRecorded", AtSite(LookUp)),
         (Subscription, "signalValues", ById),
     ]
@@ -129,7 +138,11 @@ pub struct Demand {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Need {
     Permission(Permission, Option<SiteId>),
+    /// At one site at least.
+    Somewhere(Permission),
     Pipeline(PipelineId),
+    /// On one pipeline at least.
+    SomePipeline,
     /// The field is not in the table.
     Unlisted,
 }
@@ -148,6 +161,13 @@ impl Demand {
             }
             Need::Permission(permission, Some(site)) => {
                 (format!("{permission} at site '{site}'"), access.may(actor, *permission, Some(site), now))
+            }
+            Need::Somewhere(permission) => {
+                (format!("{permission} at a site"), access.sites_of(actor, *permission, now).map(|_| ()))
+            }
+            Need::SomePipeline => {
+                let verdict = access.pipelines_of(actor, PipelineRight::View, now).map(|_| ());
+                ("LOOK_UP everywhere or the right VIEW on a pipeline".to_owned(), verdict)
             }
             Need::Pipeline(id) => {
                 let verdict = access.may_on_pipeline(actor, PipelineRight::View, *id, now);
@@ -200,10 +220,12 @@ impl Reading<'_> {
             Some(Rule::Admitted | Rule::Command(_)) => Vec::new(),
             Some(Rule::Everywhere(permission)) => vec![Need::Permission(permission, None)],
             Some(Rule::AtSite(permission)) => {
-                let by_id = !matches!(self.argument(field, "id"), Given::Null);
-                let site = if by_id { None } else { site(&self.argument(field, "site")) };
-                vec![Need::Permission(permission, site)]
+                vec![match self.argument(field, "site") {
+                    Given::Null => Need::Somewhere(permission),
+                    given => Need::Permission(permission, site(&given)),
+                }]
             }
+            Some(Rule::ByGrant) => vec![Need::SomePipeline],
             Some(Rule::AtStream(permission)) => {
                 let filter = self.argument(field, "filter");
                 let stream = if let Given::Object(filter) = &filter { filter.get("stream") } else { None };
@@ -262,7 +284,8 @@ fn need_of(id: &Given) -> Need {
         Some(NodeId::Signal(key)) => Need::Permission(Permission::LookUp, SiteId::new(key.site).ok()),
         Some(NodeId::Pipeline(id)) => Need::Pipeline(PipelineId(id)),
         Some(NodeId::AuditEntry(_)) => Need::Permission(Permission::Validate, None),
-        Some(NodeId::Lot(_) | NodeId::QcDecision(_)) | None => Need::Permission(Permission::LookUp, None),
+        Some(NodeId::Lot(_) | NodeId::QcDecision(_)) => Need::Somewhere(Permission::LookUp),
+        None => Need::Permission(Permission::LookUp, None),
     }
 }
 

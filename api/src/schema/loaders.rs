@@ -5,9 +5,12 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use async_graphql::dataloader::Loader;
-use lotline_domain::id::TenantId;
+use lotline_domain::id::{ApiKeyId, TenantId};
+use lotline_domain::identity::port::StoreError;
 use lotline_domain::personal::PersonalKey;
 use lotline_domain::port::{LogError, PersonalKeys};
+use lotline_domain::timestamp::Timestamp;
+use lotline_projections::access::{self, GrantRow, MembershipRow, UserRow};
 use lotline_projections::genealogy::{self, EdgeRow};
 use lotline_projections::lots::{self, LotRow};
 use lotline_projections::pipelines::{self, PipelineRow, VersionRow};
@@ -17,6 +20,7 @@ use lotline_projections::signals::{self, SignalKey, SignalRow};
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use crate::auth::Door;
 use crate::server::ApiState;
 
 /// Reads the tables of one tenant.
@@ -24,6 +28,7 @@ pub struct Tables {
     pool: PgPool,
     tenant: TenantId,
     keys: Arc<dyn PersonalKeys>,
+    door: Door,
 }
 
 /// A lot by id.
@@ -54,12 +59,26 @@ pub struct LatestOf(pub SignalKey);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyById(pub Uuid);
 
+/// A user by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UserById(pub Uuid);
+/// A user's roles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RolesOf(pub Uuid);
+/// A user's rights on pipelines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct GrantsOf(pub Uuid);
+/// When an API key was last used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LastUseOf(pub ApiKeyId);
+
 type Rows<K, V> = Result<HashMap<K, V>, Arc<sqlx::Error>>;
 
 impl Tables {
     /// Of the served tenant.
     pub fn new(state: &ApiState) -> Self {
-        Self { pool: state.pool.clone(), tenant: state.tenant.clone(), keys: Arc::clone(&state.keys) }
+        let (pool, tenant, keys) = (state.pool.clone(), state.tenant.clone(), Arc::clone(&state.keys));
+        Self { pool, tenant, keys, door: state.door.clone() }
     }
 }
 
@@ -167,13 +186,55 @@ impl Loader<KeyById> for Tables {
     type Error = Arc<LogError>;
 
     async fn load(&self, keys: &[KeyById]) -> Result<HashMap<KeyById, PersonalKey>, Arc<LogError>> {
-        let mut found = HashMap::new();
-        for key in keys {
-            if let Some(secret) = self.keys.key(&self.tenant, key.0).await? {
-                found.insert(*key, secret);
-            }
-        }
-        Ok(found)
+        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let found = self.keys.keys(&self.tenant, &ids).await?;
+        Ok(found.into_iter().map(|key| (KeyById(key.id), key)).collect())
+    }
+}
+
+impl Loader<UserById> for Tables {
+    type Value = UserRow;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[UserById]) -> Rows<UserById, UserRow> {
+        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let rows = access::users_by_ids(&self.pool, &self.tenant, &ids).await?;
+        Ok(rows.into_iter().map(|row| (UserById(row.id), row)).collect())
+    }
+}
+
+impl Loader<RolesOf> for Tables {
+    type Value = Vec<MembershipRow>;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[RolesOf]) -> Rows<RolesOf, Vec<MembershipRow>> {
+        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let rows = access::memberships_of(&self.pool, &self.tenant, &ids).await?;
+        Ok(grouped(rows, |row| RolesOf(row.user_id)))
+    }
+}
+
+impl Loader<GrantsOf> for Tables {
+    type Value = Vec<GrantRow>;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[GrantsOf]) -> Rows<GrantsOf, Vec<GrantRow>> {
+        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let rows = access::grants_of(&self.pool, &self.tenant, &ids).await?;
+        Ok(grouped(rows, |row| GrantsOf(row.user_id)))
+    }
+}
+
+impl Loader<LastUseOf> for Tables {
+    type Value = Timestamp;
+    type Error = Arc<StoreError>;
+
+    async fn load(&self, keys: &[LastUseOf]) -> Result<HashMap<LastUseOf, Timestamp>, Arc<StoreError>> {
+        // In development mode keys have no secrets, and so no use.
+        let Door::Guarded(guard) = &self.door else { return Ok(HashMap::new()) };
+        let ids: Vec<ApiKeyId> = keys.iter().map(|key| key.0).collect();
+        let used = guard.identity.api_keys.last_used(&ids).await?;
+        Ok(used.into_iter().map(|(key, time)| (LastUseOf(key), time)).collect())
     }
 }
 

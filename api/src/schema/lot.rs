@@ -1,9 +1,12 @@
 //! Lots: identified amounts of material, what they were made from, and the quality decisions on them.
 
+use std::sync::Arc;
+
 use async_graphql::connection::Connection;
 use async_graphql::{Context, Enum, Error, ID, InputObject, Object, SimpleObject, Subscription};
 use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::{Stream, StreamExt};
+use lotline_domain::access::role::Permission;
 use lotline_domain::lot::LotType as DomainLotType;
 use lotline_projections::lots::{self, LotFilter, LotRow};
 use lotline_projections::model::Model;
@@ -20,6 +23,7 @@ use super::loaders::{ChildrenOf, DecisionsOn, LotById, ParentsOf};
 use super::qc::{QcDecision, QcOutcome};
 use super::scalar::{PositionToken, Version};
 use super::scope::Scope;
+use super::sight::{Narrowed, Sight};
 use crate::guard::cost;
 
 /// What a lot is to the process.
@@ -222,7 +226,7 @@ pub struct LotQuery;
 
 #[Object]
 impl LotQuery {
-    /// A lot, by `id` alone or by `site` and `code`.
+    /// A lot, by `id` alone or by `site` and `code`; null when there is none at the sites where the caller may look it up.
     async fn lot(
         &self,
         ctx: &Context<'_>,
@@ -235,17 +239,19 @@ impl LotQuery {
         let scope = Scope::of(ctx);
         scope.check_site(site.as_deref()).await?;
         scope.wait(ctx, &[Model::Lots], consistent_with, consistency_timeout_ms).await?;
-        match (id, site, code) {
-            (Some(id), None, None) => Lot::load(scope, global_id::lot("id", &id)?).await,
+        let found = match (id, site, code) {
+            (Some(id), None, None) => Lot::load(scope, global_id::lot("id", &id)?).await?,
             (None, Some(site), Some(code)) => {
                 let row = lots::find_by_code(scope.pool(), scope.tenant(), &site, &code).await;
-                Ok(row.or_fail("read a lot")?.map(Lot))
+                row.or_fail("read a lot")?.map(Lot)
             }
-            _ => Err(bad_input("give either 'id', or 'site' and 'code'")),
-        }
+            _ => return Err(bad_input("give either 'id', or 'site' and 'code'")),
+        };
+        let sight = scope.sight()?;
+        Ok(found.filter(|lot| sight.may_at(Permission::LookUp, &lot.0.site)))
     }
 
-    /// Lots, the newest first.
+    /// Lots, the newest first; without a site, those of every site where the caller may look them up.
     #[graphql(complexity = "cost::page(first, child_complexity)")]
     #[expect(clippy::too_many_arguments, reason = "each is an argument of the GraphQL field")]
     async fn lots(
@@ -264,8 +270,10 @@ impl LotQuery {
         scope.check_site(site.as_deref()).await?;
         scope.wait(ctx, &[Model::Lots], consistent_with, consistency_timeout_ms).await?;
         let filter = filter.unwrap_or_default();
+        let Narrowed { site, sites } = scope.sight()?.narrow(Permission::LookUp, site)?;
         let filter = LotFilter {
             site,
+            sites,
             product: filter.product,
             lot_type: filter.lot_type.map(|given| DomainLotType::from(given).as_str().to_owned()),
             qc_status: filter.qc_status.map(QcOutcome::written),
@@ -292,7 +300,7 @@ pub struct LotSubscription;
 
 #[Subscription]
 impl LotSubscription {
-    /// Lots as they change, after each commit.
+    /// Lots as they change, after each commit; without a site, those of every site where the caller may look them up at that moment.
     async fn lot_changed(
         &self,
         ctx: &Context<'_>,
@@ -307,13 +315,17 @@ impl LotSubscription {
             },
             offset: |row| row.changed_offset,
         };
-        Scope::of(ctx).check_site(site.as_deref()).await?;
+        let scope = Scope::of(ctx);
+        let (server, actor) = (Arc::clone(&scope.server), scope.actor());
+        scope.check_site(site.as_deref()).await?;
         let changes = live::follow(ctx, feed, site.as_deref(), after).await?;
         Ok(changes.filter_map(move |change| {
-            let item = change.map(|Change { mut rows, position }| {
+            let item = change.and_then(|Change { mut rows, position }| {
+                let sight = Sight::now(&server, actor)?;
                 rows.retain(|row| site.as_ref().is_none_or(|site| *site == row.site));
+                rows.retain(|row| sight.may_at(Permission::LookUp, &row.site));
                 let lots: Vec<Lot> = rows.into_iter().map(Lot).collect();
-                (!lots.is_empty()).then_some(LotChange { lots, position: PositionToken(position) })
+                Ok((!lots.is_empty()).then_some(LotChange { lots, position: PositionToken(position) }))
             });
             std::future::ready(item.transpose())
         }))

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod lot;
+pub mod people;
 pub mod pipeline;
 pub mod projection;
 pub mod qc;

@@ -2,6 +2,7 @@
 
 use async_graphql::futures_util::future::try_join_all;
 use async_graphql::{Context, Error, ID, Interface, Object};
+use lotline_domain::access::role::Permission;
 use lotline_projections::model::Model;
 use lotline_projections::{audit, qc_decisions};
 
@@ -48,13 +49,15 @@ impl NodeId {
 
     async fn load(self, scope: &Scope) -> Result<Option<Node>, Error> {
         let (pool, tenant) = (scope.pool(), scope.tenant());
+        let sight = scope.sight()?;
+        let shown = |site: &str| sight.may_at(Permission::LookUp, site);
         Ok(match self {
-            Self::Lot(id) => Lot::load(scope, id).await?.map(Node::Lot),
+            Self::Lot(id) => Lot::load(scope, id).await?.filter(|lot| shown(&lot.0.site)).map(Node::Lot),
             Self::Pipeline(id) => Pipeline::load(scope, id).await?.map(Node::Pipeline),
             Self::Signal(key) => Signal::load(scope, key).await?.map(Node::Signal),
             Self::QcDecision(id) => {
                 let row = qc_decisions::find(pool, tenant, id).await.or_fail("read a quality decision")?;
-                row.map(|row| Node::QcDecision(QcDecision(row)))
+                row.filter(|row| shown(&row.site)).map(|row| Node::QcDecision(QcDecision(row)))
             }
             Self::AuditEntry(id) => {
                 let row = audit::find(pool, tenant, id).await.or_fail("read an event")?;
@@ -70,7 +73,7 @@ pub struct NodeQuery;
 
 #[Object]
 impl NodeQuery {
-    /// A thing by its global id; null when it does not exist.
+    /// A thing by its global id; null when it does not exist where the caller may look it up.
     async fn node(
         &self,
         ctx: &Context<'_>,

@@ -1,5 +1,7 @@
 //! Pipelines: drafts, published versions, and their graphs of tasks.
 
+use std::sync::Arc;
+
 use async_graphql::connection::Connection;
 use async_graphql::{Context, Error, ID, InputObject, Object, SimpleObject, Subscription};
 use chrono::{DateTime, Utc};
@@ -18,6 +20,7 @@ use super::live::{self, Change, Feed};
 use super::loaders::{PipelineById, VersionsOf};
 use super::scalar::{PositionToken, Version};
 use super::scope::Scope;
+use super::sight::Sight;
 use crate::guard::cost;
 
 /// One step of a pipeline.
@@ -231,7 +234,7 @@ impl PipelineQuery {
         Pipeline::load(scope, id).await
     }
 
-    /// Pipelines of the tenant, the newest first.
+    /// Pipelines of the tenant, the newest first: all to whoever may look up everything, else those on which the caller has a right.
     #[graphql(complexity = "cost::page(first, child_complexity)")]
     async fn pipelines(
         &self,
@@ -247,7 +250,12 @@ impl PipelineQuery {
         let after = connection::after(after.as_deref(), |text| Uuid::try_parse(text).ok())?;
         scope.wait(ctx, &[Model::Pipelines], consistent_with, consistency_timeout_ms).await?;
         let given = filter.unwrap_or_default();
-        let filter = PipelineFilter { name: given.name, archived: given.archived, published: given.published };
+        let filter = PipelineFilter {
+            ids: scope.sight()?.pipelines()?,
+            name: given.name,
+            archived: given.archived,
+            published: given.published,
+        };
         let page = Page { first: size + 1, after };
         let rows = pipelines::list(scope.pool(), scope.tenant(), &filter, &page).await.or_fail("list pipelines")?;
         Ok(connection::connection(rows, size, after.is_some(), |row| Cursor::new(&row.id), Pipeline))
@@ -269,7 +277,7 @@ pub struct PipelineSubscription;
 
 #[Subscription]
 impl PipelineSubscription {
-    /// Pipelines as they are drafted, revised, published and archived, after each commit.
+    /// Pipelines as they are drafted, revised, published and archived, after each commit: those that the caller may look at at that moment.
     async fn pipeline_changed(
         &self,
         ctx: &Context<'_>,
@@ -283,12 +291,15 @@ impl PipelineSubscription {
             },
             offset: |row| row.changed_offset,
         };
+        let scope = Scope::of(ctx);
+        let (server, actor) = (Arc::clone(&scope.server), scope.actor());
         let changes = live::follow(ctx, feed, None, after).await?;
-        Ok(changes.filter_map(|change| {
+        Ok(changes.filter_map(move |change| {
             // One event touches one pipeline.
-            let item = change.map(|Change { mut rows, position }| {
-                let pipeline = rows.pop().map(Pipeline)?;
-                Some(PipelineChange { pipeline, position: PositionToken(position) })
+            let item = change.and_then(|Change { mut rows, position }| {
+                let sight = Sight::now(&server, actor)?;
+                let pipeline = rows.pop().filter(|row| sight.may_view(row.id)).map(Pipeline);
+                Ok(pipeline.map(|pipeline| PipelineChange { pipeline, position: PositionToken(position) }))
             });
             std::future::ready(item.transpose())
         }))

@@ -1,9 +1,12 @@
 //! Quality decisions.
 
+use std::sync::Arc;
+
 use async_graphql::connection::Connection;
 use async_graphql::{Context, Enum, Error, ID, InputObject, Object, SimpleObject, Subscription};
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt};
+use lotline_domain::access::role::Permission;
 use lotline_domain::personal::Personal;
 use lotline_domain::qc::QcOutcome as DomainOutcome;
 use lotline_projections::model::Model;
@@ -20,6 +23,7 @@ use super::loaders::KeyById;
 use super::lot::Lot;
 use super::scalar::{PositionToken, Version};
 use super::scope::Scope;
+use super::sight::{Narrowed, Sight};
 use crate::guard::cost;
 
 /// The verdict.
@@ -195,7 +199,7 @@ pub struct QcQuery;
 
 #[Object]
 impl QcQuery {
-    /// Quality decisions, the newest first.
+    /// Quality decisions, the newest first; without a site, those of every site where the caller may look them up.
     #[graphql(complexity = "cost::page(first, child_complexity)")]
     #[expect(clippy::too_many_arguments, reason = "each is an argument of the GraphQL field")]
     async fn qc_decisions(
@@ -213,8 +217,10 @@ impl QcQuery {
         let after = connection::after(after.as_deref(), |text| Uuid::try_parse(text).ok())?;
         scope.check_site(site.as_deref()).await?;
         let filter = filter.unwrap_or_default();
+        let Narrowed { site, sites } = scope.sight()?.narrow(Permission::LookUp, site)?;
         let filter = QcDecisionFilter {
             site,
+            sites,
             lot_id: filter.lot.map(|id| global_id::lot("filter.lot", &id)).transpose()?,
             gate: filter.gate,
             outcome: filter.outcome.map(QcOutcome::written),
@@ -242,7 +248,7 @@ pub struct QcSubscription;
 
 #[Subscription]
 impl QcSubscription {
-    /// Quality decisions, each after its commit.
+    /// Quality decisions, each after its commit; without a site, those of every site where the caller may look them up at that moment.
     async fn qc_decision_recorded(
         &self,
         ctx: &Context<'_>,
@@ -257,14 +263,18 @@ impl QcSubscription {
             },
             offset: |row| row.log_offset,
         };
-        Scope::of(ctx).check_site(site.as_deref()).await?;
+        let scope = Scope::of(ctx);
+        let (server, actor) = (Arc::clone(&scope.server), scope.actor());
+        scope.check_site(site.as_deref()).await?;
         let changes = live::follow(ctx, feed, site.as_deref(), after).await?;
         Ok(changes.filter_map(move |change| {
             // One event is one decision.
-            let item = change.map(|Change { mut rows, position }| {
+            let item = change.and_then(|Change { mut rows, position }| {
+                let sight = Sight::now(&server, actor)?;
                 rows.retain(|row| site.as_ref().is_none_or(|site| *site == row.site));
-                let decision = rows.pop().map(QcDecision)?;
-                Some(QcDecisionItem { decision, position: PositionToken(position) })
+                rows.retain(|row| sight.may_at(Permission::LookUp, &row.site));
+                let decision = rows.pop().map(QcDecision);
+                Ok(decision.map(|decision| QcDecisionItem { decision, position: PositionToken(position) }))
             });
             std::future::ready(item.transpose())
         }))

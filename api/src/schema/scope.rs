@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_graphql::dataloader::DataLoader;
 use async_graphql::runtime::{TokioSpawner, TokioTimer};
 use async_graphql::{Context, SelectionField};
+use lotline_domain::access::actor::Actor;
 use lotline_domain::id::{StreamKey, TenantId};
 use lotline_domain::position::{Position, TopicKind};
 use lotline_projections::lots::{self, LotFilter};
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use super::failure::{self, OrFail};
 use super::loaders::Tables;
 use super::scalar::PositionToken;
+use super::sight::Sight;
 use crate::server::Server;
 use crate::transport::caller::Caller;
 
@@ -51,6 +53,19 @@ impl Scope {
     /// Whose data is served.
     pub fn tenant(&self) -> &TenantId {
         &self.server.state.tenant
+    }
+
+    /// Who asks, as rules about access see it.
+    pub fn actor(&self) -> Actor {
+        Actor::of(&self.caller.actor)
+    }
+
+    /// What the caller may see at this moment.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` while that is not known.
+    pub fn sight(&self) -> async_graphql::Result<Sight> {
+        Sight::now(&self.server, self.actor())
     }
 
     /// Refuses a position in a partition that the tenant's topics do not have, which no read model would ever reach.
@@ -101,7 +116,7 @@ impl Scope {
         if site.contains('\0') {
             return Ok(false);
         }
-        let filter = SignalFilter { site: Some(site.to_owned()), device: None };
+        let filter = SignalFilter { site: Some(site.to_owned()), ..SignalFilter::default() };
         let found = signals::list(self.pool(), self.tenant(), &filter, &Page::first(1)).await;
         if !found.or_fail("look for a site")?.is_empty() {
             return Ok(true);
@@ -174,6 +189,9 @@ const NESTED: &[(&str, &str, &[Model])] = &[
     ("PipelineDefinition", "tasks", &[]),
     ("PipelinePayload", "pipeline", &[Model::Pipelines]),
     ("PipelinePayload", "userErrors", &[]),
+    ("Me", "memberships", &[]),
+    ("Me", "pipelineAccess", &[]),
+    ("Me", "user", &[Model::Access]),
     ("PipelineVersion", "definition", &[]),
     ("ProjectionPayload", "userErrors", &[]),
     ("ProjectionStatus", "halts", &[]),
@@ -191,6 +209,8 @@ const NESTED: &[(&str, &str, &[Model])] = &[
     ("Signal", "latest", &[Model::Samples]),
     ("SignalValue", "signal", &[Model::Signals]),
     ("SignalValues", "values", &[]),
+    ("User", "memberships", &[Model::Access]),
+    ("User", "pipelineAccess", &[Model::Access]),
 ];
 
 /// Adds the read models that fields below this one read.

@@ -6,6 +6,7 @@ use async_graphql::connection::Connection;
 use async_graphql::{ComplexObject, Context, Enum, Error, ID, InputObject, Object, SimpleObject, Subscription, Union};
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt};
+use lotline_domain::access::role::Permission;
 use lotline_domain::signal::{
     Address, DataType as DomainDataType, ModbusTable as DomainTable, WordOrder as DomainWordOrder,
 };
@@ -22,6 +23,7 @@ use super::live::{self, Change, Feed};
 use super::loaders::{LatestOf, SignalByKey};
 use super::scalar::{PositionToken, Version};
 use super::scope::Scope;
+use super::sight::Narrowed;
 use crate::guard::cost;
 
 /// Most signals of one subscription or lookup.
@@ -269,7 +271,7 @@ pub struct SignalQuery;
 
 #[Object]
 impl SignalQuery {
-    /// Signals by site and number.
+    /// Signals by site and number; without a site, those of every site where the caller may look them up.
     #[graphql(complexity = "cost::page(first, child_complexity)")]
     #[expect(clippy::too_many_arguments, reason = "each is an argument of the GraphQL field")]
     async fn signals(
@@ -290,7 +292,8 @@ impl SignalQuery {
         })?;
         scope.check_site(site.as_deref()).await?;
         scope.wait(ctx, &[Model::Signals], consistent_with, consistency_timeout_ms).await?;
-        let (filter, has_previous) = (SignalFilter { site, device }, after.is_some());
+        let Narrowed { site, sites } = scope.sight()?.narrow(Permission::LookUp, site)?;
+        let (filter, has_previous) = (SignalFilter { site, sites, device }, after.is_some());
         let page = Page { first: size + 1, after };
         let rows = signals::list(scope.pool(), scope.tenant(), &filter, &page).await.or_fail("list signals")?;
         let cursor = |row: &SignalRow| Cursor::new(&format!("{}:{}", row.site, row.number));

@@ -2,6 +2,8 @@
 
 use async_graphql::{Context, Error, Object, SimpleObject};
 use chrono::{DateTime, Utc};
+use lotline_domain::access::role::Permission;
+use lotline_domain::id::SiteId;
 use lotline_domain::position::Position;
 use lotline_projections::decisions;
 use lotline_projections::progress::{self, Halt, ModelStatus};
@@ -108,9 +110,13 @@ impl StatusQuery {
         Scope::of(ctx).tenant().as_str()
     }
 
-    /// Its plants.
-    async fn sites<'a>(&self, ctx: &Context<'a>) -> Vec<&'a str> {
-        Scope::of(ctx).server.state.sites.iter().map(lotline_domain::id::SiteId::as_str).collect()
+    /// Its plants, where the caller may look something up.
+    #[expect(clippy::unused_async, reason = "resolvers are asynchronous to the macro")]
+    async fn sites<'a>(&self, ctx: &Context<'a>) -> Result<Vec<&'a str>, Error> {
+        let scope = Scope::of(ctx);
+        let sight = scope.sight()?;
+        let all = scope.server.state.sites.iter().map(SiteId::as_str);
+        Ok(all.filter(|site| sight.may_at(Permission::LookUp, site)).collect())
     }
 
     /// Events that read models leave out. A rebuild of the read model applies them, or fails.

@@ -75,6 +75,11 @@ pub enum AccessCommand {
         /// The person.
         user_id: UserId,
     },
+    /// End a person's sessions, and give them a link by which they choose another password. Both happen beside the ledger.
+    IssuePasswordReset {
+        /// The person.
+        user_id: UserId,
+    },
     /// Give a person exactly these roles.
     ChangeMembership {
         /// The person.
@@ -118,6 +123,7 @@ impl AccessCommand {
             Self::ChangeUserProfile { .. } => "change_user_profile",
             Self::DeactivateUser { .. } => "deactivate_user",
             Self::ReactivateUser { .. } => "reactivate_user",
+            Self::IssuePasswordReset { .. } => "issue_password_reset",
             Self::ChangeMembership { .. } => "change_membership",
             Self::AppointAdmin { .. } => "appoint_admin",
             Self::IssueApiKey(_) => "issue_api_key",
@@ -135,6 +141,7 @@ impl AccessCommand {
             | Self::ChangeUserProfile { .. }
             | Self::DeactivateUser { .. }
             | Self::ReactivateUser { .. }
+            | Self::IssuePasswordReset { .. }
             | Self::ChangeMembership { .. }
             | Self::IssueApiKey(_)
             | Self::RevokeApiKey { .. }

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::actor::Actor;
 use super::command::{AccessCommand, Appointee, IssueApiKey, Profile};
 use super::event::{
-    AccessEvent, AdminAppointed, ApiKeyIssued, ApiKeyRevoked, MembershipChanged, PipelineAccessSet, SiteRegistered,
-    UserDeactivated, UserProfileChanged, UserReactivated, UserRegistered,
+    AccessEvent, AdminAppointed, ApiKeyIssued, ApiKeyRevoked, MembershipChanged, PasswordResetIssued,
+    PipelineAccessSet, SiteRegistered, UserDeactivated, UserProfileChanged, UserReactivated, UserRegistered,
 };
 use super::grant::RightSet;
 use super::refusal::AccessRefusal;
@@ -59,6 +59,12 @@ impl AccessState {
                 }
                 AccessEvent::UserReactivated(UserReactivated { user_id: *user_id })
             }
+            AccessCommand::IssuePasswordReset { user_id } => {
+                if !self.user(*user_id)?.active {
+                    return Err(AccessRefusal::UserDeactivated(*user_id).into());
+                }
+                AccessEvent::PasswordResetIssued(PasswordResetIssued { user_id: *user_id })
+            }
             AccessCommand::ChangeMembership { user_id, site, roles } => {
                 self.change_membership(*user_id, site.as_deref(), *roles, at)?
             }
@@ -84,6 +90,7 @@ impl AccessState {
             AccessCommand::ChangeUserProfile { user_id, .. }
             | AccessCommand::DeactivateUser { user_id }
             | AccessCommand::ReactivateUser { user_id }
+            | AccessCommand::IssuePasswordReset { user_id }
             | AccessCommand::ChangeMembership { user_id, .. }
             | AccessCommand::AppointAdmin { appointee: Appointee::User(user_id), .. } => {
                 self.users.get(user_id).map(|user| user.version)

@@ -25,6 +25,8 @@ pub enum AccessEvent {
     UserDeactivated(UserDeactivated),
     /// A person may act again.
     UserReactivated(UserReactivated),
+    /// A person is to choose another password.
+    PasswordResetIssued(PasswordResetIssued),
     /// A person's roles changed.
     MembershipChanged(MembershipChanged),
     /// Whoever has the machine made a person ADMIN.
@@ -80,6 +82,14 @@ pub struct UserDeactivated {
 /// `lotline.user.reactivated.v1`: a person may act again, with the roles that are theirs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UserReactivated {
+    /// The person.
+    pub user_id: UserId,
+}
+
+/// `lotline.user.password_reset_issued.v1`: a person's sessions were to end, and a link was made by which they choose another password. The
+/// link is not here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PasswordResetIssued {
     /// The person.
     pub user_id: UserId,
 }
@@ -166,6 +176,7 @@ impl AccessEvent {
             | Self::UserProfileChanged(UserProfileChanged { user_id, .. })
             | Self::UserDeactivated(UserDeactivated { user_id })
             | Self::UserReactivated(UserReactivated { user_id })
+            | Self::PasswordResetIssued(PasswordResetIssued { user_id })
             | Self::MembershipChanged(MembershipChanged { user_id, .. })
             | Self::AdminAppointed(AdminAppointed { user_id, .. }) => AccessSubject::User(*user_id),
             Self::ApiKeyIssued(ApiKeyIssued { key_id, .. }) | Self::ApiKeyRevoked(ApiKeyRevoked { key_id }) => {

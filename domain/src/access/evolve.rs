@@ -19,6 +19,7 @@ impl AccessState {
                 self.users.insert(data.user_id, user);
             }
             AccessEvent::UserProfileChanged(data) => self.change_user(data.user_id, sequence, |_| {}),
+            AccessEvent::PasswordResetIssued(data) => self.change_user(data.user_id, sequence, |_| {}),
             AccessEvent::UserDeactivated(data) => {
                 self.change_user(data.user_id, sequence, |user| user.active = false);
             }

@@ -3,6 +3,7 @@
 mod authorising;
 mod deciding;
 mod keeping;
+mod reaching;
 
 use uuid::Uuid;
 

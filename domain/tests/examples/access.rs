@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use lotline_domain::access::event::{
-    AccessEvent, AdminAppointed, ApiKeyIssued, ApiKeyRevoked, MembershipChanged, PipelineAccessSet, SiteRegistered,
-    UserDeactivated, UserProfileChanged, UserReactivated, UserRegistered,
+    AccessEvent, AdminAppointed, ApiKeyIssued, ApiKeyRevoked, MembershipChanged, PasswordResetIssued,
+    PipelineAccessSet, SiteRegistered, UserDeactivated, UserProfileChanged, UserReactivated, UserRegistered,
 };
 use lotline_domain::access::grant::{PipelineRight, RightSet};
 use lotline_domain::access::role::{Role, RoleSet};
@@ -22,6 +22,7 @@ pub(crate) fn examples() -> Vec<[Event; 2]> {
         user_profile_changed(),
         [1, 2].map(|last| AccessEvent::UserDeactivated(UserDeactivated { user_id: UserId(id(last)) })),
         [1, 2].map(|last| AccessEvent::UserReactivated(UserReactivated { user_id: UserId(id(last)) })),
+        [1, 2].map(|last| AccessEvent::PasswordResetIssued(PasswordResetIssued { user_id: UserId(id(last)) })),
         membership_changed(),
         admin_appointed(),
         api_key_issued(),

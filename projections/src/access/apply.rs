@@ -101,6 +101,9 @@ impl Rows {
             }
             AccessEvent::UserDeactivated(data) => self.user(data.user_id, event)?.active = false,
             AccessEvent::UserReactivated(data) => self.user(data.user_id, event)?.active = true,
+            AccessEvent::PasswordResetIssued(data) => {
+                self.user(data.user_id, event)?;
+            }
             AccessEvent::MembershipChanged(data) => {
                 self.membership(data.user_id, data.site.as_ref(), data.roles, event)?;
             }

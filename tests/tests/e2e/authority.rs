@@ -46,7 +46,9 @@ fn example(root: &str, field: &str) -> (String, Value) {
     let plain = |arguments: &str, selected: &str| (format!("{root} {{ {field}{arguments} {selected} }}"), json!({}));
     let shown = "{ __typename }";
     match (root, field) {
-        ("query", "auditTrail" | "lots" | "qcDecisions" | "pipelines" | "signals") => plain("(first: 1)", shown),
+        ("query", "apiKeys" | "auditTrail" | "lots" | "qcDecisions" | "pipelines" | "signals" | "users") => {
+            plain("(first: 1)", shown)
+        }
         ("query", "lot") => plain("(site: \"north\", code: \"x\")", shown),
         ("query", "lotGenealogy") => plain(&format!("(id: \"{a_lot}\", direction: ANCESTORS)"), shown),
         ("query", "node") => plain(&format!("(id: \"{a_lot}\")"), shown),
@@ -54,7 +56,7 @@ fn example(root: &str, field: &str) -> (String, Value) {
         ("query", "pipeline") => plain(&format!("(id: \"{a_pipeline}\")"), shown),
         ("query", "signalHistory") => plain(&format!("(id: \"{a_signal}\", {range}, first: 1)"), shown),
         ("query", "signalLatest") => plain(&format!("(ids: [\"{a_signal}\"])"), shown),
-        ("query", "projectionStatus" | "skippedEvents") => plain("", shown),
+        ("query", "me" | "projectionStatus" | "skippedEvents") => plain("", shown),
         ("query", "sites" | "tenant") => plain("", ""),
         ("mutation", "registerLot") => input("RegisterLotInput", lot(SITE, &key().to_string(), "1", &[])),
         ("mutation", "recordQcDecision") => {
@@ -102,6 +104,16 @@ fn about_access(field: &str) -> (&'static str, Value) {
         "inviteUser" => ("InviteUserInput", json!({ "email": format!("{id}@dairy.example"), "name": "X" })),
         "setRoles" => ("SetRolesInput", json!({ "userId": nil, "roles": ["VIEWER"] })),
         "deactivateUser" => ("DeactivateUserInput", json!({ "userId": nil })),
+        "reactivateUser" => ("ReactivateUserInput", json!({ "userId": nil })),
+        "issuePasswordReset" => ("IssuePasswordResetInput", json!({ "userId": nil })),
+        "changeUserProfile" => {
+            let given = json!({ "userId": nil, "email": format!("{id}@dairy.example"), "name": "X" });
+            ("ChangeUserProfileInput", given)
+        }
+        "setPipelineAccess" => {
+            let pipeline = BASE64_URL_SAFE_NO_PAD.encode(format!("pipeline:{nil}"));
+            ("SetPipelineAccessInput", json!({ "pipelineId": pipeline, "userId": nil, "rights": ["VIEW"] }))
+        }
         "issueApiKey" => {
             let given = json!({ "label": "x", "prefix": &id.simple().to_string()[12..], "roles": ["VIEWER"],
                 "expiresAt": "2100-01-01T00:00:00Z" });
@@ -120,7 +132,7 @@ fn is_due(rule: Rule, role: Role) -> bool {
     let granted = RoleSet::of(&[role]).permissions();
     match rule {
         Rule::Admitted => true,
-        Rule::ById => granted.has(Permission::LookUp),
+        Rule::ById | Rule::ByGrant => granted.has(Permission::LookUp),
         Rule::AtSite(needed) | Rule::AtStream(needed) | Rule::Everywhere(needed) | Rule::Command(needed) => {
             granted.has(needed)
         }
@@ -228,9 +240,10 @@ async fn a_role_at_a_site_is_none_elsewhere() {
     let event = BASE64_URL_SAFE_NO_PAD.encode("audit_entry:00000000-0000-0000-0000-000000000000");
     for (query, fine) in [
         ("{ lots(site: \"north\", first: 1) { __typename } }", true),
-        ("{ lots(first: 1) { __typename } }", false),
+        ("{ lots(first: 1) { __typename } }", true),
         ("{ lots(site: \"south\", first: 1) { __typename } }", false),
-        ("{ a: lots(site: \"north\", first: 1) { __typename } b: lots(first: 1) { __typename } }", false),
+        ("{ a: lots(site: \"north\", first: 1) { __typename } b: lots(first: 1) { __typename } }", true),
+        ("{ a: lots(first: 1) { __typename } b: lots(site: \"south\", first: 1) { __typename } }", false),
         ("{ auditTrail(filter: {stream: \"north\"}, first: 1) { __typename } }", false),
         (&format!("{{ node(id: \"{event}\") {{ id }} }}"), false),
     ] {

@@ -19,6 +19,7 @@ mod plant;
 mod poison;
 mod readme;
 mod rebuild;
+mod rights;
 mod roles;
 mod secured;
 mod site;

@@ -49,7 +49,12 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) async fn new(name: &str) -> Self {
+        Self::of_sites(name, &[SITE]).await
+    }
+
+    async fn of_sites(name: &str, sites: &[&str]) -> Self {
         let mut plant = Plant::new(name, Log::Postgres).await;
+        plant.settings.environment.push(("LOTLINE_TENANT__SITES".into(), format!("{sites:?}")));
         plant.settings.environment.push(("LOTLINE_ACCESS__MODE".into(), "enforced".into()));
         let server = plant.serve().await;
         let steward = Steward::open(&config(&plant)).await.unwrap();
@@ -58,7 +63,21 @@ impl House {
 
     /// One where [`ADMIN`] administers.
     pub(crate) async fn with_admin(name: &str) -> (Self, UserId) {
-        let house = Self::new(name).await;
+        Self::with_admin_of(name, &[SITE]).await
+    }
+
+    /// The same with more sites, all of them registered, so that roles can be limited to them.
+    pub(crate) async fn with_sites(name: &str, sites: &[&str]) -> (Self, UserId) {
+        let (house, admin) = Self::with_admin_of(name, sites).await;
+        for site in sites {
+            let (site, name, time_zone) = ((*site).to_owned(), (*site).to_owned(), "Etc/UTC".to_owned());
+            house.decide(ActorId::system(), AccessCommand::RegisterSite { site, name, time_zone }).await;
+        }
+        (house, admin)
+    }
+
+    async fn with_admin_of(name: &str, sites: &[&str]) -> (Self, UserId) {
+        let house = Self::of_sites(name, sites).await;
         let link = house.link().await;
         house.post("setup", &[], &set_up(&link, PASSWORD)).await;
         let admin = house.steward.identity.names.find(&LoginName::new(ADMIN).unwrap()).await.unwrap().unwrap();
@@ -99,6 +118,34 @@ impl House {
     pub(crate) async fn graphql(&self, headers: &[(&str, &str)], query: &str, variables: &Value) -> Answer {
         let body = json!({ "query": query, "variables": variables });
         self.send(self.http.post(format!("{}/graphql", self.server.url)).json(&body), headers).await
+    }
+
+    /// Asks as somebody, who must be answered, and gives the data.
+    pub(crate) async fn data(&self, bearer: &str, query: &str, variables: &Value) -> Value {
+        let mut answer = self.graphql(&[("authorization", bearer)], query, variables).await;
+        assert!(answer.body.get("errors").is_none(), "{query}: {}", answer.body);
+        answer.body["data"].take()
+    }
+
+    /// Gives the payload of a mutation that takes `input`; `more` is selected beside the usual.
+    pub(crate) async fn mutate(&self, bearer: &str, name: &str, more: &str, input: &Value) -> Value {
+        let kind = name[..1].to_uppercase() + &name[1..];
+        let mut given = input.clone();
+        if given.get("idempotencyKey").is_none() {
+            given["idempotencyKey"] = json!(lotline_tests::client::key());
+        }
+        let query =
+            format!("mutation($input: {kind}Input!) {{ {name}(input: $input) {{ {more} userErrors {{ code }} }} }}");
+        self.data(bearer, &query, &json!({ "input": given })).await[name].take()
+    }
+
+    /// A subscription of somebody.
+    pub(crate) async fn follow(&self, bearer: &str, query: &str) -> Feed {
+        let request = self.http.post(format!("{}/graphql", self.server.url)).json(&json!({ "query": query }));
+        let request = request.header("accept", "text/event-stream").header("authorization", bearer);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200, "{query}");
+        Feed { answer, buffer: String::new() }
     }
 
     /// Registers a lot, or tries to.
@@ -187,6 +234,37 @@ impl House {
             }
             assert!(Instant::now() < until, "still {}: {}", answer.status, answer.body);
             tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// An event stream.
+pub(crate) struct Feed {
+    answer: reqwest::Response,
+    buffer: String,
+}
+
+impl Feed {
+    /// The next result, errors and all; nothing when the stream has ended.
+    pub(crate) async fn next(&mut self) -> Option<Value> {
+        tokio::time::timeout(PATIENCE, self.read()).await.expect("a result, or the end, comes in time")
+    }
+
+    async fn read(&mut self) -> Option<Value> {
+        loop {
+            while let Some((event, rest)) = self.buffer.split_once("\n\n") {
+                let (event, rest) = (event.to_owned(), rest.to_owned());
+                self.buffer = rest;
+                if event.contains("event: complete") {
+                    return None;
+                }
+                let data: String = event.lines().filter_map(|line| line.strip_prefix("data:")).collect();
+                if !data.trim().is_empty() {
+                    return Some(serde_json::from_str(&data).unwrap());
+                }
+            }
+            let chunk = self.answer.chunk().await.unwrap()?;
+            self.buffer.push_str(&String::from_utf8_lossy(&chunk).replace('\r', ""));
         }
     }
 }

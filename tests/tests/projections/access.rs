@@ -86,6 +86,7 @@ pub(crate) fn day(plant: &mut Plant, round: usize, pipeline: PipelineId) {
     plant.day("south", 200);
     accept(plant, AccessCommand::RevokeApiKey { key_id: robot });
     accept(plant, AccessCommand::ReactivateUser { user_id: ann });
+    accept(plant, AccessCommand::IssuePasswordReset { user_id: ann });
     grant(plant, pipeline, bob, &[]);
     // Refused: it changes nothing.
     plant.decide("_tenant", Command::Access(AccessCommand::RevokeApiKey { key_id: robot }));

@@ -98,6 +98,15 @@ async fn pages_neither_skip_nor_repeat() {
     let filter = LotFilter { site: Some("south".into()), qc_status: Some("HOLD".into()), ..LotFilter::default() };
     let held = lots::list(rig.pool(), &tenant(), &filter, &Page::first(1_000)).await.unwrap();
     assert!(!held.is_empty() && held.iter().all(|lot| lot.site == "south" && lot.qc_status.as_deref() == Some("HOLD")));
+    let within = |sites: &[&str]| {
+        let sites = sites.iter().map(|site| (*site).to_owned()).collect();
+        LotFilter { sites: Some(sites), ..LotFilter::default() }
+    };
+    let both = lots::list(rig.pool(), &tenant(), &within(&["south", "north"]), &Page::first(1_000)).await.unwrap();
+    assert_eq!(both, all);
+    let one = lots::list(rig.pool(), &tenant(), &within(&["south", "west"]), &Page::first(1_000)).await.unwrap();
+    assert_eq!(one, all.iter().filter(|lot| lot.site == "south").cloned().collect::<Vec<_>>());
+    assert_eq!(lots::list(rig.pool(), &tenant(), &within(&[]), &Page::first(10)).await.unwrap(), []);
     let other = lotline_domain::id::TenantId::new("bakery").unwrap();
     assert_eq!(lots::list(rig.pool(), &other, &filter, &Page::first(10)).await.unwrap(), []);
 

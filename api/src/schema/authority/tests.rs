@@ -59,6 +59,7 @@ fn a_field_that_is_not_in_the_table_is_refused() {
 fn a_site_is_found_wherever_it_stands() {
     let at_north = [Need::Permission(Permission::LookUp, Some(north()))];
     let everywhere = [Need::Permission(Permission::LookUp, None)];
+    let somewhere = [Need::Somewhere(Permission::LookUp)];
     for (query, variables, expected) in [
         ("{ lots(site: \"north\", first: 1) { a } }", serde_json::json!({}), &at_north),
         ("query($s: String) { lots(site: $s) { a } }", serde_json::json!({ "s": "north" }), &at_north),
@@ -69,12 +70,15 @@ fn a_site_is_found_wherever_it_stands() {
             serde_json::json!({}),
             &at_north,
         ),
-        ("{ lots { a } }", serde_json::json!({}), &everywhere),
-        ("{ lots(site: null) { a } }", serde_json::json!({}), &everywhere),
-        ("query($s: String) { lots(site: $s) { a } }", serde_json::json!({}), &everywhere),
-        ("query($s: String = \"north\") { lots(site: $s) { a } }", serde_json::json!({ "s": null }), &everywhere),
-        ("{ lots(site: \"north\", site: \"south\") { a } }", serde_json::json!({}), &everywhere),
-        ("{ lot(site: \"north\", id: \"x\") { a } }", serde_json::json!({}), &everywhere),
+        ("{ lots { a } }", serde_json::json!({}), &somewhere),
+        ("{ lots(site: null) { a } }", serde_json::json!({}), &somewhere),
+        ("query($s: String) { lots(site: $s) { a } }", serde_json::json!({}), &somewhere),
+        ("query($s: String = \"north\") { lots(site: $s) { a } }", serde_json::json!({ "s": null }), &somewhere),
+        ("{ lots(site: \"north\", site: \"south\") { a } }", serde_json::json!({}), &somewhere),
+        ("{ lots(site: \"A b\") { a } }", serde_json::json!({}), &everywhere),
+        ("{ lots(site: 7) { a } }", serde_json::json!({}), &everywhere),
+        ("{ lot(id: \"x\") { a } }", serde_json::json!({}), &somewhere),
+        ("{ lot(site: \"north\", id: \"x\") { a } }", serde_json::json!({}), &at_north),
     ] {
         assert_eq!(read(query, variables), *expected, "{query}");
     }
@@ -121,12 +125,15 @@ fn tables() -> String {
     for (root, field, rule) in TABLE {
         let (takes, permission) = match rule {
             Rule::Admitted => ("to have come in".to_owned(), None),
-            Rule::AtSite(permission) | Rule::AtStream(permission) => {
-                (format!("{permission} at its site"), Some(permission))
+            Rule::AtSite(permission) => (format!("{permission} at its site; without one, narrowed"), Some(permission)),
+            Rule::AtStream(permission) => (format!("{permission} at its site"), Some(permission)),
+            Rule::ByGrant => {
+                let takes = "LOOK_UP everywhere; with VIEW on some pipelines, narrowed";
+                (takes.to_owned(), Some(&Permission::LookUp))
             }
             Rule::Everywhere(permission) => (format!("{permission} everywhere"), Some(permission)),
             Rule::ById => (
-                "LOOK_UP at a signal's site, else everywhere; VALIDATE for an event".to_owned(),
+                "LOOK_UP at its site, VIEW on a pipeline; VALIDATE everywhere for an event".to_owned(),
                 Some(&Permission::LookUp),
             ),
             Rule::Command(permission) => (format!("{permission}, judged by the writer"), Some(permission)),

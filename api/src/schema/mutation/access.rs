@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::auth::Door;
 use crate::schema::failure::{OrFail, coded};
 use crate::schema::payload::{Given, Outcome, UserError, payload, submit};
+use crate::schema::scalar::Version;
 use crate::schema::scope::Scope;
 
 /// What somebody is to the tenant or to a site.
@@ -135,6 +136,13 @@ payload! {
 /// What became of a decision that comes with a secret.
 pub struct SecretPayload(Decided);
 
+impl SecretPayload {
+    /// A secret is there only when the decision was accepted.
+    pub(super) fn new(outcome: Outcome, secret: Option<String>) -> Self {
+        Self(Decided { outcome, secret })
+    }
+}
+
 /// What became of a decision that comes with a secret.
 #[Object]
 impl SecretPayload {
@@ -166,7 +174,10 @@ impl AccessMutation {
         let identity = identity(scope)?;
         let name = match LoginName::new(&input.email) {
             Ok(name) => name,
-            Err(error) => return Ok(refused(UserError::at("email", "INVALID_EMAIL", error.to_string()))),
+            Err(error) => {
+                let error = UserError::at("email", "INVALID_EMAIL", error.to_string());
+                return Ok(SecretPayload::new(refused(error), None));
+            }
         };
         let user = UserId(fresh(scope, input.idempotency_key));
         // Who may not invite learns nothing of which names there are. The ledger refuses and records it.
@@ -174,7 +185,8 @@ impl AccessMutation {
             match identity.names.reserve(&name, user).await {
                 Ok(()) => user.actor(),
                 Err(error @ NameError::Taken) => {
-                    return Ok(refused(UserError::at("email", "NAME_TAKEN", error.to_string())));
+                    let error = UserError::at("email", "NAME_TAKEN", error.to_string());
+                    return Ok(SecretPayload::new(refused(error), None));
                 }
                 Err(NameError::Store(error)) => return Err(error).or_fail("reserve a login name"),
             }
@@ -189,14 +201,14 @@ impl AccessMutation {
         let outcome = decide(scope, input.idempotency_key, None, AccessCommand::RegisterUser(profile)).await?;
         if outcome.receipt().is_none() {
             identity.names.release(&name, user).await.or_fail("release a login name")?;
-            return Ok(SecretPayload(Decided { outcome, secret: None }));
+            return Ok(SecretPayload::new(outcome, None));
         }
         if !administers(scope)? {
-            return Ok(SecretPayload(Decided { outcome, secret: None }));
+            return Ok(SecretPayload::new(outcome, None));
         }
         identity.names.confirm(&name, user).await.or_fail("confirm a login name")?;
         let link = identity.links.issue(LinkPurpose::Invitation, user).await.or_fail("make a link")?;
-        Ok(SecretPayload(Decided { outcome, secret: Some(link.token.expose().to_owned()) }))
+        Ok(SecretPayload::new(outcome, Some(link.token.expose().to_owned())))
     }
 
     /// For administrators, also of one site: gives a person exactly these roles in a place.
@@ -236,7 +248,7 @@ impl AccessMutation {
             Some(key) => Some(identity.api_keys.issue(ApiKeyId(key)).await.or_fail("make the secret of a key")?),
             None => None,
         };
-        Ok(SecretPayload(Decided { outcome, secret: secret.map(|secret| secret.expose().to_owned()) }))
+        Ok(SecretPayload::new(outcome, secret.map(|secret| secret.expose().to_owned())))
     }
 
     /// For administrators: withdraws a key and destroys its secret.
@@ -258,12 +270,27 @@ impl AccessMutation {
     }
 }
 
-async fn decide(scope: &Scope, key: Uuid, reason: Option<String>, command: AccessCommand) -> Result<Outcome, Error> {
-    let given = Given { key, expected_version: None, occurred_at: None, reason };
+pub(super) async fn decide(
+    scope: &Scope,
+    key: Uuid,
+    reason: Option<String>,
+    command: AccessCommand,
+) -> Result<Outcome, Error> {
+    decide_at(scope, key, None, reason, command).await
+}
+
+pub(super) async fn decide_at(
+    scope: &Scope,
+    key: Uuid,
+    expected_version: Option<Version>,
+    reason: Option<String>,
+    command: AccessCommand,
+) -> Result<Outcome, Error> {
+    let given = Given { key, expected_version, occurred_at: None, reason };
     submit(scope, StreamKey::Tenant, given, Command::Access(command)).await
 }
 
-fn identity(scope: &Scope) -> Result<&Identity, Error> {
+pub(super) fn identity(scope: &Scope) -> Result<&Identity, Error> {
     match &scope.server.state.door {
         Door::Guarded(guard) => Ok(&guard.identity),
         Door::Open => Err(coded("NOT_ENFORCED", "in development mode there are no credentials")),
@@ -272,7 +299,7 @@ fn identity(scope: &Scope) -> Result<&Identity, Error> {
 
 /// Whether the caller may administer the tenant at this moment. A command that was accepted once is answered again to whoever gave it, though
 /// the role may be gone since; secrets are not, and nothing is destroyed again.
-fn administers(scope: &Scope) -> Result<bool, Error> {
+pub(super) fn administers(scope: &Scope) -> Result<bool, Error> {
     let Door::Guarded(guard) = &scope.server.state.door else { return Ok(false) };
     let access = guard.access().map_err(|problem| coded(problem.code, problem.message))?;
     let actor = Actor::of(&scope.caller.actor);
@@ -301,6 +328,7 @@ fn role_set(roles: Vec<Role>) -> RoleSet {
     roles.into_iter().map(DomainRole::from).collect()
 }
 
-fn refused(error: UserError) -> SecretPayload {
-    SecretPayload(Decided { outcome: Outcome::Refused(error, None), secret: None })
+/// Refused before there was a command.
+pub(super) fn refused(error: UserError) -> Outcome {
+    Outcome::Refused(error, None)
 }

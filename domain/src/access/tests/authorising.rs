@@ -44,6 +44,7 @@ fn commands() -> Vec<(Command, &'static str)> {
         (access(AccessCommand::ChangeUserProfile { user_id, profile: profile() }), "ADMINISTER"),
         (access(AccessCommand::DeactivateUser { user_id }), "ADMINISTER"),
         (access(AccessCommand::ReactivateUser { user_id }), "ADMINISTER"),
+        (access(AccessCommand::IssuePasswordReset { user_id }), "ADMINISTER"),
         (give(50, None, &[Role::Viewer]), "ADMINISTER"),
         (give(50, Some("north"), &[Role::Viewer]), "ADMINISTER"),
         (access(AccessCommand::IssueApiKey(issue("key-9", &[Role::Viewer], &[]))), "ADMINISTER"),

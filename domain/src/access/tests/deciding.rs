@@ -1,7 +1,9 @@
 //! What may be decided, whoever asks.
 
 use super::*;
-use crate::access::event::{AdminAppointed, ApiKeyRevoked, PipelineAccessSet, UserProfileChanged, UserReactivated};
+use crate::access::event::{
+    AdminAppointed, ApiKeyRevoked, PasswordResetIssued, PipelineAccessSet, UserProfileChanged, UserReactivated,
+};
 use crate::access::grant::{PipelineRight, RightSet};
 use crate::given::tenant;
 use crate::pipeline::PipelineArchived;
@@ -81,14 +83,19 @@ fn users_come_go_and_come_back() {
     let reactivate = |number| access(AccessCommand::ReactivateUser { user_id: user(number) });
     let said = format!("user {} is active", user(1));
     given.when(reactivate(1)).refused("USER_ACTIVE", Some("userId"), &said);
+    let reset = |number| access(AccessCommand::IssuePasswordReset { user_id: user(number) });
+    let issued = AccessEvent::PasswordResetIssued(PasswordResetIssued { user_id: user(1) });
+    given.when(reset(1)).event(&Event::Access(issued));
     given.when(deactivate(1)).event(&deactivated(1));
     given.happened(&deactivated(1));
     let said = format!("user {} is deactivated", user(1));
-    given.when(deactivate(1)).refused("USER_DEACTIVATED", Some("userId"), &said);
+    for command in [deactivate(1), reset(1)] {
+        given.when(command).refused("USER_DEACTIVATED", Some("userId"), &said);
+    }
     let back = AccessEvent::UserReactivated(UserReactivated { user_id: user(1) });
     given.when(reactivate(1)).event(&Event::Access(back));
     let said = format!("user {} does not exist", user(8));
-    for command in [deactivate(8), reactivate(8), give(8, None, &[Role::Viewer])] {
+    for command in [deactivate(8), reactivate(8), reset(8), give(8, None, &[Role::Viewer])] {
         given.when(command).refused("UNKNOWN_USER", Some("userId"), &said);
     }
 }

@@ -21,6 +21,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         )),
         number.clone().prop_map(|number| access(AccessCommand::DeactivateUser { user_id: user(number) })),
         number.clone().prop_map(|number| access(AccessCommand::ReactivateUser { user_id: user(number) })),
+        number.clone().prop_map(|number| access(AccessCommand::IssuePasswordReset { user_id: user(number) })),
         (number.clone(), any::<bool>()).prop_map(|(number, recovery)| appoint(number, recovery)),
         (number, set).prop_map(|(number, roles)| access(AccessCommand::IssueApiKey(issue(
             &format!("key-{number}"),

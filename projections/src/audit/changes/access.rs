@@ -31,6 +31,7 @@ pub(super) fn is_creation(event: &AccessEvent) -> bool {
         AccessEvent::UserProfileChanged(_)
         | AccessEvent::UserDeactivated(_)
         | AccessEvent::UserReactivated(_)
+        | AccessEvent::PasswordResetIssued(_)
         | AccessEvent::MembershipChanged(_)
         | AccessEvent::AdminAppointed(_)
         | AccessEvent::ApiKeyRevoked(_)
@@ -75,6 +76,7 @@ impl States {
             AccessEvent::UserProfileChanged(_)
             | AccessEvent::UserDeactivated(_)
             | AccessEvent::UserReactivated(_)
+            | AccessEvent::PasswordResetIssued(_)
             | AccessEvent::MembershipChanged(_)
             | AccessEvent::AdminAppointed(_) => {
                 let State::User(user) = self.get(subject)? else { return Err(wrong_kind(subject)) };
@@ -107,7 +109,9 @@ fn change_user(user: &mut UserState, event: &AccessEvent, changes: &mut Changes)
             }
         },
         AccessEvent::AdminAppointed(data) => set(&mut user.roles, data.roles, "roles", changes)?,
-        AccessEvent::SiteRegistered(_)
+        // Sessions and links are not in the ledger, and the rest is not about users.
+        AccessEvent::PasswordResetIssued(_)
+        | AccessEvent::SiteRegistered(_)
         | AccessEvent::UserRegistered(_)
         | AccessEvent::ApiKeyIssued(_)
         | AccessEvent::ApiKeyRevoked(_)
