@@ -49,7 +49,14 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) async fn new(name: &str) -> Self {
+        Self::set(name, &[]).await
+    }
+
+    /// One with more in its environment.
+    pub(crate) async fn set(name: &str, environment: &[(&str, &str)]) -> Self {
         let mut plant = Plant::new(name, Log::Postgres).await;
+        let more = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        plant.settings.environment.extend(more);
         plant.settings.environment.push(("LOTLINE_ACCESS__MODE".into(), "enforced".into()));
         let server = plant.serve().await;
         let steward = Steward::open(&config(&plant)).await.unwrap();
@@ -58,7 +65,12 @@ impl House {
 
     /// One where [`ADMIN`] administers.
     pub(crate) async fn with_admin(name: &str) -> (Self, UserId) {
-        let house = Self::new(name).await;
+        Self::new(name).await.administered().await
+    }
+
+    /// The same where [`ADMIN`] administers.
+    pub(crate) async fn administered(self) -> (Self, UserId) {
+        let house = self;
         let link = house.link().await;
         house.post("setup", &[], &set_up(&link, PASSWORD)).await;
         let admin = house.steward.identity.names.find(&LoginName::new(ADMIN).unwrap()).await.unwrap().unwrap();
