@@ -90,10 +90,10 @@ pub async fn run(server: &Arc<Server>, operation: Operation, caller: Caller) -> 
     if let Err(refusal) = permit(server, &caller, &operation.demands) {
         return *refusal;
     }
-    if let Some((text, asked)) = &operation.proof {
-        if let Err(problem) = proof::redeem(&server.state.door, &caller, text, asked).await {
-            return error(problem.code, problem.message);
-        }
+    if let Some((text, asked)) = &operation.proof
+        && let Err(problem) = proof::redeem(&server.state.door, &caller, text, asked).await
+    {
+        return error(problem.code, problem.message);
     }
     let limit = server.state.limits.request_timeout();
     let request = operation.request.data(Scope::new(Arc::clone(server), caller));

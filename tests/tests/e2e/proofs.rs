@@ -87,14 +87,15 @@ async fn who_comes_by_the_provider_proves_it_there_again() {
     come(&house, &mut Browser::default(), "s-2").await;
 
     let input = give(&olga, "MANAGER");
-    for (subject, fine) in [("s-2", false), ("s-1", true)] {
+    let mut other = Browser::default();
+    // In the person's own browser the session at the provider goes on: they are asked to sign in all the same.
+    for (subject, browser, fine) in [("s-2", &mut other, false), ("s-1", &mut browser, true)] {
         let wanted = json!({ "mutation": "setRoles", "input": input });
         let answer = house.post("proofs/oidc", &[("authorization", &bearer)], &wanted).await;
         let there: Url = answer.body["location"].as_str().unwrap().parse().unwrap();
         let parameters = there.query().unwrap();
         assert!(parameters.contains("prompt=login") && parameters.contains("max_age=0"), "{parameters}");
         let attempt = answer.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
-        // The same browser, whose session at the provider goes on: it is asked to sign in all the same.
         browser.plant(&house.server.url, &attempt);
         let back = browser.sign_in(&there, subject).await;
         let page = browser.get(back.as_str()).await;

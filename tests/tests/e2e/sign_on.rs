@@ -157,7 +157,13 @@ async fn an_attempt_is_good_once_and_in_its_own_browser() {
     assert!(page.text.contains("0;url=/graphiql?a=1\""), "{}", page.text);
     assert!(!browser.cookies(&url).contains("sign_on"), "the attempt is gone");
     let cookie = browser.cookies(&url);
-    house.until(&[("cookie", &cookie)], 200).await;
+    let session = house.get("/api/v1/auth/session", &[("cookie", &cookie)]).await;
+    assert_eq!(
+        (session.status, session.body["memberships"][0]["site"].as_str()),
+        (200, Some(SITE)),
+        "{}",
+        session.body
+    );
     let mut again = Browser::default();
     again.plant(&url, &attempt);
     over(&again.get(back.as_str()).await);
