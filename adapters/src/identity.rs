@@ -9,6 +9,7 @@
 //! | `signing_key`, `token`, `watch` | `signing_key` | access tokens, and what is needed to check them without a query |
 //! | `api_key` | `api_key` | digests of API keys |
 //! | `proof` | `proof` | proofs for signatures |
+//! | `subject` | `sign_on_subject`, `sign_on_attempt` | people as a provider of single sign-on knows them |
 //!
 //! [`PostgresIdentity::run`] has to go on for as long as tokens are to count.
 
@@ -23,6 +24,7 @@ mod recent;
 mod session;
 mod signing_key;
 mod store;
+mod subject;
 mod token;
 mod upkeep;
 mod watch;
@@ -53,6 +55,7 @@ use self::proof::ProofTable;
 use self::session::SessionTable;
 use self::signing_key::SigningKeys;
 use self::store::Store;
+use self::subject::SubjectTable;
 use self::token::TokenBook;
 use self::watch::Watch;
 
@@ -130,6 +133,7 @@ impl PostgresIdentity {
         let watch = Arc::new(Watch::open(store.clone(), keys, &policy, stale_after).await?);
         let tokens = Arc::new(TokenBook::new(store.clone(), policy, Arc::clone(&watch)));
         let links = LinkTable::new(store.clone());
+        let subjects = SubjectTable { store: store.clone(), logins: logins.clone() };
         let passwords = PasswordTable {
             store: store.clone(),
             hasher,
@@ -154,6 +158,7 @@ impl PostgresIdentity {
             tokens,
             api_keys: Arc::clone(&api_keys) as _,
             proofs: Arc::new(ProofTable::new(store.clone())),
+            subjects: Arc::new(subjects),
         };
         Ok(Self { store, watch, api_keys, ports })
     }

@@ -1,4 +1,4 @@
-//! Outside systems behind the domain's ports: event logs, snapshots, keys of personal data, credentials, the clock, field protocols and the
+//! Outside systems behind the domain's ports: event logs, snapshots, keys of personal data, credentials, providers of single sign-on, the clock, field protocols and the
 //! collector that polls them.
 
 pub mod clock;
@@ -8,4 +8,5 @@ pub mod field;
 pub mod identity;
 pub mod log;
 pub mod personal_keys;
+pub mod sign_on;
 pub mod snapshot;

@@ -1,16 +1,20 @@
 //! Who comes in: the door that every request passes, and the REST interface by which people get through it.
 //!
 //! Three things open it: an access token or an API key in `Authorization: Bearer …` (a key also in `X-API-Key`), and for browsers a cookie
-//! that holds the access token. [`door`] looks at them, [`cookie`] protects those that a browser sends by itself, [`session`] and [`setup`]
-//! are `/api/v1/auth`. What somebody may do once inside is asked of the ledger's fold with each request, and again while a stream goes on.
+//! that holds the access token. [`door`] looks at them, [`cookie`] protects those that a browser sends by itself, [`session`], [`setup`],
+//! [`mod@sign_on`] and [`mod@proof`] are `/api/v1/auth`. What somebody may do once inside is asked of the ledger's fold with each request, and again while a stream goes on.
 //!
 //! Invariant: what can't be found out lets nobody in. Without news of ended sessions, or of who may do what, the answer is 503.
 
+mod attempt;
 pub mod cookie;
 pub mod door;
 mod json;
+mod newcomer;
+pub mod proof;
 mod session;
 pub(crate) mod setup;
+pub mod sign_on;
 
 use std::sync::Arc;
 
@@ -21,6 +25,7 @@ use lotline_domain::identity::port::Identity;
 
 use crate::server::Server;
 use cookie::Cookies;
+pub use sign_on::Desk;
 
 /// How callers are identified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +75,8 @@ pub struct Guard {
     pub cookies: Cookies,
     /// Where people reach the server, such as `https://lotline.plant.example`, when it is known: the origin of its pages.
     pub origin: Option<String>,
+    /// Single sign-on, where it is configured.
+    pub desk: Option<Desk>,
 }
 
 /// `/api/v1/auth` and the published keys. In development mode there is nobody to sign in.
@@ -80,6 +87,10 @@ pub(crate) fn routes() -> Router<Arc<Server>> {
         .route("/api/v1/auth/setup", post(setup::first_admin))
         .route("/api/v1/auth/password", post(setup::password))
         .route("/api/v1/auth/sign-in", post(session::sign_in))
+        .route("/api/v1/auth/oidc/start", get(sign_on::start))
+        .route("/api/v1/auth/oidc/callback", get(sign_on::callback))
+        .route("/api/v1/auth/proofs", post(proof::by_password))
+        .route("/api/v1/auth/proofs/oidc", post(proof::at_provider))
         .route("/api/v1/auth/refresh", post(session::refresh))
         .route("/api/v1/auth/sign-out", post(session::sign_out))
         .route("/api/v1/auth/sign-out-everywhere", post(session::sign_out_everywhere))

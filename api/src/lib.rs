@@ -19,7 +19,7 @@ mod testing;
 pub mod transport;
 
 pub use auth::setup::appointed;
-pub use auth::{Door, Guard, Mode};
+pub use auth::{Desk, Door, Guard, Mode};
 pub use config::Limits;
 pub use health::Health;
 pub use peer::{PeerClient, PeerKey, PeerState};

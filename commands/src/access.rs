@@ -45,6 +45,11 @@ impl AccessView {
         }
     }
 
+    /// Returns once the tenant's stream is known up to a sequence, such as that of a decision that has just been made.
+    pub async fn reached(&self, sequence: u64) {
+        self.view.reached(sequence).await;
+    }
+
     /// Keeps it known in a process that writes no partition, until cancelled. One with writers does so by itself.
     pub async fn follow(self, ports: Ports, cancel: CancellationToken) {
         let follower = TenantFollower::new(self.tenant, ports, self.view);

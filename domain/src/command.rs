@@ -227,18 +227,19 @@ impl Command {
                 Need::Pipeline(PipelineRight::Manage, *pipeline_id)
             }
             Self::Access(AccessCommand::AppointAdmin { .. }) => Need::System,
-            Self::Access(AccessCommand::RegisterSite { .. }) => Need::SystemOr(Permission::Administer),
+            // The machine does these by itself when somebody signs in by a provider.
+            Self::Access(AccessCommand::RegisterSite { .. } | AccessCommand::RegisterUser(_)) => {
+                Need::SystemOr(Permission::Administer, None)
+            }
             // Who administers one site gives roles there. A site that can't be one is refused by the rules, to whoever administers all.
-            Self::Access(AccessCommand::ChangeMembership { site: Some(site), .. }) => {
-                let site = SiteId::new(site.as_str());
-                site.map_or(Need::Here(Permission::Administer), |site| Need::At(Permission::Administer, site))
+            Self::Access(AccessCommand::ChangeMembership { site, .. }) => {
+                let site = site.as_deref().and_then(|site| SiteId::new(site).ok());
+                Need::SystemOr(Permission::Administer, site)
             }
             Self::RetryProjection { .. }
             | Self::SkipProjectionEvent { .. }
             | Self::Access(
-                AccessCommand::ChangeMembership { site: None, .. }
-                | AccessCommand::RegisterUser(_)
-                | AccessCommand::ChangeUserProfile { .. }
+                AccessCommand::ChangeUserProfile { .. }
                 | AccessCommand::DeactivateUser { .. }
                 | AccessCommand::ReactivateUser { .. }
                 | AccessCommand::IssuePasswordReset { .. }

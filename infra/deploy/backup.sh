@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Saves what PostgreSQL holds and the log can't give back: the schema `vault` (keys of personal data, the secret of the nodes), by what people and
-# programs sign in (names, passwords, API keys), and on the embedded log the ledger and the signals too. Read models, snapshots and offsets are
+# programs sign in (names, passwords, API keys, who they are to a provider), and on the embedded log the ledger and the signals too. Read models, snapshots and offsets are
 # built again from the log. Sessions, links and signing keys are left out because they would be good again: everybody signs in anew.
 #
 # The file holds keys: whoever has it and the log can read what people wrote. It is readable by its owner only; encrypt it where it goes.
@@ -30,7 +30,7 @@ if [ -z "$kinds" ]; then
 fi
 
 tables=(--table 'vault.*' --table log.origin)
-for table in login_secret login password api_key; do tables+=(--table "access.$table"); done
+for table in login_secret login password api_key sign_on_subject; do tables+=(--table "access.$table"); done
 saved='the vault, the credentials'
 if grep -qx postgres <<<"$kinds"; then
   tables+=(--table log.topic --table log.partition --table log.record)

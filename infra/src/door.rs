@@ -8,16 +8,18 @@ use anyhow::Context;
 use lotline_adapters::clock::{RandomIds, SystemClock};
 use lotline_adapters::cluster;
 use lotline_adapters::identity::{Hasher, HasherOptions, IdentityOptions, KeyEncryption, PostgresIdentity};
+use lotline_adapters::sign_on::OidcProvider;
 use lotline_api::auth::cookie::Cookies;
-use lotline_api::{Door, Guard, Mode, appointed};
+use lotline_api::{Desk, Door, Guard, Mode, appointed};
 use lotline_commands::access::AccessView;
 use lotline_domain::id::CommandId;
 use lotline_domain::identity::port::{Identity, LinkPurpose};
 use lotline_domain::identity::session::SessionPolicy;
+use lotline_domain::identity::sign_on::SignOn;
 use lotline_domain::identity::token::TokenPolicy;
 use lotline_domain::port::{Clock, Ids};
 
-use crate::config::Config;
+use crate::config::{Config, OidcSection};
 use crate::lifecycle::Lifecycle;
 use crate::output;
 use crate::stores::Databases;
@@ -29,6 +31,7 @@ const ISSUER: &str = "lotline";
 pub(crate) struct Doorway {
     identity: Option<Identity>,
     cookie_secret: Vec<u8>,
+    provider: Option<Arc<dyn SignOn>>,
 }
 
 impl Doorway {
@@ -43,7 +46,7 @@ impl Doorway {
     ) -> anyhow::Result<Self> {
         if config.access.mode() == Mode::Development {
             tracing::warn!("development mode: everybody who reaches this port is believed and may do everything");
-            return Ok(Self { identity: None, cookie_secret: Vec::new() });
+            return Ok(Self { identity: None, cookie_secret: Vec::new(), provider: None });
         }
         let identity = credentials(config, databases).await?;
         let ports = identity.ports();
@@ -52,7 +55,8 @@ impl Doorway {
             identity.run(token).await;
             anyhow::Ok(())
         });
-        Ok(Self { identity: Some(ports), cookie_secret: cluster::secret(&databases.app).await? })
+        let cookie_secret = cluster::secret(&databases.app).await?;
+        Ok(Self { identity: Some(ports), cookie_secret, provider: provider(&config.access.oidc)? })
     }
 
     /// The door of the API that listens on `bound`.
@@ -65,7 +69,14 @@ impl Doorway {
             None => !bound.ip().to_canonical().is_loopback(),
         };
         let cookies = Cookies::new(&self.cookie_secret, secure);
-        Door::Guarded(Arc::new(Guard { identity: identity.clone(), access: access.clone(), cookies, origin }))
+        let oidc = &config.access.oidc;
+        let desk = self.provider.as_ref().map(|provider| Desk {
+            provider: Arc::clone(provider),
+            roles: oidc.role_map(),
+            invite_unknown: oidc.invite_unknown,
+            origin: origin.clone().unwrap_or_else(|| format!("http://{bound}")),
+        });
+        Door::Guarded(Arc::new(Guard { identity: identity.clone(), access: access.clone(), cookies, origin, desk }))
     }
 
     /// Prints a link when nobody can administer the tenant yet. `url` is where the server is.
@@ -93,6 +104,15 @@ impl Doorway {
             anyhow::Ok(())
         });
     }
+}
+
+/// The provider of single sign-on, if one is configured. It is asked for the first time when somebody comes.
+fn provider(section: &OidcSection) -> anyhow::Result<Option<Arc<dyn SignOn>>> {
+    if !section.is_on() {
+        return Ok(None);
+    }
+    let provider = OidcProvider::new(section.options()?, Arc::new(SystemClock));
+    Ok(Some(Arc::new(provider.context("access.oidc.issuer can't be used")?)))
 }
 
 /// The tenant's credentials.

@@ -6,6 +6,7 @@ pub mod client;
 pub mod contract;
 pub mod modbus;
 pub mod oracle;
+pub mod provider;
 pub mod proxy;
 pub mod server;
 pub mod stack;

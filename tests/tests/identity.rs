@@ -4,6 +4,8 @@
 
 #[path = "identity/api_keys.rs"]
 mod api_keys;
+#[path = "identity/liar.rs"]
+mod liar;
 #[path = "identity/links.rs"]
 mod links;
 #[path = "identity/names.rs"]
@@ -20,5 +22,7 @@ mod rotation;
 mod sessions;
 #[path = "identity/stand.rs"]
 mod stand;
+#[path = "identity/subjects.rs"]
+mod subjects;
 #[path = "identity/tokens.rs"]
 mod tokens;

@@ -58,6 +58,11 @@ impl Logins {
         self.mac("user", &user.to_string())
     }
 
+    /// Stands for whom a provider of single sign-on means. No issuer has a NUL in it.
+    pub(super) fn digest_of_subject(&self, issuer: &str, subject: &str) -> NameDigest {
+        self.mac("subject", &format!("{issuer}\0{subject}"))
+    }
+
     fn mac(&self, kind: &str, text: &str) -> NameDigest {
         let mut context = hmac::Context::with_key(&self.secret);
         context.update(kind.as_bytes());
@@ -132,7 +137,8 @@ impl Logins {
             "WITH named AS (DELETE FROM access.login WHERE tenant = $1 AND user_id = $2 RETURNING name),
                   struck AS (DELETE FROM access.strikes USING named WHERE strikes.tenant = $1 AND strikes.name = named.name),
                   known AS (DELETE FROM access.password WHERE tenant = $1 AND user_id = $2),
-                  linked AS (DELETE FROM access.link WHERE tenant = $1 AND user_id = $2)
+                  linked AS (DELETE FROM access.link WHERE tenant = $1 AND user_id = $2),
+                  signed_on AS (DELETE FROM access.sign_on_subject WHERE tenant = $1 AND user_id = $2)
              UPDATE access.session SET ended_at = $3, end_reason = 'deactivated'
              WHERE tenant = $1 AND user_id = $2 AND ended_at IS NULL",
             self.store.tenant(),

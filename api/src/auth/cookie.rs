@@ -89,8 +89,17 @@ impl Cookies {
         headers.append(header::SET_COOKIE, value);
     }
 
-    fn name(&self, name: &str) -> String {
+    pub(super) fn name(&self, name: &str) -> String {
         format!("{}{name}", if self.secure { "__Host-" } else { "" })
+    }
+
+    pub(super) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// An HMAC under the secret; whatever goes in begins with a label of its own.
+    pub(super) fn keyed(&self) -> Hmac<Sha256> {
+        self.key.clone()
     }
 
     fn mac(&self, session: SessionId) -> Hmac<Sha256> {
@@ -102,7 +111,7 @@ impl Cookies {
 }
 
 /// The value of a cookie that the request has once. Sent twice, one of them was planted.
-fn read<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(super) fn read<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let mut values = pairs.filter(|(given, _)| *given == name).map(|(_, value)| value);

@@ -86,7 +86,7 @@ impl Server {
         }
     }
 
-    async fn required(&self, intent: Intent, parts: &Parts) -> Result<Caller, Problem> {
+    pub(super) async fn required(&self, intent: Intent, parts: &Parts) -> Result<Caller, Problem> {
         let headers = &parts.headers;
         self.state.door.require(headers, intent, Trace::of(&parts.extensions), self.state.clock.now()).await
     }
@@ -103,9 +103,7 @@ pub(super) async fn sign_in(State(server): State<Arc<Server>>, request: Request)
     if !access.is_active(user) {
         return Err(json::wrong());
     }
-    let agent = || parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).map(str::to_owned);
-    let client: String = given.client.or_else(agent).unwrap_or_default();
-    let client: String = client.chars().filter(|c| !c.is_control()).take(CLIENT_CHARACTERS).collect();
+    let client = client(&parts, given.client);
     let tokens = guard.identity.sessions.open(user, &client).await.map_err(|error| json::store(&error))?;
     tracing::debug!(user.id = %user, session.id = %tokens.session, "signed in");
     Ok(hand_out(guard, &tokens, given.cookies, server.state.clock.now()))
@@ -208,7 +206,15 @@ pub(super) async fn jwks(State(server): State<Arc<Server>>) -> Result<Response, 
     Ok((headers, keys).into_response())
 }
 
-fn hand_out(guard: &Guard, tokens: &IssuedTokens, cookies: bool, now: Timestamp) -> Response {
+/// What to call a client in the list of sessions.
+pub(super) fn client(parts: &Parts, given: Option<String>) -> String {
+    let agent = || parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).map(str::to_owned);
+    let client: String = given.or_else(agent).unwrap_or_default();
+    client.chars().filter(|c| !c.is_control()).take(CLIENT_CHARACTERS).collect()
+}
+
+/// Tokens, as JSON or as cookies.
+pub(super) fn hand_out(guard: &Guard, tokens: &IssuedTokens, cookies: bool, now: Timestamp) -> Response {
     let handed = if cookies {
         Handed::Cookies { csrf_token: guard.cookies.csrf(tokens.session) }
     } else {
@@ -230,12 +236,13 @@ fn hand_out(guard: &Guard, tokens: &IssuedTokens, cookies: bool, now: Timestamp)
 }
 
 /// For nobody's cache.
-fn private(mut answer: Response) -> Response {
+pub(super) fn private(mut answer: Response) -> Response {
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
 
-fn person(caller: &Caller) -> Result<(UserId, SessionId), Problem> {
+/// A person who has signed in.
+pub(super) fn person(caller: &Caller) -> Result<(UserId, SessionId), Problem> {
     if let (Actor::User(user), Credential::Session { session, .. }) = (Actor::of(&caller.actor), &caller.credential) {
         return Ok((user, *session));
     }
@@ -244,7 +251,7 @@ fn person(caller: &Caller) -> Result<(UserId, SessionId), Problem> {
 }
 
 /// Where a request comes from. Whoever can't be told shares one address.
-fn address(parts: &Parts) -> IpAddr {
+pub(super) fn address(parts: &Parts) -> IpAddr {
     let connected = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     connected.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |ConnectInfo(address)| address.ip().to_canonical())
 }

@@ -116,6 +116,15 @@ pub(super) async fn password(State(server): State<Arc<Server>>, request: Request
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// A person's name and address under the person's key.
+pub(super) async fn profile(server: &Server, user: UserId, email: &LoginName, name: &str) -> Result<Profile, Problem> {
+    let key = server.state.keys.key_of(&server.state.tenant, &user.actor()).await.map_err(|error| {
+        tracing::warn!(error = &error as &dyn std::error::Error, "keys of personal data can't be reached");
+        json::unavailable()
+    })?;
+    Ok(Profile { name: key.seal(&name_context(user), name), email: key.seal(&email_context(user), email.as_str()) })
+}
+
 async fn appointment(
     server: &Server,
     email: &LoginName,
@@ -125,14 +134,7 @@ async fn appointment(
     trace: Trace,
 ) -> Result<CommandRequest, Problem> {
     let tenant = server.state.tenant.clone();
-    let key = server.state.keys.key_of(&tenant, &user.actor()).await.map_err(|error| {
-        tracing::warn!(error = &error as &dyn std::error::Error, "keys of personal data can't be reached");
-        json::unavailable()
-    })?;
-    let profile = Profile {
-        name: key.seal(&name_context(user), name.trim()),
-        email: key.seal(&email_context(user), email.as_str()),
-    };
+    let profile = profile(server, user, email, name.trim()).await?;
     let command_of = AccessCommand::AppointAdmin { appointee: Appointee::New(profile), recovery: false };
     Ok(CommandRequest {
         tenant,
@@ -157,7 +159,8 @@ fn unknown_link() -> Problem {
     json::link(LinkRefusal::Unknown.into())
 }
 
-fn not_decided(error: &SubmitError) -> Problem {
+/// The ledger has not taken a command.
+pub(super) fn not_decided(error: &SubmitError) -> Problem {
     match error {
         SubmitError::Refused { code, message, .. } if code == "ADMIN_EXISTS" => {
             Problem::new(StatusCode::CONFLICT, "ADMIN_EXISTS", message.clone())

@@ -22,6 +22,7 @@ use lotline_domain::id::{PipelineId, SiteId};
 use lotline_domain::timestamp::Timestamp;
 
 use super::global_id::NodeId;
+use crate::auth::proof::Asked;
 
 /// What a root field takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,6 +186,16 @@ pub fn demands(document: &ExecutableDocument, operation: &OperationDefinition, v
     reading.found
 }
 
+/// The mutations of an operation, each with its `input`; nothing for other operations.
+pub fn asked(document: &ExecutableDocument, operation: &OperationDefinition, variables: &Variables) -> Vec<Asked> {
+    let reading = Reading { document, operation, variables, found: Vec::new() };
+    let mut asked = Vec::new();
+    if operation.ty == OperationType::Mutation {
+        reading.inputs(&operation.selection_set.node, &mut asked);
+    }
+    asked
+}
+
 struct Reading<'a> {
     document: &'a ExecutableDocument,
     operation: &'a OperationDefinition,
@@ -203,6 +214,24 @@ impl Reading<'_> {
                     let document = self.document;
                     if let Some(fragment) = document.fragments.get(&spread.node.fragment_name.node) {
                         self.selections(&fragment.node.selection_set.node);
+                    }
+                }
+            }
+        }
+    }
+
+    fn inputs(&self, set: &SelectionSet, asked: &mut Vec<Asked>) {
+        for selection in &set.items {
+            match &selection.node {
+                Selection::Field(field) if field.node.name.node.as_str() == "__typename" => {}
+                Selection::Field(field) => {
+                    let input = self.argument(&field.node, "input").into_json().unwrap_or_default();
+                    asked.push(Asked { mutation: field.node.name.node.to_string(), input });
+                }
+                Selection::InlineFragment(fragment) => self.inputs(&fragment.node.selection_set.node, asked),
+                Selection::FragmentSpread(spread) => {
+                    if let Some(fragment) = self.document.fragments.get(&spread.node.fragment_name.node) {
+                        self.inputs(&fragment.node.selection_set.node, asked);
                     }
                 }
             }

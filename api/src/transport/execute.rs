@@ -12,8 +12,10 @@ use lotline_domain::access::actor::Actor;
 use serde::Serialize;
 
 use super::caller::Caller;
+use super::params::PROOF;
 use super::problem::Problem;
 use crate::auth::Door;
+use crate::auth::proof::{self, Asked};
 use crate::guard;
 use crate::schema::authority::{self, Demand};
 use crate::schema::live::Begun;
@@ -30,6 +32,8 @@ pub struct Operation {
     pub kind: OperationType,
     /// What its fields take.
     demands: Vec<Demand>,
+    /// A proof that came with it, and the mutations that it may be for.
+    proof: Option<(String, Vec<Asked>)>,
 }
 
 /// A response as it is written: without `data` when the request was refused before execution began.
@@ -60,8 +64,14 @@ pub fn admit(server: &Server, mut request: Request) -> Result<Operation, Box<Res
     let kind = chosen.map_or(OperationType::Query, |(_, operation)| operation.node.ty);
     let demands =
         chosen.map(|(_, operation)| authority::demands(document, &operation.node, &variables)).unwrap_or_default();
+    let asked =
+        chosen.map(|(_, operation)| authority::asked(document, &operation.node, &variables)).unwrap_or_default();
     request.variables = variables;
-    Ok(Operation { request, kind, demands })
+    let proof = match request.extensions.remove(PROOF) {
+        Some(async_graphql::Value::String(text)) => Some((text, asked)),
+        _ => None,
+    };
+    Ok(Operation { request, kind, demands, proof })
 }
 
 /// Whether the caller may still be here, and have what the operation takes.
@@ -79,6 +89,11 @@ fn permit(server: &Server, caller: &Caller, demands: &[Demand]) -> Result<(), Bo
 pub async fn run(server: &Arc<Server>, operation: Operation, caller: Caller) -> Response {
     if let Err(refusal) = permit(server, &caller, &operation.demands) {
         return *refusal;
+    }
+    if let Some((text, asked)) = &operation.proof
+        && let Err(problem) = proof::redeem(&server.state.door, &caller, text, asked).await
+    {
+        return error(problem.code, problem.message);
     }
     let limit = server.state.limits.request_timeout();
     let request = operation.request.data(Scope::new(Arc::clone(server), caller));
@@ -144,7 +159,7 @@ pub fn is_request_error(response: &Response) -> bool {
 pub fn status(response: &Response) -> StatusCode {
     if has_code(response, "TIMEOUT") {
         StatusCode::SERVICE_UNAVAILABLE
-    } else if is_request_error(response) && has_code(response, "FORBIDDEN") {
+    } else if is_request_error(response) && (has_code(response, "FORBIDDEN") || has_code(response, "PROOF_REFUSED")) {
         StatusCode::FORBIDDEN
     } else if is_request_error(response) {
         StatusCode::BAD_REQUEST

@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use super::problem::Problem;
 
+/// In `extensions`: that the sender has proved again who they are.
+pub const PROOF: &str = "proof";
+
 /// `{"query", "operationName", "variables", "extensions"}`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -18,9 +21,8 @@ struct Params {
     operation_name: Option<String>,
     #[serde(default)]
     variables: Variables,
-    /// Must be an object, and is not used.
-    #[serde(rename = "extensions")]
-    _extensions: Option<serde_json::Map<String, Value>>,
+    /// Must be an object; of it only the text `proof` is used.
+    extensions: Option<serde_json::Map<String, Value>>,
 }
 
 /// Reads a JSON body.
@@ -75,6 +77,8 @@ impl Params {
     fn into_request(self) -> Request {
         let mut request = Request::new(self.query).variables(self.variables);
         request.operation_name = self.operation_name.filter(|name| !name.is_empty());
+        let proof = self.extensions.and_then(|mut given| given.remove(PROOF));
+        request.extensions.extend(proof.and_then(|proof| Some((PROOF.to_owned(), proof.as_str()?.into()))));
         request
     }
 }

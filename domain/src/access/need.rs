@@ -18,14 +18,12 @@ use crate::timestamp::Timestamp;
 pub enum Need {
     /// A permission where the command is decided.
     Here(Permission),
-    /// A permission at a site, whatever stream decides.
-    At(Permission, SiteId),
     /// A right on a pipeline.
     Pipeline(PipelineRight, PipelineId),
     /// To be whoever has the machine and its database.
     System,
-    /// To be that, or else a permission.
-    SystemOr(Permission),
+    /// To be that, or else a permission: here, or at a site where one is named.
+    SystemOr(Permission, Option<SiteId>),
 }
 
 /// Whether writers ask what actors may do.
@@ -57,14 +55,15 @@ impl AccessState {
         let (missing, verdict) = match (command.need(), authorisation) {
             (Need::System, _) => (Missing::System, system(actor)),
             (_, Authorisation::Development) => return Ok(()),
-            (Need::SystemOr(_), Authorisation::Enforced) if actor == Actor::System => return Ok(()),
-            (Need::Here(permission) | Need::SystemOr(permission), Authorisation::Enforced) => {
+            (Need::SystemOr(..), Authorisation::Enforced) if actor == Actor::System => return Ok(()),
+            (Need::Here(permission), Authorisation::Enforced) => {
                 let verdict = self.may(actor, permission, here.as_ref(), now);
                 (Missing::Permission(permission, here), verdict)
             }
-            (Need::At(permission, site), Authorisation::Enforced) => {
-                let verdict = self.may(actor, permission, Some(&site), now);
-                (Missing::Permission(permission, Some(site)), verdict)
+            (Need::SystemOr(permission, site), Authorisation::Enforced) => {
+                let place = site.or(here);
+                let verdict = self.may(actor, permission, place.as_ref(), now);
+                (Missing::Permission(permission, place), verdict)
             }
             (Need::Pipeline(right, pipeline), Authorisation::Enforced) => {
                 let verdict = self.may_on_pipeline(actor, right, pipeline, now);

@@ -145,6 +145,11 @@ impl AccessState {
         self.active(user).is_ok()
     }
 
+    /// Whether a site is registered, so that roles can be limited to it.
+    pub fn knows_site(&self, site: &SiteId) -> bool {
+        self.sites.contains_key(site)
+    }
+
     /// Whether anybody can administer the tenant. Keys do not count: they expire.
     pub fn has_admin(&self) -> bool {
         self.users.values().any(User::is_admin)

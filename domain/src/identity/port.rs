@@ -12,6 +12,7 @@ use super::name::LoginName;
 use super::password::Weakness;
 use super::secret::OpaqueToken;
 use super::session::{EndReason, RefreshRefusal};
+use super::sign_on::Subjects;
 use super::token::{Claims, TokenRefusal};
 use crate::id::{ApiKeyId, SessionId, UserId};
 use crate::port::BoxFuture;
@@ -34,6 +35,8 @@ pub struct Identity {
     pub api_keys: Arc<dyn ApiKeys>,
     /// Proofs for signatures.
     pub proofs: Arc<dyn Proofs>,
+    /// People as a provider of single sign-on knows them.
+    pub subjects: Arc<dyn Subjects>,
 }
 
 /// The place where credentials are kept can't be reached or answered with a failure.

