@@ -70,6 +70,8 @@ pub struct Guard {
     pub cookies: Cookies,
     /// Where people reach the server, such as `https://lotline.plant.example`, when it is known: the origin of its pages.
     pub origin: Option<String>,
+    /// Of other sites, whose pages may use the API.
+    pub origins: Vec<String>,
 }
 
 /// `/api/v1/auth` and the published keys. In development mode there is nobody to sign in.

@@ -49,8 +49,15 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) async fn new(name: &str) -> Self {
+        Self::in_environment(name, &[]).await
+    }
+
+    /// One with more environment.
+    async fn in_environment(name: &str, environment: &[(&str, &str)]) -> Self {
         let mut plant = Plant::new(name, Log::Postgres).await;
         plant.settings.environment.push(("LOTLINE_ACCESS__MODE".into(), "enforced".into()));
+        let more = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        plant.settings.environment.extend(more);
         let server = plant.serve().await;
         let steward = Steward::open(&config(&plant)).await.unwrap();
         Self { plant, server, steward, http: reqwest::Client::new() }
@@ -58,7 +65,12 @@ impl House {
 
     /// One where [`ADMIN`] administers.
     pub(crate) async fn with_admin(name: &str) -> (Self, UserId) {
-        let house = Self::new(name).await;
+        Self::with_admin_and(name, &[]).await
+    }
+
+    /// The same with more environment.
+    pub(crate) async fn with_admin_and(name: &str, environment: &[(&str, &str)]) -> (Self, UserId) {
+        let house = Self::in_environment(name, environment).await;
         let link = house.link().await;
         house.post("setup", &[], &set_up(&link, PASSWORD)).await;
         let admin = house.steward.identity.names.find(&LoginName::new(ADMIN).unwrap()).await.unwrap().unwrap();
