@@ -1,5 +1,7 @@
 //! The API on real parts in one process: writers and read models over an in-memory log, a real PostgreSQL, real sockets.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails here fails its test, as it should")]
+
 #[path = "api/attacks.rs"]
 mod attacks;
 #[path = "api/injection.rs"]

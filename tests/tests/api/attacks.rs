@@ -164,8 +164,9 @@ async fn bombs_are_refused_before_they_go_off() {
     let plant = Plant::start("api_bombs", Limits::default()).await;
     let deep = format!("{{ lots(first: 1) {{ nodes {}code{} }} }}", "{ parents { parent ".repeat(7), "} }".repeat(7));
     let wide = format!("{{ {} }}", "tenant ".repeat(5_001));
-    let aliases: String = (0..51).map(|number| format!("a{number}: tenant ")).collect();
-    let doubling: String = (0..20).map(|i| format!("fragment F{i} on Query {{ ...F{0} ...F{0} }} ", i + 1)).collect();
+    let aliases = (0..51).map(|number| format!("a{number}: tenant ")).collect::<Vec<_>>().concat();
+    let doubling =
+        (0..20).map(|i| format!("fragment F{i} on Query {{ ...F{0} ...F{0} }} ", i + 1)).collect::<Vec<_>>().concat();
     let costly =
         "{ lots(first: 100) { nodes { children(first: 100) { child { children(first: 100) { child { code } } } } } } }";
     for (query, code) in [
