@@ -113,18 +113,9 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     lifecycle.spawn("the sampler of metrics", sampler.run(lifecycle.token()));
     let url = if let Some(doorway) = doorway {
         let access = bus.access();
-        let door = doorway.build(config, listener.local_addr()?, &access);
-        let served = Served {
-            node: &node,
-            bus: &bus,
-            logs: &logs,
-            databases: &databases,
-            progress,
-            readiness,
-            metrics,
-            door,
-            edge,
-        };
+        let front = (doorway.build(config, listener.local_addr()?, &access), edge);
+        let served =
+            Served { node: &node, bus: &bus, logs: &logs, databases: &databases, progress, readiness, metrics, front };
         let state = api_state(config, served, lifecycle.token());
         let url = listen(listener, state, &mut lifecycle)?;
         doorway.welcome(config, &url, access, &mut lifecycle);
@@ -132,16 +123,9 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     } else {
         let (tenant, pool, mode) = (config.tenant.id.clone(), databases.owner.clone(), config.access.mode());
         let health = Health { tenant, pool, mode, readiness, metrics };
-        lifecycle.spawn(
-            "the HTTP server",
-            lotline_api::serve_health(
-                listener,
-                health,
-                Some(node.peers(bus.clone())),
-                (edge::limits(config), edge.tls),
-                lifecycle.token(),
-            ),
-        );
+        let (peers, edge) = (Some(node.peers(bus.clone())), (edge::limits(config), edge.tls));
+        let serving = lotline_api::serve_health(listener, health, peers, edge, lifecycle.token());
+        lifecycle.spawn("the HTTP server", serving);
         None
     };
     Ok(Running { lifecycle, bus, url })
@@ -198,8 +182,7 @@ struct Served<'a> {
     progress: Progress,
     readiness: Vec<(&'static str, Arc<dyn Readiness>)>,
     metrics: PrometheusHandle,
-    door: Door,
-    edge: Edge,
+    front: (Door, Edge),
 }
 
 fn api_state(config: &Config, served: Served<'_>, shutdown: CancellationToken) -> ApiState {
@@ -214,8 +197,8 @@ fn api_state(config: &Config, served: Served<'_>, shutdown: CancellationToken) -
         keys: Arc::new(PostgresPersonalKeys::new(served.databases.app.clone())),
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds::default()),
-        door: served.door,
-        edge: served.edge,
+        door: served.front.0,
+        edge: served.front.1,
         limits: edge::limits(config),
         peers: Some(served.node.peers(served.bus.clone())),
         readiness: served.readiness,
