@@ -77,6 +77,8 @@ pub struct Guard {
     pub origin: Option<String>,
     /// Single sign-on, where it is configured.
     pub desk: Option<Desk>,
+    /// Of other sites, whose pages may use the API.
+    pub origins: Vec<String>,
 }
 
 /// `/api/v1/auth` and the published keys. In development mode there is nobody to sign in.

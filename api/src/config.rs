@@ -30,8 +30,22 @@ pub struct Limits {
     pub request_timeout_ms: u64,
     /// Longest that a query may wait for its read models to reach `consistentWith`, in milliseconds.
     pub consistency_timeout_ms: u64,
+    /// Requests within an hour of the whole workspace, on this node: GraphQL operations and calls of `/api/v1`. 0: no limit. Infinite in
+    /// development mode.
+    pub requests_per_hour: u32,
+    /// The same of each user and each API key.
+    pub requests_per_hour_by_actor: u32,
+    /// Longest from the opening of a connection, or the end of its last request, to the end of the next request's headers, in milliseconds.
+    /// TLS has the same time for its handshake.
+    pub header_timeout_ms: u64,
+    /// Connections of any kind at one time. Each takes a file handle.
+    pub sockets: usize,
+    /// The same from one address; from one /64 of IPv6. Behind a proxy all come from its address.
+    pub sockets_per_address: usize,
     /// WebSockets and event streams open at one time.
     pub connections: usize,
+    /// The same of each user and each API key. 0: no limit. Infinite in development mode.
+    pub connections_per_actor: usize,
     /// Operations running on one WebSocket at one time.
     pub operations_per_socket: usize,
     /// Time from opening a WebSocket to its `connection_init`, in milliseconds.
@@ -63,7 +77,13 @@ impl Default for Limits {
             body_timeout_ms: 10_000,
             request_timeout_ms: 30_000,
             consistency_timeout_ms: 10_000,
+            requests_per_hour: 5_000,
+            requests_per_hour_by_actor: 5_000,
+            header_timeout_ms: 30_000,
+            sockets: 4_096,
+            sockets_per_address: 2_048,
             connections: 1_000,
+            connections_per_actor: 200,
             operations_per_socket: 100,
             connection_init_timeout_ms: 3_000,
             ping_interval_ms: 15_000,
@@ -79,6 +99,17 @@ impl Limits {
     /// See `body_timeout_ms`.
     pub fn body_timeout(&self) -> Duration {
         Duration::from_millis(self.body_timeout_ms)
+    }
+
+    /// See `header_timeout_ms`.
+    pub fn header_timeout(&self) -> Duration {
+        Duration::from_millis(self.header_timeout_ms)
+    }
+
+    /// The same without limits by name and by hour, for where everybody is believed: a name says nothing there.
+    #[must_use]
+    pub fn unmetered(self) -> Self {
+        Self { requests_per_hour: 0, requests_per_hour_by_actor: 0, connections_per_actor: 0, ..self }
     }
 
     /// See `request_timeout_ms`.

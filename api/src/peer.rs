@@ -11,8 +11,9 @@ pub use self::client::PeerClient;
 pub use self::signature::PeerKey;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
@@ -24,6 +25,10 @@ use crate::transport::problem::Problem;
 
 /// Where nodes ask each other.
 pub(crate) const PATH: &str = "/peer/v1/commands";
+
+/// Largest command that a node takes from another, and the longest that it may take to arrive.
+const BODY_BYTES: usize = 2 << 20;
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a node needs to take commands from others.
 #[derive(Clone)]
@@ -45,8 +50,12 @@ pub(crate) fn routes(state: PeerState) -> Router {
 async fn take(
     State(state): State<PeerState>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Json<Result<Receipt, ForwardError>>, Problem> {
+    let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES)).await;
+    let body =
+        body.map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT", "the body did not arrive in time"))?;
+    let body = body.map_err(|error| Problem::bad_request("BROKEN_BODY", error.to_string()))?;
     if let Err(reason) = state.key.check(&headers, &body, state.clock.now()) {
         tracing::warn!(reason = %reason, "a request as from another node was refused");
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "NOT_A_NODE", reason.to_string()));

@@ -10,20 +10,25 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use metrics::{counter, histogram};
 use tokio::time::Instant;
+use tower::util::option_layer;
 use tracing::Instrument;
 
 use crate::auth::{self, Mode};
 use crate::health::Health;
 use crate::peer::PeerState;
+use crate::rate::Meter;
 use crate::server::{ApiState, Server};
 use crate::transport::caller::{CORRELATION_ID, MODE, Trace, check_origin, correlation_id};
 use crate::transport::problem::Problem;
-use crate::{health, peer, playground, transport};
+use crate::{health, pages, peer, playground, transport};
 
 /// The whole API.
 pub fn router(state: ApiState) -> Router {
     let server = Server::new(state);
     let peers = server.state.peers.clone();
+    let origins = &server.state.edge.origins;
+    // Without listed origins a preflight is a request like any other, which nothing here takes.
+    let cors = (!origins.is_empty()).then(|| pages::cors(origins));
     Router::new()
         .route("/", get(playground::redirect))
         .route("/graphql", any(transport::http::graphql))
@@ -34,6 +39,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(peers.map_or_else(Router::new, peer::routes))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(option_layer(cors))
         .layer(middleware::from_fn_with_state(server, frame))
 }
 
@@ -58,7 +64,7 @@ async fn no_api() -> Problem {
 
 /// Refuses foreign requests.
 async fn local_only(request: Request, next: Next) -> Response {
-    match check_origin(request.headers()) {
+    match check_origin(request.headers(), &[]) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
@@ -82,9 +88,11 @@ async fn frame(State(server): State<Arc<Server>>, mut request: Request, next: Ne
     let id = correlation_id(request.headers(), &*server.state.clock, &*server.state.ids);
     let route = route(request.uri().path());
     let door = &server.state.door;
-    let foreign = door.check_origin(request.headers());
+    let foreign = door.check_origin(request.headers(), &server.state.edge.origins);
     let trace = Trace::from_headers(request.headers(), id);
+    let meter = Meter::default();
     request.extensions_mut().insert(trace);
+    request.extensions_mut().insert(meter.clone());
     let span =
         tracing::info_span!("request", http.method = %request.method(), http.route = route, correlation_id = %id);
     let mut response = match foreign {
@@ -92,6 +100,8 @@ async fn frame(State(server): State<Arc<Server>>, mut request: Request, next: Ne
         Err(problem) => problem.into_response(),
     };
     let headers = response.headers_mut();
+    meter.write(headers);
+    pages::protect(headers, server.state.edge.https);
     headers.insert(MODE, HeaderValue::from_static(door.mode().as_str()));
     let id = HeaderValue::from_str(&id.to_string()).expect("invariant: a UUID is visible ASCII");
     headers.insert(CORRELATION_ID, id);

@@ -1,16 +1,24 @@
 //! Listens; in development mode on the loopback interface only, since whoever reaches the port is then whoever they say they are.
 
+mod connections;
+mod held;
+pub mod tls;
+mod wire;
+
 use std::net::SocketAddr;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use self::connections::Connections;
+use self::tls::Tls;
 use crate::auth::Mode;
+use crate::config::Limits;
 use crate::health::Health;
 use crate::peer::PeerState;
 use crate::router::{health_router, router};
-use crate::server::ApiState;
+use crate::server::{ApiState, Edge};
 
 /// Why the server does not listen.
 #[derive(Debug, Error)]
@@ -30,8 +38,8 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
-    /// The listener failed.
-    #[error("the server failed")]
+    /// The listener is of no use.
+    #[error("the listener has no address")]
     Io(#[from] std::io::Error),
 }
 
@@ -61,11 +69,10 @@ pub async fn bind(address: SocketAddr, mode: Mode) -> Result<TcpListener, ServeE
 pub async fn serve(listener: TcpListener, state: ApiState) -> Result<(), ServeError> {
     let (address, mode) = (listener.local_addr()?, state.door.mode());
     check_address(address, mode)?;
-    let mode = mode.as_str();
-    tracing::info!(%address, mode, "serving GraphQL at http://{address}/graphql, playground at http://{address}/graphiql");
-    let shutdown = state.shutdown.clone();
-    let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
+    let (mode, scheme) = (mode.as_str(), Edge::scheme(state.edge.tls.as_ref()));
+    tracing::info!(%address, mode, "serving GraphQL at {scheme}://{address}/graphql, playground at {scheme}://{address}/graphiql");
+    let (limits, tls, shutdown) = (state.limits.clone(), state.edge.tls.clone(), state.shutdown.clone());
+    Connections { router: router(state), limits, tls, shutdown }.serve(listener).await;
     Ok(())
 }
 
@@ -77,12 +84,14 @@ pub async fn serve_health(
     listener: TcpListener,
     health: Health,
     peers: Option<PeerState>,
+    (limits, tls): (Limits, Option<Tls>),
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr()?;
     check_address(address, health.mode)?;
-    tracing::info!(%address, "serving health at http://{address}/health/ready and metrics at http://{address}/metrics");
-    axum::serve(listener, health_router(health, peers)).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
+    let scheme = Edge::scheme(tls.as_ref());
+    tracing::info!(%address, "serving health at {scheme}://{address}/health/ready and metrics at {scheme}://{address}/metrics");
+    Connections { router: health_router(health, peers), limits, tls, shutdown }.serve(listener).await;
     Ok(())
 }
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::http::StatusCode;
+use axum::http::{Extensions, StatusCode};
 use lotline_commands::bus::CommandBus;
-use lotline_domain::id::{SiteId, TenantId};
+use lotline_domain::id::{ActorId, SiteId, TenantId};
 use lotline_domain::port::{BoxFuture, Clock, Ids, PersonalKeys};
 use lotline_domain::position::TopicKind;
 use lotline_projections::progress::Progress;
+use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,7 +19,11 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::auth::Door;
 use crate::config::Limits;
 use crate::peer::PeerState;
+use crate::rate::Rates;
 use crate::schema::{self, LotlineSchema};
+use crate::serve::tls::Tls;
+use crate::tally::{Entered, Tally};
+use crate::transport::caller::Caller;
 use crate::transport::problem::Problem;
 
 /// Whether a part of the process that the API does not see can do its work: the writers, the projections' workers.
@@ -53,6 +58,17 @@ impl Partitions {
     }
 }
 
+/// How the server meets the network.
+#[derive(Clone, Default)]
+pub struct Edge {
+    /// The certificate; without one it speaks plain HTTP.
+    pub tls: Option<Tls>,
+    /// Origins of other sites whose pages may use the API, with credentials, such as `https://console.plant.example`.
+    pub origins: Vec<String>,
+    /// Whether people come by https, be it by something in front.
+    pub https: bool,
+}
+
 /// Everything that the API needs from outside.
 #[derive(Clone)]
 pub struct ApiState {
@@ -78,6 +94,8 @@ pub struct ApiState {
     pub door: Door,
     /// Knows other nodes that forward commands; nothing when there are none.
     pub peers: Option<PeerState>,
+    /// How the server meets the network.
+    pub edge: Edge,
     /// What clients may ask.
     pub limits: Limits,
     /// Parts that `/health/ready` asks, by name, such as `writer`.
@@ -96,8 +114,14 @@ pub struct Server {
     pub state: ApiState,
     /// The GraphQL schema.
     pub schema: LotlineSchema,
+    /// What has been asked in the last hour.
+    pub rates: Rates,
     open: Arc<Semaphore>,
+    seats: Tally<ActorId>,
 }
+
+/// The place of one WebSocket or event stream among those of its actor, until dropped.
+pub type Seat = Option<Entered<ActorId>>;
 
 /// An open WebSocket or event stream; counted until dropped.
 pub struct Connection {
@@ -105,12 +129,45 @@ pub struct Connection {
     _tracked: TaskTrackerToken,
 }
 
+impl Edge {
+    /// `https` or `http`.
+    pub fn scheme(tls: Option<&Tls>) -> &'static str {
+        if tls.is_some() { "https" } else { "http" }
+    }
+}
+
 impl Server {
     /// Builds the schema for the limits in the state.
     pub fn new(state: ApiState) -> Arc<Self> {
         let schema = schema::build(&state.limits);
         let open = Arc::new(Semaphore::new(state.limits.connections.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { state, schema, open })
+        let rates = Rates::new(&state.limits);
+        Arc::new(Self { state, schema, rates, open, seats: Tally::default() })
+    }
+
+    /// Counts a request of somebody, and notes for its answer how the limits stand.
+    ///
+    /// # Errors
+    /// 429 with the time to wait.
+    pub fn count(&self, caller: &Caller, extensions: &Extensions) -> Result<(), Problem> {
+        let meter = extensions.get().expect("invariant: every request passes the router's frame");
+        Ok(self.rates.take(&caller.actor, meter)?)
+    }
+
+    /// Counts a long-lived connection among those of its actor.
+    ///
+    /// # Errors
+    /// 429 when the actor has too many.
+    pub fn seat(&self, actor: &ActorId) -> Result<Seat, Problem> {
+        let most = self.state.limits.connections_per_actor;
+        if most == 0 {
+            return Ok(None);
+        }
+        self.seats.enter(actor.clone(), most).map(Some).ok_or_else(|| {
+            counter!("lotline_streams_refused_total", "reason" => "actor").increment(1);
+            let message = format!("this user or key has {most} WebSockets and event streams open already");
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_STREAMS", message)
+        })
     }
 
     /// Counts a long-lived connection.
@@ -122,6 +179,7 @@ impl Server {
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "STOPPING", "the server is stopping"));
         }
         let permit = Arc::clone(&self.open).try_acquire_owned().map_err(|_| {
+            counter!("lotline_streams_refused_total", "reason" => "total").increment(1);
             let message = format!("{} connections are open already; try again later", self.state.limits.connections);
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "TOO_MANY_CONNECTIONS", message)
         })?;

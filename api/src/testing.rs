@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::auth::Door;
 use crate::config::Limits;
-use crate::server::{ApiState, Partitions};
+use crate::server::{ApiState, Edge, Partitions};
 
 /// Fails at everything.
 struct Absent;
@@ -113,6 +113,7 @@ pub(crate) fn state(limits: Limits) -> ApiState {
         bus,
         pool,
         peers: None,
+        edge: Edge::default(),
         limits,
     }
 }

@@ -39,7 +39,7 @@ impl Node {
     /// When the database fails.
     pub(crate) async fn open(config: &Config, databases: &Databases, bound: SocketAddr) -> anyhow::Result<Self> {
         let name = config.cluster.node.clone().unwrap_or_else(|| format!("{}:{}", host_name(), bound.port()));
-        let address = config.cluster.address.clone().unwrap_or_else(|| format!("http://{bound}"));
+        let address = config.cluster.address.clone().unwrap_or_else(|| format!("{}://{bound}", config.api.scheme()));
         tracing::info!(node = name, address, "this node");
         let database = databases.app.clone();
         let key = PeerKey::new(&cluster::secret(&database).await?);

@@ -23,7 +23,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
 pub use access::{AccessMode, AccessSection};
-pub use api::ApiSection;
+pub use api::{ApiSection, TlsSection};
 pub use cluster::ClusterSection;
 pub use collector::CollectorSection;
 pub use kafka::KafkaSection;
@@ -95,6 +95,7 @@ impl Config {
             "postgres.max_connections must be at least {wanted} for {} partitions",
             self.log.partitions
         );
+        self.api.check()?;
         self.access.check()
     }
 

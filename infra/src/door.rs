@@ -65,6 +65,7 @@ impl Doorway {
         let origin = config.access.origin().map(str::to_owned);
         let secure = match &origin {
             Some(origin) => origin.starts_with("https://"),
+            None if config.api.tls.is_on() => true,
             // Beyond loopback browsers come through something that speaks TLS, or their cookies are not sent at all.
             None => !bound.ip().to_canonical().is_loopback(),
         };
@@ -76,7 +77,8 @@ impl Doorway {
             invite_unknown: oidc.invite_unknown,
             origin: origin.clone().unwrap_or_else(|| format!("http://{bound}")),
         });
-        Door::Guarded(Arc::new(Guard { identity: identity.clone(), access: access.clone(), cookies, origin, desk }))
+        let (identity, access, origins) = (identity.clone(), access.clone(), config.api.origins.clone());
+        Door::Guarded(Arc::new(Guard { identity, access, cookies, origin, desk, origins }))
     }
 
     /// Prints a link when nobody can administer the tenant yet. `url` is where the server is.

@@ -10,6 +10,7 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 mod door;
+mod edge;
 pub mod formats;
 pub mod health;
 pub mod lifecycle;

@@ -9,7 +9,7 @@ use lotline_adapters::clock::{RandomIds, SystemClock};
 use lotline_adapters::personal_keys::PostgresPersonalKeys;
 use lotline_adapters::snapshot::PostgresSnapshots;
 use lotline_api::server::{ApiState, Partitions, Readiness};
-use lotline_api::{Door, Health, Mode};
+use lotline_api::{Door, Edge, Health, Mode};
 use lotline_commands::bus::{CommandBus, Ports};
 use lotline_commands::ownership::{Owners, OwnershipOptions};
 use lotline_commands::snapshotter::SnapshotOptions;
@@ -26,6 +26,7 @@ use crate::cli::Role;
 use crate::cluster::Node;
 use crate::config::Config;
 use crate::door::Doorway;
+use crate::edge;
 use crate::lifecycle::{Lifecycle, Watch};
 use crate::stores::{self, Databases, Logs};
 use crate::telemetry;
@@ -70,6 +71,7 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     let databases = stores::databases(config).await?;
     let logs = stores::logs(config, &databases).await?;
     let mut lifecycle = Lifecycle::new();
+    let edge = edge::open(config, &mut lifecycle)?;
     let ports = Ports {
         log: logs.ledger.clone(),
         snapshots: Arc::new(PostgresSnapshots::new(databases.app.clone())),
@@ -111,9 +113,9 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     lifecycle.spawn("the sampler of metrics", sampler.run(lifecycle.token()));
     let url = if let Some(doorway) = doorway {
         let access = bus.access();
-        let door = doorway.build(config, listener.local_addr()?, &access);
+        let front = (doorway.build(config, listener.local_addr()?, &access), edge);
         let served =
-            Served { node: &node, bus: &bus, logs: &logs, databases: &databases, progress, readiness, metrics, door };
+            Served { node: &node, bus: &bus, logs: &logs, databases: &databases, progress, readiness, metrics, front };
         let state = api_state(config, served, lifecycle.token());
         let url = listen(listener, state, &mut lifecycle)?;
         doorway.welcome(config, &url, access, &mut lifecycle);
@@ -121,10 +123,9 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     } else {
         let (tenant, pool, mode) = (config.tenant.id.clone(), databases.owner.clone(), config.access.mode());
         let health = Health { tenant, pool, mode, readiness, metrics };
-        lifecycle.spawn(
-            "the HTTP server",
-            lotline_api::serve_health(listener, health, Some(node.peers(bus.clone())), lifecycle.token()),
-        );
+        let (peers, edge) = (Some(node.peers(bus.clone())), (edge::limits(config), edge.tls));
+        let serving = lotline_api::serve_health(listener, health, peers, edge, lifecycle.token());
+        lifecycle.spawn("the HTTP server", serving);
         None
     };
     Ok(Running { lifecycle, bus, url })
@@ -181,7 +182,7 @@ struct Served<'a> {
     progress: Progress,
     readiness: Vec<(&'static str, Arc<dyn Readiness>)>,
     metrics: PrometheusHandle,
-    door: Door,
+    front: (Door, Edge),
 }
 
 fn api_state(config: &Config, served: Served<'_>, shutdown: CancellationToken) -> ApiState {
@@ -196,8 +197,9 @@ fn api_state(config: &Config, served: Served<'_>, shutdown: CancellationToken) -
         keys: Arc::new(PostgresPersonalKeys::new(served.databases.app.clone())),
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds::default()),
-        door: served.door,
-        limits: config.api.limits.clone(),
+        door: served.front.0,
+        edge: served.front.1,
+        limits: edge::limits(config),
         peers: Some(served.node.peers(served.bus.clone())),
         readiness: served.readiness,
         metrics: served.metrics,
@@ -230,12 +232,12 @@ fn writers_ready(bus: CommandBus, joined: watch::Receiver<bool>) -> Arc<dyn Read
 
 fn listen(listener: TcpListener, state: ApiState, lifecycle: &mut Lifecycle) -> anyhow::Result<String> {
     let address = listener.local_addr().context("the listener has no address")?;
-    let connections = state.connections.clone();
+    let (connections, scheme) = (state.connections.clone(), Edge::scheme(state.edge.tls.as_ref()));
     lifecycle.spawn("the HTTP server", async move {
         lotline_api::serve(listener, state).await?;
         connections.close();
         connections.wait().await;
         anyhow::Ok(())
     });
-    Ok(format!("http://{address}"))
+    Ok(format!("{scheme}://{address}"))
 }

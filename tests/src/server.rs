@@ -35,7 +35,7 @@ pub struct Settings {
 /// A running server. Dropping it kills it.
 pub struct Server {
     child: Child,
-    /// `http://127.0.0.1:<port>`.
+    /// `http://127.0.0.1:<port>`, or `https` where the settings name a certificate.
     pub url: String,
     /// How long it took from its start until it was ready.
     pub ready_after: Duration,
@@ -78,7 +78,8 @@ impl Server {
             .stderr(file)
             .spawn()
             .expect("the lotline binary starts");
-        let url = format!("http://127.0.0.1:{port}");
+        let tls = settings.environment.iter().any(|(name, _)| name == "LOTLINE_API__TLS__CERTIFICATE");
+        let url = format!("{}://127.0.0.1:{port}", if tls { "https" } else { "http" });
         let mut server = Self { child, url, ready_after: Duration::ZERO, output };
         server.wait_until_ready().await;
         server.ready_after = started.elapsed();
@@ -117,7 +118,9 @@ impl Server {
     }
 
     async fn wait_until_ready(&mut self) {
-        let client = reqwest::Client::new();
+        // A test that is about its certificate looks at that itself.
+        let client = reqwest::Client::builder().danger_accept_invalid_certs(true).build();
+        let client = client.expect("an HTTP client can be made");
         let until = Instant::now() + READY_DEADLINE;
         while Instant::now() < until {
             let asked = client.get(format!("{}/health/ready", self.url)).timeout(Duration::from_secs(2)).send().await;

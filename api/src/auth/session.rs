@@ -88,7 +88,13 @@ impl Server {
 
     pub(super) async fn required(&self, intent: Intent, parts: &Parts) -> Result<Caller, Problem> {
         let headers = &parts.headers;
-        self.state.door.require(headers, intent, Trace::of(&parts.extensions), self.state.clock.now()).await
+        let caller =
+            self.state.door.require(headers, intent, Trace::of(&parts.extensions), self.state.clock.now()).await?;
+        // Nobody is kept from signing out.
+        if intent == Intent::Read {
+            self.count(&caller, &parts.extensions)?;
+        }
+        Ok(caller)
     }
 }
 

@@ -86,20 +86,21 @@ pub fn correlation_id(headers: &HeaderMap, clock: &dyn Clock, ids: &dyn Ids) -> 
     CorrelationId(given.unwrap_or_else(|| ids.uuid_v7(clock.now())))
 }
 
-/// Refuses requests that a page of another site has made a browser send: a foreign `Origin`, or a `Host` that is not this machine (a
+/// Refuses requests that a page of another site has made a browser send: a foreign `Origin` that is not listed, or a `Host` that is not this machine (a
 /// name that was rebound to it).
 ///
 /// # Errors
 /// 403.
-pub fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
+pub fn check_origin(headers: &HeaderMap, origins: &[String]) -> Result<(), Problem> {
     let refuse = |message: &str| Problem::new(StatusCode::FORBIDDEN, "FOREIGN_ORIGIN", message);
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("invalid"));
     let host = text(header::HOST);
     if host.is_some_and(|host| !is_loopback_name(host)) {
         return Err(refuse("in development mode the Host must be localhost or a loopback address"));
     }
+    let listed = text(header::ORIGIN).is_some_and(|origin| origins.iter().any(|listed| listed == origin));
     let origin = text(header::ORIGIN).and_then(|origin| origin.split_once("://").map(|(_, authority)| authority));
-    if headers.contains_key(header::ORIGIN) && (origin.is_none() || origin != host) {
+    if headers.contains_key(header::ORIGIN) && !listed && (origin.is_none() || origin != host) {
         return Err(refuse("the Origin is another site's"));
     }
     Ok(())
@@ -161,7 +162,7 @@ mod tests {
             (headers(&[("host", "localhost:8080"), ("origin", "null")]), false),
             (headers(&[("host", "evil.example:8080")]), false),
         ] {
-            assert_eq!(check_origin(&given).is_ok(), fine, "{given:?}");
+            assert_eq!(check_origin(&given, &[]).is_ok(), fine, "{given:?}");
         }
     }
 }

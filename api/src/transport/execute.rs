@@ -17,6 +17,7 @@ use super::problem::Problem;
 use crate::auth::Door;
 use crate::auth::proof::{self, Asked};
 use crate::guard;
+use crate::rate::Exceeded;
 use crate::schema::authority::{self, Demand};
 use crate::schema::live::Begun;
 use crate::schema::scope::Scope;
@@ -177,7 +178,17 @@ pub fn write(response: &Response) -> Vec<u8> {
 
 /// A request error with a code.
 pub fn error(code: &'static str, message: impl Into<String>) -> Response {
+    refusal(code, message, ErrorExtensionValues::default())
+}
+
+/// Too many requests. There is no header on a socket: the seconds stand in the error.
+pub fn limited(exceeded: &Exceeded) -> Response {
     let mut extensions = ErrorExtensionValues::default();
+    extensions.set("retryAfter", exceeded.retry_after.as_secs());
+    refusal("RATE_LIMITED", exceeded.message(), extensions)
+}
+
+fn refusal(code: &'static str, message: impl Into<String>, mut extensions: ErrorExtensionValues) -> Response {
     extensions.set("code", code);
     let mut error = ServerError::new(message, None);
     error.extensions = Some(extensions);

@@ -39,6 +39,7 @@ async fn dispatch(server: &Arc<Server>, mut parts: Parts, body: Body) -> Result<
         return Err(Problem::method(format!("{} is not accepted; use POST or GET", parts.method), "GET, POST"));
     }
     let caller = door.require(&parts.headers, Intent::of(&parts.method), &trace, now).await?;
+    server.count(&caller, &parts.extensions)?;
     let answer = Answer::negotiate(&parts.headers)?;
     let request = read(server, &parts, body).await?;
     let operation = match execute::admit(server, request) {

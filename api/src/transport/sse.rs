@@ -25,22 +25,22 @@ use super::caller::Caller;
 use super::execute::{self, Operation};
 use super::problem::Problem;
 use crate::schema::live::Begun;
-use crate::server::{Connection, Server};
+use crate::server::{Connection, Seat, Server};
 
 struct Events {
     outcomes: BoxStream<'static, Outcome>,
     ping: Interval,
     ended: bool,
     /// Counted until the client has gone.
-    _connection: Option<Connection>,
+    _connection: Option<(Connection, Seat)>,
 }
 
 /// Streams the results of an operation. The head of the answer says that a subscription has begun: what happens after it will be told.
 ///
 /// # Errors
-/// 503 when too many connections are open.
+/// 503 when too many connections are open, 429 when the caller has too many.
 pub async fn respond(server: &Arc<Server>, operation: Operation, caller: Caller) -> Result<Response, Problem> {
-    let connection = server.connect()?;
+    let connection = (server.connect()?, server.seat(&caller.actor)?);
     let stopping = server.state.shutdown.clone().cancelled_owned();
     let begun = Begun::default();
     let mut outcomes = execute::stream(server, operation, caller, begun.clone()).take_until(stopping).boxed();
@@ -60,7 +60,7 @@ pub fn refusal(server: &Server, outcome: Outcome) -> Response {
 fn events(
     outcomes: BoxStream<'static, Outcome>,
     period: Duration,
-    connection: Option<Connection>,
+    connection: Option<(Connection, Seat)>,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let ping = interval_at(Instant::now() + period, period);
     let events = Events { outcomes, ping, ended: false, _connection: connection };

@@ -76,10 +76,8 @@ impl AccessSection {
     /// The first that does not, by its name.
     pub fn check(&self) -> anyhow::Result<()> {
         if let Some(origin) = self.origin() {
-            let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-            let fine = authority.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '?', '#', '@', ' ']));
             anyhow::ensure!(
-                fine && origin == origin.to_lowercase(),
+                is_origin(origin),
                 "access.issuer is '{origin}': it must be an origin in lower case such as https://lotline.plant.example, without a path"
             );
         }
@@ -98,6 +96,13 @@ impl AccessSection {
         );
         self.oidc.check()
     }
+}
+
+/// Whether a text is an origin as browsers send it.
+pub(super) fn is_origin(text: &str) -> bool {
+    let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let fine = authority.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', '?', '#', '@', ' ']));
+    fine && text == text.to_lowercase() && text.is_ascii()
 }
 
 impl Default for AccessSection {

@@ -10,7 +10,7 @@ use futures_util::{SinkExt, StreamExt};
 use lotline_adapters::log::memory::MemoryLog;
 use lotline_api::Limits;
 use lotline_api::server::{ApiState, Partitions};
-use lotline_api::{Door, Mode};
+use lotline_api::{Door, Edge, Mode};
 use lotline_commands::bus::{CommandBus, Ports};
 use lotline_commands::writer::WriterOptions;
 use lotline_domain::access::need::Authorisation;
@@ -122,6 +122,11 @@ pub(crate) struct Plant {
 impl Plant {
     /// Starts one with the sites north and south.
     pub(crate) async fn start(name: &str, limits: Limits) -> Self {
+        Self::at_the_edge(name, limits, Edge::default()).await
+    }
+
+    /// The same, as the network sees it.
+    pub(crate) async fn at_the_edge(name: &str, limits: Limits, edge: Edge) -> Self {
         let database = stack::database(name).await;
         lotline_projections::migrate(&database.pool).await.expect("the read models are prepared");
         let tenant = TenantId::new("test").expect("a valid tenant");
@@ -169,6 +174,7 @@ impl Plant {
             ids: Arc::new(Fixed),
             door: Door::Open,
             peers: None,
+            edge,
             limits,
             readiness: Vec::new(),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
@@ -202,6 +208,12 @@ impl Plant {
         let request = self.client.post(url).header("accept", accept).header("x-lotline-actor", "ann");
         let body = json!({ "query": query, "variables": variables });
         request.json(&body).timeout(DEADLINE).send().await.expect("the API answers")
+    }
+
+    /// An operation of an actor, ready to be sent.
+    pub(crate) fn request(&self, actor: &str, query: &str) -> reqwest::RequestBuilder {
+        let request = self.client.post(format!("http://{}/graphql", self.address)).header("x-lotline-actor", actor);
+        request.json(&json!({ "query": query })).timeout(DEADLINE)
     }
 
     /// Registers a lot of one litre and gives the payload.

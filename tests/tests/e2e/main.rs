@@ -7,6 +7,7 @@ mod backup;
 mod crash;
 mod doctor;
 mod door;
+mod edge;
 mod faults;
 mod flow;
 mod input;

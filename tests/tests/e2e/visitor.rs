@@ -55,9 +55,9 @@ impl House {
     /// One with more in its environment.
     pub(crate) async fn set(name: &str, environment: &[(&str, &str)]) -> Self {
         let mut plant = Plant::new(name, Log::Postgres).await;
+        plant.settings.environment.push(("LOTLINE_ACCESS__MODE".into(), "enforced".into()));
         let more = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         plant.settings.environment.extend(more);
-        plant.settings.environment.push(("LOTLINE_ACCESS__MODE".into(), "enforced".into()));
         let server = plant.serve().await;
         let steward = Steward::open(&config(&plant)).await.unwrap();
         Self { plant, server, steward, http: reqwest::Client::new() }

@@ -18,8 +18,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use super::Visitor;
 use super::protocol::{Action, Close, Protocol};
 use crate::auth::Mode;
+use crate::rate::Meter;
 use crate::schema::live::Begun;
-use crate::server::Server;
+use crate::server::{Seat, Server};
 use crate::transport::caller::{ACTOR, Caller, parse_actor};
 use crate::transport::{execute, params};
 
@@ -45,13 +46,15 @@ struct Session {
     stops: HashMap<String, AbortHandle>,
     /// Whether anything came since the last ping.
     heard: bool,
+    /// The place among the sockets of the actor.
+    seat: Seat,
 }
 
 /// Serves a socket to its end. `spoken`: whether the client offered the subprotocol.
 pub(super) async fn run(server: Arc<Server>, socket: WebSocket, visitor: Visitor, spoken: bool) {
     let protocol = Protocol::new(server.state.limits.operations_per_socket);
     let (running, stops) = (SelectAll::new(), HashMap::new());
-    let mut session = Session { server, socket, visitor, protocol, running, stops, heard: true };
+    let mut session = Session { server, socket, visitor, protocol, running, stops, heard: true, seat: None };
     if !spoken {
         return session.close(Close::new(4406, "Subprotocol not acceptable")).await;
     }
@@ -145,6 +148,12 @@ impl Session {
             }
             Err(problem) => return Step::Break(Some(Close::new(4403, format!("Forbidden: {}", problem.message)))),
         }
+        if let Some(caller) = &self.visitor.caller {
+            match self.server.seat(&caller.actor) {
+                Ok(seat) => self.seat = seat,
+                Err(problem) => return Step::Break(Some(Close::new(4403, format!("Forbidden: {}", problem.message)))),
+            }
+        }
         let acknowledgement = self.protocol.acknowledge();
         self.send(Message::text(acknowledgement)).await
     }
@@ -163,6 +172,9 @@ impl Session {
         let Some(caller) = self.visitor.caller.clone() else {
             return Step::Break(Some(Close::new(4401, "Unauthorized")));
         };
+        if let Err(exceeded) = self.server.rates.take(&caller.actor, &Meter::default()) {
+            return self.refuse(&id, &execute::limited(&exceeded)).await;
+        }
         let request = match params::from_value(payload) {
             Ok(request) => request,
             Err(problem) => return self.refuse(&id, &execute::error(problem.code, problem.message)).await,
