@@ -12,6 +12,7 @@ use lotline_domain::port::{LogRead, SignalLog};
 use lotline_domain::position::TopicKind;
 use lotline_domain::sample::{Quality, SignalBatch, codec};
 use lotline_domain::timestamp::Timestamp;
+use lotline_projections::model::Model;
 use lotline_tests::client::Client;
 use lotline_tests::oracle::{self, Oracle};
 use lotline_tests::server::{Log, Server, Settings};
@@ -150,7 +151,7 @@ impl Plant {
             .unwrap();
             let behind = |&(partition, end): &(i32, i64)| {
                 let there = rows.iter().filter(|row| row.1 == partition && row.2 >= end).count();
-                end > 0 && there < 6
+                end > 0 && there < Model::LEDGER.len()
             };
             if !wanted.iter().any(behind) {
                 return;
