@@ -21,6 +21,7 @@ mod readme;
 mod rebuild;
 mod roles;
 mod secured;
+mod settings;
 mod site;
 mod tools;
 mod verdicts;
