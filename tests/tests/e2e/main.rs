@@ -23,6 +23,7 @@ mod roles;
 mod secured;
 mod settings;
 mod site;
+mod stopping;
 mod tools;
 mod verdicts;
 mod visitor;
