@@ -24,6 +24,7 @@ mod roles;
 mod secured;
 mod settings;
 mod site;
+mod snapshots;
 mod stopping;
 mod tools;
 mod verdicts;
