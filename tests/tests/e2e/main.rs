@@ -12,6 +12,7 @@ mod flow;
 mod input;
 mod live;
 mod load;
+mod machines;
 mod moving;
 mod nodes;
 mod operations;
