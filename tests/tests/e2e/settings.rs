@@ -115,7 +115,7 @@ async fn logs_for_machines_are_one_json_object_a_line() {
     let ann = Client::new(&server.url, "ann");
     ann.mutate("registerLot", "", &lot(SITE, "L-1", "10", &[])).await;
     assert_eq!(ann.refused("registerLot", &lot(SITE, "L-1", "10", &[])).await, "DUPLICATE_LOT_CODE");
-    assert!(server.stop(Duration::from_secs(60)).await, "{}", server.printed());
+    assert!(server.stop(Duration::from_mins(1)).await, "{}", server.printed());
     let printed = server.printed();
     let mut recovered = 0;
     for line in printed.lines() {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::site::{Plant, SITE};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn a_restart_recovers_from_a_snapshot_on_the_embedded_log() {
