@@ -216,14 +216,11 @@ mod tests {
             anyhow::Ok(())
         });
         lifecycle.spawn("the deaf", std::future::pending::<anyhow::Result<()>>());
-        lifecycle.spawn("the busy", async {
-            tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_secs(1))).await?;
-            std::future::pending::<anyhow::Result<()>>().await
-        });
+        lifecycle.spawn("the stubborn", std::future::pending::<anyhow::Result<()>>());
         lifecycle.token().cancel();
         let error = lifecycle.run(SHORT).await.unwrap_err();
         let Unwilling { deadline, tasks } = error.downcast_ref().unwrap();
-        assert_eq!((*deadline, &tasks[..]), (SHORT, &["the deaf", "the busy"][..]));
+        assert_eq!((*deadline, &tasks[..]), (SHORT, &["the deaf", "the stubborn"][..]));
     }
 
     #[tokio::test]
@@ -257,6 +254,6 @@ mod tests {
             });
             ended.send(result).expect("the test waits for it");
         });
-        end.recv_timeout(Duration::from_secs(60)).expect("it ends").unwrap();
+        end.recv_timeout(Duration::from_mins(1)).expect("it ends").unwrap();
     }
 }

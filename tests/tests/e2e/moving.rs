@@ -59,7 +59,7 @@ async fn interrupt_a_copy(plant: &Plant) {
     let waiting = "SELECT COUNT(*) FROM pg_stat_activity
          WHERE datname = CURRENT_DATABASE() AND wait_event_type = 'Lock' AND query LIKE 'DELETE FROM log.snapshot%'";
     while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&plant.database.pool).await.unwrap() == 0 {
-        assert!(copy.try_wait().unwrap().is_none(), "the copy has ended");
+        assert!(copy.try_wait().unwrap().is_none(), "the copy has ended: {:?}", copy.wait_with_output());
         assert!(Instant::now() < until, "the copy does not get to its end");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -70,7 +70,7 @@ async fn interrupt_a_copy(plant: &Plant) {
 
 fn start_copy(plant: &Plant) -> Child {
     let mut command: Command = lotline(&plant.settings);
-    command.args(["log", "copy", "--to", "kafka"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args(["log", "copy", "--to", "kafka"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().expect("the lotline binary starts")
 }
 

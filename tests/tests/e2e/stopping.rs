@@ -19,7 +19,7 @@ async fn who_does_not_stop_in_time_is_named_and_the_exit_code_says_so() {
     plant.settings.environment.push(forever);
     let mut server = plant.serve().await;
     let ann = Client::new(&server.url, "ann");
-    ann.mutate("registerLot", "", &lot(SITE, "L-1", "10", &[])).await;
+    let told = ann.mutate("registerLot", "", &lot(SITE, "L-1", "10", &[])).await;
 
     // A request whose second half never comes, from a server that was told to wait for it.
     let address = server.url.strip_prefix("http://").unwrap().to_owned();
@@ -31,8 +31,8 @@ async fn who_does_not_stop_in_time_is_named_and_the_exit_code_says_so() {
     half.write_all(head.as_bytes()).await.unwrap();
     // Whoever asks to continue is told so once the server waits for the rest.
     let mut word = [0; 12];
-    let told = tokio::time::timeout(PATIENCE, half.read_exact(&mut word));
-    told.await.expect("the server answers").unwrap();
+    let continued = tokio::time::timeout(PATIENCE, half.read_exact(&mut word));
+    continued.await.expect("the server answers").unwrap();
     assert_eq!(&word, b"HTTP/1.1 100");
 
     let status = server.ended(PATIENCE).await.unwrap_or_else(|| panic!("it does not end:\n{}", server.printed()));
@@ -44,7 +44,7 @@ async fn who_does_not_stop_in_time_is_named_and_the_exit_code_says_so() {
 
     let mut server = plant.serve().await;
     let ann = Client::new(&server.url, "ann");
-    assert_eq!(site::lot(&ann, "L-1", &serde_json::Value::Null).await["code"], "L-1", "what was acknowledged is there");
+    assert_eq!(site::lot(&ann, "L-1", &told["position"]).await["code"], "L-1", "what was acknowledged is there");
     let status = server.ended(PATIENCE).await;
     assert_eq!(status.and_then(|status| status.code()), Some(0), "{}", server.printed());
 }
