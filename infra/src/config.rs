@@ -20,6 +20,7 @@ use std::path::Path;
 use anyhow::Context;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use figment::value::UncasedStr;
 use serde::{Deserialize, Serialize};
 
 pub use access::{AccessMode, AccessSection};
@@ -60,6 +61,9 @@ pub struct Config {
     pub telemetry: TelemetrySection,
 }
 
+/// Of the command line: who decides, see [`crate::cli::DecisionArgs`].
+const NO_SETTINGS: [&str; 2] = ["ACTOR", "TOKEN"];
+
 impl Config {
     /// Reads all layers. Without `file`, `lotline.toml` in the working directory is used when it is there.
     ///
@@ -76,7 +80,9 @@ impl Config {
         };
         let client = Env::prefixed("LOTLINE_KAFKA__CLIENT__");
         let client = kafka::from_environment(client.iter().map(|(name, value)| (name.to_string(), value)));
-        let others = Env::prefixed("LOTLINE_").filter(|name| !name.starts_with("KAFKA__CLIENT__")).split("__");
+        let is_setting =
+            |name: &UncasedStr| !name.starts_with("KAFKA__CLIENT__") && !NO_SETTINGS.iter().any(|no| name == no);
+        let others = Env::prefixed("LOTLINE_").filter(is_setting).split("__");
         let config: Self = layers
             .merge(others)
             .merge(Serialized::default("kafka.client", client))

@@ -44,8 +44,7 @@ use config::{AccessMode, Config, LogKind};
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     let config = Config::load(cli.config.as_deref())?;
     telemetry::start_logs(&config.telemetry)?;
-    let runtime = tokio::runtime::Runtime::new().context("the async runtime can't be started")?;
-    runtime.block_on(async {
+    lifecycle::block_on(async {
         match cli.command {
             Command::Serve(arguments) => {
                 let mut config = config;

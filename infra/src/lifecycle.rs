@@ -1,28 +1,57 @@
 //! Tasks that live and die together.
 //!
 //! The first task that fails, or a signal from outside, begins the end: everybody is asked to stop, and what has not stopped by
-//! the deadline is left behind with a word about it. Nothing acknowledged is lost by that; it is in the log.
+//! the deadline is left behind, named, and makes the end a failure. Nothing acknowledged is lost by that; it is in the log.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
+use thiserror::Error;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
+
+/// How long threads may go on that are at work when everything else has ended.
+const THREADS_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Runs a future, and with its end everything that it has started: what does not end by itself is left behind.
+///
+/// # Errors
+/// The future's, or the runtime's.
+pub fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = Runtime::new().context("the async runtime can't be started")?;
+    let ended = runtime.block_on(future);
+    runtime.shutdown_timeout(THREADS_DEADLINE);
+    ended
+}
+
+/// Tasks were asked to stop, and did not.
+#[derive(Debug, Error)]
+#[error("not stopped within {} s and left behind: {}", deadline.as_secs(), tasks.join(", "))]
+pub struct Unwilling {
+    /// How long they had.
+    pub deadline: Duration,
+    /// Their names, in the order in which they were started.
+    pub tasks: Vec<&'static str>,
+}
 
 /// Runs the tasks of one process.
 pub struct Lifecycle {
     cancel: CancellationToken,
-    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+    tasks: JoinSet<anyhow::Result<()>>,
+    /// Of the tasks that have not ended.
+    names: BTreeMap<Id, &'static str>,
 }
 
 impl Lifecycle {
     /// No task yet.
     pub fn new() -> Self {
-        Self { cancel: CancellationToken::new(), tasks: JoinSet::new() }
+        Self { cancel: CancellationToken::new(), tasks: JoinSet::new(), names: BTreeMap::new() }
     }
 
     /// What every task selects on.
@@ -36,7 +65,8 @@ impl Lifecycle {
         name: &'static str,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
-        self.tasks.spawn(async move { (name, task.await.map_err(Into::into)) });
+        let handle = self.tasks.spawn(async move { task.await.map_err(Into::into) });
+        self.names.insert(handle.id(), name);
     }
 
     /// Adds a task whose failure concerns one partition only: it is reported, and the rest goes on without it. The health check tells.
@@ -64,7 +94,7 @@ impl Lifecycle {
     /// Waits for a signal or the first task to end, then for the rest within the deadline.
     ///
     /// # Errors
-    /// The error of the task that ended first, or of one that failed while stopping.
+    /// The error of the task that ended first, or of one that failed while stopping, or [`Unwilling`].
     pub async fn run(mut self, deadline: Duration) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be watched")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be watched")?;
@@ -72,33 +102,45 @@ impl Lifecycle {
             _ = terminate.recv() => { tracing::info!("SIGTERM received; stopping"); Ok(()) }
             _ = interrupt.recv() => { tracing::info!("interrupted; stopping"); Ok(()) }
             () = self.cancel.cancelled() => Ok(()),
-            Some(ended) = self.tasks.join_next() => match ended {
-                Ok((name, Ok(()))) => { tracing::info!(task = name, "a task has ended; stopping"); Ok(()) }
-                Ok((name, Err(error))) => Err(error.context(format!("{name} failed"))),
-                Err(panic) => Err(anyhow::Error::new(panic).context("a task panicked")),
+            Some(ended) = self.tasks.join_next_with_id() => {
+                let (name, ended) = self.named(ended);
+                if ended.is_ok() {
+                    tracing::info!(task = name, "a task has ended; stopping");
+                }
+                ended.with_context(|| format!("{name} failed"))
             },
         };
         self.cancel.cancel();
         let drained = tokio::time::timeout(deadline, async {
-            while let Some(ended) = self.tasks.join_next().await {
-                let failed = match ended {
-                    Ok((_, Ok(()))) => continue,
-                    Ok((name, Err(error))) => error.context(format!("{name} failed while stopping")),
-                    Err(panic) => anyhow::Error::new(panic).context("a task panicked while stopping"),
-                };
-                if result.is_ok() {
-                    result = Err(failed);
-                } else {
-                    tracing::error!(error = format!("{failed:#}"), "another task failed while stopping");
-                }
+            while let Some(ended) = self.tasks.join_next_with_id().await {
+                let (name, ended) = self.named(ended);
+                settle(&mut result, ended.with_context(|| format!("{name} failed while stopping")));
             }
         });
         if drained.await.is_err() {
-            let left = self.tasks.len();
-            tracing::warn!(tasks = left, "some tasks did not stop within {} s and are left behind", deadline.as_secs());
             self.tasks.abort_all();
+            let tasks = std::mem::take(&mut self.names).into_values().collect();
+            settle(&mut result, Err(Unwilling { deadline, tasks }.into()));
         }
         result
+    }
+
+    /// Takes the name of a task that has ended off the list.
+    fn named(&mut self, ended: Result<(Id, anyhow::Result<()>), JoinError>) -> (&'static str, anyhow::Result<()>) {
+        let (id, result) = match ended {
+            Ok((id, result)) => (id, result),
+            Err(panic) => (panic.id(), Err(anyhow::Error::new(panic))),
+        };
+        (self.names.remove(&id).expect("invariant: every task has a name"), result)
+    }
+}
+
+/// The first error is how the process ends; later ones are only logged.
+fn settle(result: &mut anyhow::Result<()>, ended: anyhow::Result<()>) {
+    match ended {
+        Ok(()) => {}
+        Err(error) if result.is_ok() => *result = Err(error),
+        Err(error) => tracing::error!(error = format!("{error:#}"), "and that was not all"),
     }
 }
 
@@ -161,5 +203,57 @@ mod tests {
         assert!(watch.over("the third", async { Err("broken") }).await.is_err());
         drop(running);
         assert_eq!(watch.check(), Err("the second has ended, the third has ended: broken".to_owned()));
+    }
+
+    const SHORT: Duration = Duration::from_millis(50);
+
+    #[tokio::test]
+    async fn who_does_not_stop_in_time_is_named_and_a_failure() {
+        let mut lifecycle = Lifecycle::new();
+        let token = lifecycle.token();
+        lifecycle.spawn("the willing", async move {
+            token.cancelled().await;
+            anyhow::Ok(())
+        });
+        lifecycle.spawn("the deaf", std::future::pending::<anyhow::Result<()>>());
+        lifecycle.spawn("the stubborn", std::future::pending::<anyhow::Result<()>>());
+        lifecycle.token().cancel();
+        let error = lifecycle.run(SHORT).await.unwrap_err();
+        let Unwilling { deadline, tasks } = error.downcast_ref().unwrap();
+        assert_eq!((*deadline, &tasks[..]), (SHORT, &["the deaf", "the stubborn"][..]));
+    }
+
+    #[tokio::test]
+    async fn the_first_failure_is_how_it_ends() {
+        let mut lifecycle = Lifecycle::new();
+        lifecycle.spawn("the deaf", std::future::pending::<anyhow::Result<()>>());
+        lifecycle.spawn("the broken", async { anyhow::bail!("out of paper") });
+        let error = lifecycle.run(SHORT).await.unwrap_err();
+        assert_eq!(format!("{error:#}"), "the broken failed: out of paper");
+
+        let mut lifecycle = Lifecycle::new();
+        lifecycle.spawn("the clumsy", async {
+            assert!(std::thread::panicking(), "it always panics");
+            anyhow::Ok(())
+        });
+        let error = format!("{:#}", lifecycle.run(SHORT).await.unwrap_err());
+        assert!(error.starts_with("the clumsy failed: ") && error.contains("panicked"), "{error}");
+    }
+
+    #[test]
+    fn a_thread_that_never_ends_does_not_keep_the_process() {
+        let (ended, end) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let result = block_on(async {
+                tokio::task::spawn_blocking(|| {
+                    loop {
+                        std::thread::park();
+                    }
+                });
+                Ok(())
+            });
+            ended.send(result).expect("the test waits for it");
+        });
+        end.recv_timeout(Duration::from_mins(1)).expect("it ends").unwrap();
     }
 }

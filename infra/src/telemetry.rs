@@ -3,6 +3,8 @@
 mod descriptions;
 pub(crate) mod sampler;
 
+use std::sync::OnceLock;
+
 use anyhow::Context;
 use lotline_adapters::clock::SystemClock;
 use lotline_domain::port::Clock;
@@ -10,6 +12,9 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, TelemetrySection};
+
+/// Known once logging has been started.
+static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 
 /// Starts logging to standard error. Call once.
 ///
@@ -23,7 +28,17 @@ pub fn start_logs(section: &TelemetrySection) -> anyhow::Result<()> {
         LogFormat::Pretty => lines.compact().try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
-    started.map_err(|error| anyhow::anyhow!("logging can't be started: {error}"))
+    started.map_err(|error| anyhow::anyhow!("logging can't be started: {error}"))?;
+    FORMAT.get_or_init(|| section.format);
+    Ok(())
+}
+
+/// Says why the process ends: in one line for people, or in one more line of JSON where a machine reads.
+pub fn complain(error: &anyhow::Error) {
+    match FORMAT.get() {
+        Some(LogFormat::Json) => tracing::error!(error = format!("{error:#}"), "lotline has failed"),
+        Some(LogFormat::Pretty) | None => eprintln!("lotline: {error:#}"),
+    }
 }
 
 /// Upper bounds of what is measured in seconds: from a command on the embedded log to a query that is too slow.

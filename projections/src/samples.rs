@@ -1,11 +1,13 @@
 //! Values of signals: the latest of each, and a plain history.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use chrono::{DateTime, Utc};
 use lotline_domain::id::TenantId;
 use lotline_domain::record::{Offset, StoredRecord};
 use lotline_domain::sample::{Quality, SignalBatch, codec};
+use lotline_domain::timestamp::Timestamp;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -132,6 +134,13 @@ pub(crate) struct SignalRecord {
     pub(crate) batch: Result<SignalBatch, String>,
 }
 
+/// Why a batch is set aside whose samples claim a time at which they can't have been measured.
+const ABSURD_TIME: &str = "a sample's time is absurd";
+/// How far a source's clock may be ahead of its collector's. One sample of the year 9999 would be the latest value for ever.
+const MAX_AHEAD_US: i64 = 24 * 3_600 * 1_000_000;
+/// 1970-01-01 to 2200-01-01: there is no sample from before there were clocks that count so, and a collector's clock may be wrong too.
+const TIMES_US: Range<i64> = 0..7_258_118_400_000_000;
+
 /// A collector and one life of its buffer.
 type Life = (String, Uuid);
 
@@ -172,6 +181,21 @@ impl SignalRecord {
         });
         Self { offset: stored.offset, key: stored.record.key.clone(), batch }
     }
+
+    /// Why the samples do not count, be they counted already or not.
+    pub(crate) fn complaint(&self) -> Option<&str> {
+        match &self.batch {
+            Err(error) => Some(error),
+            Ok(batch) if is_absurd(batch) => Some(ABSURD_TIME),
+            Ok(_) => None,
+        }
+    }
+}
+
+fn is_absurd(batch: &SignalBatch) -> bool {
+    let latest = batch.collected_at.plus_micros(MAX_AHEAD_US);
+    let fits = |time: &Timestamp| TIMES_US.contains(&time.micros()) && *time <= latest;
+    !batch.source_times.iter().all(fits)
 }
 
 impl Seen {
@@ -237,9 +261,11 @@ pub(crate) async fn apply(
     let mut rejected: Vec<(&SignalRecord, &str)> = Vec::new();
     for record in records {
         match &record.batch {
-            Ok(batch) if seen.count(&mut newer, batch) => {
-                sites.entry(batch.site.as_str()).or_default().extend(record.offset, batch);
-            }
+            // What is absurd is counted as well: it is no gap in what the collector sent.
+            Ok(batch) if seen.count(&mut newer, batch) => match record.complaint() {
+                Some(complaint) => rejected.push((record, complaint)),
+                None => sites.entry(batch.site.as_str()).or_default().extend(record.offset, batch),
+            },
             Ok(_) => dropped.duplicates += 1,
             Err(error) => rejected.push((record, error)),
         }

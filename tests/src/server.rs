@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Which log the server runs on.
@@ -100,16 +100,21 @@ impl Server {
 
     /// Asks it to stop (SIGTERM) and gives whether it ended well within the deadline.
     pub async fn stop(&mut self, deadline: Duration) -> bool {
+        self.ended(deadline).await.is_some_and(|status| status.success())
+    }
+
+    /// Asks it to stop (SIGTERM) and gives how it ended, or nothing when it did not within the deadline.
+    pub async fn ended(&mut self, deadline: Duration) -> Option<ExitStatus> {
         let sent = Command::new("kill").arg(self.pid().to_string()).status();
         assert!(sent.is_ok_and(|status| status.success()), "SIGTERM can be sent");
         let until = Instant::now() + deadline;
         while Instant::now() < until {
             if let Ok(Some(status)) = self.child.try_wait() {
-                return status.success();
+                return Some(status);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        false
+        None
     }
 
     /// What it has printed so far.

@@ -1,6 +1,7 @@
 //! Follows one partition of the signals topic: counts each batch once and keeps latest values and history.
 //!
-//! A record that is no batch, or that PostgreSQL will not take, is recorded as rejected and skipped; other collectors go on.
+//! A record that is no batch, or of an absurd time, or that PostgreSQL will not take, is recorded as rejected and skipped; other
+//! collectors go on.
 
 use lotline_domain::port::LogReader;
 use lotline_domain::record::Offset;
@@ -133,7 +134,8 @@ impl SignalsWorker {
                 Ok(Attempt::Applied(newer, dropped)) => {
                     followed.cursor.next = next;
                     followed.seen.merge(newer);
-                    let good = batches.records[from..to].iter().rev().find_map(|record| record.batch.as_ref().ok());
+                    let mut good = batches.records[from..to].iter().rev().filter(|record| record.complaint().is_none());
+                    let good = good.find_map(|record| record.batch.as_ref().ok());
                     followed.last = good.map(|batch| batch.collected_at).or(followed.last);
                     self.report(&batches.records[from..to], dropped);
                 }
@@ -186,7 +188,7 @@ impl SignalsWorker {
     fn report(&self, records: &[SignalRecord], dropped: Dropped) {
         meter::dropped(&self.place, dropped.duplicates, dropped.rejected);
         for record in records {
-            if let Err(error) = &record.batch {
+            if let Some(error) = record.complaint() {
                 tracing::warn!(
                     log.partition = self.place.partition,
                     log.offset = record.offset,

@@ -16,6 +16,9 @@ use crate::plant::{NOW_MS, Plant, START, key};
 const LOTS: &str = "subscription($after: PositionToken, $site: String) { lotChanged(after: $after, site: $site) { \
                     position lots { code remaining { value } } } }";
 
+/// base64url of `s0.0`.
+const START_OF_SIGNALS: &str = "czAuMA";
+
 fn codes(item: &Value) -> Vec<String> {
     let lots = item["lotChanged"]["lots"].as_array().expect("an item has lots");
     lots.iter().map(|lot| lot["code"].as_str().expect("a lot has a code").to_owned()).collect()
@@ -157,19 +160,14 @@ async fn decisions_pipelines_and_the_audit_trail_are_followed() {
 #[tokio::test]
 async fn signals_are_declared_read_and_followed() {
     let plant = Plant::start("api_signals", Limits::default()).await;
-    let declare = "mutation($input: DeclareSignalInput!) { declareSignal(input: $input) { name version userErrors { code } \
-                   signal { id number dataType address { ... on ModbusAddress { unit address wordOrder } } } } }";
-    let input = json!({ "idempotencyKey": key(), "site": "north", "name": "past.temp", "unit": "Cel", "dataType": "I16",
-        "device": "past", "address": { "modbus": { "unit": 1, "table": "HOLDING_REGISTERS", "address": 10 } }, "scale": "0.1" });
-    let payload = plant.data(declare, json!({ "input": input })).await["declareSignal"].take();
+    let payload = declare_temperature(&plant).await;
     let address = json!({ "unit": 1, "address": 10, "wordOrder": "ABCD" });
     assert_eq!((&payload["signal"]["number"], &payload["signal"]["address"]), (&json!(1), &address), "{payload}");
     let id = payload["signal"]["id"].clone();
     let mut socket = plant.ready_socket().await;
     let query = "subscription($ids: [ID!]!, $after: PositionToken) { signalValues(ids: $ids, after: $after) { position \
                  values { value quality good signal { name } } } }";
-    // `s0.0`: from the start of the signals topic.
-    socket.subscribe("1", query, json!({ "ids": [id], "after": "czAuMA" })).await;
+    socket.subscribe("1", query, json!({ "ids": [id], "after": START_OF_SIGNALS })).await;
     for sequence in 1..=3 {
         publish(&plant, sequence).await;
         let item = socket.next().await["signalValues"].take();
@@ -184,6 +182,90 @@ async fn signals_are_declared_read_and_followed() {
     assert_eq!(data["signalLatest"], json!([{ "value": 73.0 }]));
     assert_eq!(data["signalHistory"], json!([{ "value": 71.0 }, { "value": 72.0 }]));
     assert_eq!(data["signals"]["nodes"], json!([{ "latest": { "value": 73.0 } }]));
+}
+
+/// Declares a signal of the device `past`, and gives the payload.
+async fn declare_temperature(plant: &Plant) -> Value {
+    let declare = "mutation($input: DeclareSignalInput!) { declareSignal(input: $input) { name version userErrors { code } \
+                   signal { id number dataType address { ... on ModbusAddress { unit address wordOrder } } } } }";
+    let input = json!({ "idempotencyKey": key(), "site": "north", "name": "past.temp", "unit": "Cel", "dataType": "I16",
+        "device": "past", "address": { "modbus": { "unit": 1, "table": "HOLDING_REGISTERS", "address": 10 } }, "scale": "0.1" });
+    plant.data(declare, json!({ "input": input })).await["declareSignal"].take()
+}
+
+/// What happened before anybody listened is told from the beginning, and from the token of an item only what came after it.
+#[tokio::test]
+async fn every_topic_is_resumed_from_a_token() {
+    let plant = Plant::start("api_tokens", Limits::default()).await;
+    let signal = declare_temperature(&plant).await["signal"]["id"].clone();
+    for (field, query, start, pointer) in [
+        (
+            "qcDecisionRecorded",
+            "subscription($after: PositionToken) { qcDecisionRecorded(after: $after) { position decision { gate } } }",
+            START,
+            "/decision/gate",
+        ),
+        (
+            "pipelineChanged",
+            "subscription($after: PositionToken) { pipelineChanged(after: $after) { position pipeline { name } } }",
+            START,
+            "/pipeline/name",
+        ),
+        (
+            "signalValues",
+            "subscription($ids: [ID!]!, $after: PositionToken) { signalValues(ids: $ids, after: $after) { position values { value } } }",
+            START_OF_SIGNALS,
+            "/values/0/value",
+        ),
+    ] {
+        for number in 1..=3 {
+            happen(&plant, field, number).await;
+        }
+        let expected = |number| match field {
+            "signalValues" => json!(70.0 + f64::from(number)),
+            _ => json!(format!("{field}-{number}")),
+        };
+        let mut token = Value::Null;
+        // First from the beginning, then from the token of the first item.
+        for (after, first) in [(Some(start), 1), (None, 2)] {
+            let after = after.map_or_else(|| token.clone(), Value::from);
+            let mut socket = plant.ready_socket().await;
+            socket.subscribe("1", query, json!({ "after": after, "ids": [signal] })).await;
+            for number in first..=3 {
+                let item = socket.next().await[field].take();
+                assert_eq!(item.pointer(pointer), Some(&expected(number)), "{field} after {after}: {item}");
+                if number == 1 {
+                    token = item["position"].clone();
+                }
+            }
+            if first == 2 {
+                happen(&plant, field, 4).await;
+                let item = socket.next().await[field].take();
+                assert_eq!(item.pointer(pointer), Some(&expected(4)), "{field}: nothing twice, and then what is new");
+            }
+        }
+    }
+}
+
+/// Lets something happen that the subscription tells, marked by the number.
+async fn happen(plant: &Plant, field: &str, number: u32) {
+    let mark = format!("{field}-{number}");
+    match field {
+        "qcDecisionRecorded" => {
+            plant.register("north", &mark).await;
+            let decide = "mutation($key: UUID!, $mark: String!) { recordQcDecision(input: {idempotencyKey: $key, site: \"north\", \
+                          lot: {code: $mark}, gate: $mark, outcome: PASS}) { userErrors { code } } }";
+            let payload = plant.data(decide, json!({ "key": key(), "mark": mark })).await;
+            assert_eq!(payload["recordQcDecision"]["userErrors"], json!([]));
+        }
+        "pipelineChanged" => {
+            let draft = "mutation($key: UUID!, $mark: String!) { draftPipeline(input: {idempotencyKey: $key, name: $mark, \
+                         definition: {tasks: [{id: \"a\", kind: \"x\"}]}}) { userErrors { code } } }";
+            let payload = plant.data(draft, json!({ "key": key(), "mark": mark })).await;
+            assert_eq!(payload["draftPipeline"]["userErrors"], json!([]));
+        }
+        _ => publish(plant, number).await,
+    }
 }
 
 async fn publish(plant: &Plant, sequence: u32) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lotline_tests::client::{Client, decision, lot};
+use lotline_tests::client::{Client, decision, key, lot};
 use lotline_tests::server::Log;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -12,6 +12,7 @@ use crate::site::{self, Plant, SITE};
 
 const SOON: Duration = Duration::from_secs(10);
 const LOTS: &str = "subscription($after: PositionToken) { lotChanged(site: \"north\", after: $after) { position lots { code qcStatus version } } }";
+const PIPELINES: &str = "subscription($after: PositionToken) { pipelineChanged(after: $after) { position pipeline { id name publishedVersion } } }";
 const AUDIT: &str = "subscription($after: PositionToken) { auditTrail(after: $after) { position entry { stream sequence eventType } } }";
 
 #[tokio::test]
@@ -54,6 +55,28 @@ async fn changes_arrive(log: Log) {
     ann.mutate("recordQcDecision", "", &decision(SITE, "L-1", "HOLD")).await;
     let told = decisions.next(SOON).await.expect("a decision arrives");
     assert!(told.to_string().contains("HOLD") && told.to_string().contains("L-1"), "{told}");
+    pipelines_arrive(&ann).await;
+}
+
+/// Each step of a pipeline is told after its commit; a subscriber who was away is told what it missed, once.
+async fn pipelines_arrive(ann: &Client) {
+    let mut pipelines = ann.subscribe(PIPELINES, &json!({})).await;
+    let definition = json!({ "tasks": [{ "id": "a", "kind": "extract.csv", "config": {} }], "edges": [] });
+    let draft = json!({ "idempotencyKey": key(), "name": "intake", "definition": definition });
+    let drafted = ann.mutate("draftPipeline", "pipelineId", &draft).await;
+    let first = pipelines.next(SOON).await.expect("a draft arrives");
+    let change = &first["pipelineChanged"]["pipeline"];
+    assert_eq!(change, &json!({ "id": drafted["pipelineId"], "name": "intake", "publishedVersion": null }));
+    drop(pipelines);
+
+    let publish = json!({ "idempotencyKey": key(), "pipelineId": drafted["pipelineId"] });
+    ann.mutate("publishPipeline", "", &publish).await;
+    let after = &first["pipelineChanged"]["position"];
+    let mut pipelines = ann.subscribe(PIPELINES, &json!({ "after": after })).await;
+    let published = pipelines.next(SOON).await.expect("what happened meanwhile arrives");
+    let change = &published["pipelineChanged"]["pipeline"];
+    assert_eq!(change, &json!({ "id": drafted["pipelineId"], "name": "intake", "publishedVersion": 1 }));
+    assert_eq!(pipelines.next(Duration::from_millis(700)).await, None, "nothing is told twice");
 }
 
 /// A subscriber that comes and goes while others work sees each event once, in order.

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lotline_tests::client::{Client, decision, lot};
-use lotline_tests::oracle::Oracle;
 use lotline_tests::server::Server;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+
+use crate::site::Plant;
+use crate::verdicts::{Told, assert_as_told, made_by};
 
 /// In every partition of four there are some.
 pub(crate) const SITES: [&str; 8] = ["north", "south", "east", "west", "hill", "lake", "vale", "moor"];
@@ -18,13 +20,6 @@ pub(crate) const SITES: [&str; 8] = ["north", "south", "east", "west", "hill", "
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// A node that stands still does not answer at all: a tablet then asks again, or another one.
 const ONE_ANSWER: Duration = Duration::from_secs(5);
-
-/// What a client was told.
-pub(crate) struct Told {
-    actor: String,
-    command: String,
-    accepted: bool,
-}
 
 /// Draws what a test leaves to chance, by a seed that it prints; `FAULTS_SEED` sets it.
 pub(crate) fn chance(test: &str) -> (u64, SmallRng) {
@@ -132,12 +127,10 @@ impl Operator {
         let (until, mut last) = (Instant::now() + PATIENCE, String::new());
         loop {
             self.turn += 1;
-            let asked = self.clients[self.turn % self.clients.len()].try_mutate(name, "", input);
+            let asked = self.clients[self.turn % self.clients.len()].try_mutate(name, made_by(name), input);
             match tokio::time::timeout(ONE_ANSWER, asked).await {
                 Ok(Ok(payload)) if payload.get("errors").is_none() => {
-                    let command = input["idempotencyKey"].as_str().unwrap().to_owned();
-                    let accepted = payload["userErrors"] == json!([]);
-                    return Told { actor: self.actor.clone(), command, accepted };
+                    return Told::by(&self.actor, name, input, &payload);
                 }
                 Ok(Ok(payload)) => last = payload.to_string(),
                 Ok(Err(error)) => last = error.to_string(),
@@ -174,15 +167,8 @@ pub(crate) async fn every_site_answers(server: &Server, mark: &str) -> Duration 
     began.elapsed()
 }
 
-/// Each command that was answered stands in the log exactly once, and so does every other.
-pub(crate) fn assert_each_once(oracle: &Oracle, told: &[Told]) {
-    for Told { actor, command, accepted } in told {
-        let decisions = oracle.commands.get(&format!("{actor}/{command}")).copied().unwrap_or(0);
-        assert_eq!(
-            decisions, 1,
-            "command {command} of {actor} (accepted: {accepted}) stands {decisions} times in the log"
-        );
-    }
-    assert!(oracle.commands.values().all(|count| *count == 1), "a command was decided twice");
+/// Each command that was answered stands in the log exactly once and as it was answered.
+pub(crate) async fn assert_each_once(plant: &Plant, told: &[Told]) {
+    assert_as_told(plant.ledger().await.as_ref(), told).await;
     assert!(told.len() > SITES.len() * 3, "the load was real: {} answers", told.len());
 }

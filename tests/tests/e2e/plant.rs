@@ -4,16 +4,38 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use lotline_domain::sample::SignalBatch;
 use lotline_domain::signal::{DataType, ModbusTable, WordOrder};
+use lotline_infra::demo::plant::registers;
 use lotline_tests::client::{Client, decision, key, lot};
 use lotline_tests::modbus::{Peer, Served};
 use lotline_tests::server::{Log, Server, free_port};
 use lotline_tests::stack;
 use serde_json::{Value, json};
 
-use crate::site::{Plant, SITE};
+use crate::site::{Plant, SITE, beginning};
 
 const SOON: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(90);
+const SUBSCRIPTIONS: [(&str, &str); 4] = [
+    (
+        "lotChanged",
+        "subscription($after: PositionToken) { lotChanged(site: \"north\", after: $after) { position lots { code } } }",
+    ),
+    (
+        "qcDecisionRecorded",
+        "subscription($after: PositionToken) { qcDecisionRecorded(after: $after) { position decision { lot { code } } } }",
+    ),
+    (
+        "pipelineChanged",
+        "subscription($after: PositionToken) { pipelineChanged(after: $after) { position pipeline { name } } }",
+    ),
+    (
+        "signalValues",
+        "subscription($after: PositionToken, $ids: [ID!]!) { signalValues(ids: $ids, after: $after) { position values { \
+         value signal { number } } } }",
+    ),
+];
 
 #[tokio::test]
 async fn samples_reach_a_subscriber_on_the_embedded_log() {
@@ -122,30 +144,82 @@ async fn wait_for_all(ann: &Client, ids: &[Value], served: &[Served]) {
     }
 }
 
-/// The demo plays its batches on the real server, and what it left behind is consistent.
+/// The demo from its machine and its operators to Kafka, to PostgreSQL and to subscribers.
 #[tokio::test]
 async fn the_demo_plays_on_kafka() {
     let mut plant = Plant::new("demo", Log::Kafka).await;
     plant.settings.environment.push(("RUST_BACKTRACE".into(), "1".into()));
     let mut server = Server::start(&plant.settings, &["demo", "--batches", "3", "--pace-ms", "5"]).await;
     let ann = Client::new(&server.url, "ann");
-    let until = Instant::now() + Duration::from_secs(90);
+    let ids = until_declared(&ann).await;
+    let mut heard = Vec::new();
+    for (field, query) in SUBSCRIPTIONS {
+        let variables = json!({ "after": beginning(), "ids": ids });
+        let item = ann.subscribe(query, &variables).await.next(PATIENCE).await;
+        let mut item = item.unwrap_or_else(|| panic!("no {field} arrives:\n{}", server.printed()));
+        heard.push(item[field].take());
+    }
+    assert!(heard[0]["lots"][0]["code"].is_string(), "{}", heard[0]);
+    assert!(heard[1]["decision"]["lot"]["code"].is_string(), "{}", heard[1]);
+    assert!(heard[2]["pipeline"]["name"].is_string(), "{}", heard[2]);
+
+    let until = Instant::now() + PATIENCE;
     while !server.printed().contains("the operators have gone home") {
         assert!(Instant::now() < until, "the demo did not end:\n{}", server.printed());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    let printed = server.printed();
+    let tally = printed.lines().find(|line| line.contains("the operators have gone home")).unwrap_or_default();
+    assert!(tally.contains(" surprises=0"), "every step was answered as the story says:\n{printed}");
     let oracle = plant.assert_tables_equal_the_log(&ann).await;
     assert!(oracle.world.lots.len() > 10 && !oracle.world.decisions.is_empty() && !oracle.world.pipelines.is_empty());
-    assert!(oracle.world.signals.len() > 3, "{:?}", oracle.world.signals);
-    let until = Instant::now() + SOON;
+    assert_eq!(oracle.world.signals.len(), registers::signals().len(), "{:?}", oracle.world.signals);
+    assert_in_kafka(&plant, &heard[3]["values"][0]).await;
+    assert_in_postgres(&ann).await;
+    assert!(server.stop(PATIENCE).await, "the demo stops cleanly:\n{}", server.printed());
+}
+
+/// Global ids of the demo's signals, once its operators have declared them.
+async fn until_declared(ann: &Client) -> Value {
+    let until = Instant::now() + PATIENCE;
     loop {
-        let query = "{ signals(site: \"north\", first: 10) { edges { node { name latest { value quality } } } } }";
+        let data = ann.query("{ signals(site: \"north\", first: 20) { nodes { id } } }", &json!({})).await;
+        let nodes = data["signals"]["nodes"].as_array().unwrap();
+        if nodes.len() == registers::signals().len() {
+            return nodes.iter().map(|node| node["id"].clone()).collect();
+        }
+        assert!(Instant::now() < until, "the demo's signals are not declared: {data}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// The signals topic holds the machine's batches, and among them what a subscriber was told.
+async fn assert_in_kafka(plant: &Plant, told: &Value) {
+    let batches = plant.batches().await;
+    assert!(!batches.is_empty(), "the signals topic is empty");
+    for (batch, sequence) in batches.iter().zip(1..) {
+        let (site, device) = (batch.site.as_str(), batch.device.as_str());
+        assert_eq!((site, device, batch.sequence), (SITE, registers::DEVICE, sequence));
+    }
+    let (number, value) = (told["signal"]["number"].as_u64(), told["value"].as_f64());
+    let is_told = |batch: &SignalBatch| {
+        let mut samples = batch.signals.iter().zip(&batch.values);
+        samples.any(|(signal, sample)| number == Some(u64::from(*signal)) && value == Some(*sample))
+    };
+    assert!(batches.iter().any(is_told), "{told} came from no batch");
+}
+
+/// Every signal of the machine has a latest value.
+async fn assert_in_postgres(ann: &Client) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let query = "{ signals(site: \"north\", first: 20) { nodes { name latest { value quality } } } }";
         let data = ann.query(query, &json!({})).await;
-        if data.to_string().contains("\"value\":") {
-            break;
+        let nodes = data["signals"]["nodes"].as_array().unwrap();
+        if nodes.iter().all(|node| node["latest"]["value"].is_number()) {
+            return;
         }
         assert!(Instant::now() < until, "{data}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(server.stop(Duration::from_secs(20)).await, "the demo stops cleanly:\n{}", server.printed());
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use lotline_adapters::log::kafka::{KafkaLog, KafkaOptions};
 use lotline_adapters::log::postgres::{self, PostgresLog};
 use lotline_domain::id::{CollectorId, DeviceId, SiteId, TenantId};
@@ -12,6 +14,7 @@ use lotline_domain::port::{LogRead, SignalLog};
 use lotline_domain::position::TopicKind;
 use lotline_domain::sample::{Quality, SignalBatch, codec};
 use lotline_domain::timestamp::Timestamp;
+use lotline_projections::model::Model;
 use lotline_tests::client::Client;
 use lotline_tests::oracle::{self, Oracle};
 use lotline_tests::server::{Log, Server, Settings};
@@ -84,23 +87,51 @@ impl Plant {
         }
     }
 
-    /// Publishes a batch of one sample, as a collector would, and waits until it is the latest value.
-    pub(crate) async fn sample(&self, sequence: u64, value: f64) {
-        let time = Timestamp::from_millis(1_700_000_000_000 + sequence as i64);
-        let batch = SignalBatch {
+    /// All that stands in the signals topic, in the order of each partition, as an integrator reads it.
+    pub(crate) async fn batches(&self) -> Vec<SignalBatch> {
+        let (topic, tenant) = (self.signals().await, TenantId::new(self.settings.tenant.clone()).unwrap());
+        let mut batches = Vec::new();
+        for partition in 0..topic.partitions() {
+            let end = topic.end(partition).await.unwrap();
+            let mut reader = topic.reader(partition, 0).await.unwrap();
+            let mut next = 0;
+            while next < end {
+                let read = reader.read(1_000, Duration::from_secs(1)).await.unwrap();
+                batches.extend(read.records.iter().map(|stored| codec::from_record(&tenant, &stored.record).unwrap()));
+                next = read.next;
+            }
+        }
+        batches
+    }
+
+    /// Publishes a batch of one sample of signal 1, as a collector would, but for the change.
+    pub(crate) async fn publish(&self, change: impl FnOnce(&mut SignalBatch)) {
+        let time = Timestamp::from_millis(1_700_000_000_000);
+        let mut batch = SignalBatch {
             site: SiteId::new(SITE).unwrap(),
             collector: CollectorId::new("hand").unwrap(),
             epoch: uuid::Uuid::from_u128(1),
-            sequence,
+            sequence: 1,
             device: DeviceId::new("hand").unwrap(),
             signals: vec![1],
             source_times: vec![time],
-            values: vec![value],
+            values: vec![0.0],
             qualities: vec![Quality::GOOD],
             collected_at: time,
         };
+        change(&mut batch);
         let tenant = TenantId::new(self.settings.tenant.clone()).unwrap();
         self.signals().await.publish(vec![codec::to_record(&tenant, &batch)]).await.unwrap();
+    }
+
+    /// Publishes a batch of one sample, and waits until it is the latest value.
+    pub(crate) async fn sample(&self, sequence: u64, value: f64) {
+        let time = Timestamp::from_millis(1_700_000_000_000 + sequence as i64);
+        let change = |batch: &mut SignalBatch| {
+            (batch.sequence, batch.values) = (sequence, vec![value]);
+            (batch.source_times, batch.collected_at) = (vec![time], time);
+        };
+        self.publish(change).await;
         let until = std::time::Instant::now() + Duration::from_secs(20);
         loop {
             let latest: Option<f64> =
@@ -150,7 +181,7 @@ impl Plant {
             .unwrap();
             let behind = |&(partition, end): &(i32, i64)| {
                 let there = rows.iter().filter(|row| row.1 == partition && row.2 >= end).count();
-                end > 0 && there < lotline_projections::model::Model::LEDGER.len()
+                end > 0 && there < Model::LEDGER.len()
             };
             if !wanted.iter().any(behind) {
                 return;
@@ -167,4 +198,16 @@ pub(crate) async fn lot(client: &Client, code: &str, position: &serde_json::Valu
         code version qcStatus remaining { value unit } parents { quantity { value } parent { code } } children(first: 10) { child { code } } } }";
     let data = client.query(query, &json!({ "site": SITE, "code": code, "at": position })).await;
     data["lot"].clone()
+}
+
+/// A position token, written as `l0.17_s1.4`.
+pub(crate) fn token(position: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(position)
+}
+
+/// The beginning of both topics: what follows from there does not depend on when it begins to listen.
+pub(crate) fn beginning() -> String {
+    let ledger = (0..PARTITIONS).map(|partition| format!("l{partition}.0"));
+    let signals = (0..SIGNAL_PARTITIONS).map(|partition| format!("s{partition}.0"));
+    token(&ledger.chain(signals).collect::<Vec<_>>().join("_"))
 }

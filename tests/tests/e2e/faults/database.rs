@@ -52,8 +52,8 @@ async fn is_killed(name: &str, log: Log) {
     }
     every_site_answers(&server, "last").await;
     let told = load.end().await;
-    let oracle = plant.assert_tables_equal_the_log(&Client::new(&server.url, "judge")).await;
-    assert_each_once(&oracle, &told);
+    plant.assert_tables_equal_the_log(&Client::new(&server.url, "judge")).await;
+    assert_each_once(&plant, &told).await;
 }
 
 /// Makes whoever writes lots wait while the gate is closed. Moving the offset is the first thing that a worker does in its transaction.
