@@ -12,6 +12,7 @@ mod flow;
 mod input;
 mod live;
 mod load;
+mod metric;
 mod nodes;
 mod operations;
 mod people;
