@@ -39,6 +39,14 @@ async fn a_halted_read_model_is_seen_and_healed_by_decision() {
     let status = said(&decide(&plant, &server, &["status"]));
     assert!(status.contains("DEGRADED") && status.contains("halted: stream north at event 2"), "{status}");
 
+    let listed = said(&decide(&plant, &server, &["list"]));
+    let models: Vec<&str> = listed.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(
+        models,
+        ["lots", "genealogy", "qc_decisions", "pipelines", "signals", "audit", "access", "samples"],
+        "{listed}"
+    );
+    assert!(listed.contains("samples        made from signal batches"), "{listed}");
     refused_decisions(&plant, &server);
     let (flags, reason) = (["--stream", SITE, "--actor", "eve"], ["--reason", "agreed with QA"]);
 
