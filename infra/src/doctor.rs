@@ -15,6 +15,8 @@ use crate::output;
 use crate::stores::{self, Existing};
 
 const DEADLINE: Duration = Duration::from_secs(15);
+/// The end of a partition is told later while a transaction is open in it; after 25 s it is said that one is, and up to where it can be read.
+const END_DEADLINE: Duration = Duration::from_secs(35);
 
 /// What was found about one thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +75,9 @@ async fn ends(topic: &Existing) -> anyhow::Result<String> {
     let log: &dyn LogRead = topic.log.as_ref();
     let mut ends = Vec::new();
     for partition in 0..log.partitions() {
-        ends.push(within(async { Ok(log.end(partition).await?) }).await?.to_string());
+        let end = tokio::time::timeout(END_DEADLINE, log.end(partition)).await;
+        let end = end.with_context(|| format!("no answer within {} s", END_DEADLINE.as_secs()))?;
+        ends.push(end.with_context(|| format!("{} partition {partition}", log.topic()))?.to_string());
     }
     Ok(format!("{}, {} partitions, ending at {}", log.topic(), log.partitions(), ends.join(", ")))
 }

@@ -24,7 +24,13 @@ struct Stranger {
 
 impl Stranger {
     async fn transactional(subject: &Kafka, id: &str) -> Self {
+        Self::with_timeout(subject, id, Duration::from_mins(1)).await
+    }
+
+    /// One whose transactions the broker aborts when they have been open for so long.
+    async fn with_timeout(subject: &Kafka, id: &str, timeout: Duration) -> Self {
         let mut config = subject.stranger();
+        config.set("transaction.timeout.ms", timeout.as_millis().to_string());
         let producer: FutureProducer = config.set("transactional.id", id).set("linger.ms", "0").create().unwrap();
         let stranger = Self { producer, topic: subject.topic().to_owned() };
         stranger.blocking(|producer| producer.init_transactions(DEADLINE)).await.unwrap();
@@ -93,6 +99,31 @@ async fn the_end_waits_for_an_open_transaction() {
     let end = end.await.unwrap();
     assert!(end > acknowledged);
     assert_eq!(values(&read_until(tail.as_mut(), end).await), ["open", "behind"]);
+}
+
+/// A transaction that nobody ends: who asks for the end of the log is told why there is none, and where it can be read; once the broker has
+/// aborted it, the end is told again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_that_hangs_is_named() {
+    let subject = Kafka::new();
+    let log = ledger(&subject, 1).await;
+    let mut writer = log.writer(0).await.unwrap();
+    let first = writer.append(vec![plain("first")]).await.unwrap();
+    // Some seconds longer than an answer waits; the broker looks every 10 s for what to abort.
+    let stranger = Stranger::with_timeout(&subject, subject.topic(), Duration::from_secs(35)).await;
+    let hangs_at = stranger.begin("hanging").await;
+    let behind = writer.append(vec![plain("behind")]).await.unwrap();
+    let refused = log.end(0).await.unwrap_err();
+    let why = refused.source().unwrap().to_string();
+    assert!(matches!(refused, LogError::Broken { action: "find the end of the log", .. }), "{refused:?}");
+    assert!(
+        why.contains("has been open for too long") && why.ends_with(&format!("readable up to {hangs_at}")),
+        "{why}"
+    );
+    assert_eq!(values(&read_until(log.reader(0, 0).await.unwrap().as_mut(), first + 1).await), ["first"]);
+    let end = log.end(0).await.unwrap();
+    assert!(end > behind, "{end} is the end of all that was acknowledged");
+    assert_eq!(values(&read_all(log.as_ref(), 0).await), ["first", "behind"]);
 }
 
 /// A predecessor that pauses within its transaction: the takeover aborts it, and it can't commit when it resumes.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use lotline_domain::access::role::Role;
 use lotline_tests::client::{Client, decision, lot};
 use lotline_tests::server::Log;
 use lotline_tests::stack;
@@ -12,6 +13,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::site::{Plant, SITE};
 use crate::tools::{said, tool};
+use crate::visitor::{ADMIN, House};
 
 const NOTES: &str = "Bob smelled something";
 
@@ -129,4 +131,31 @@ async fn a_lost_embedded_log_comes_back_as_it_was_saved() {
     assert_eq!(oracle.world.lots.len(), 2);
     plant.sample(2, 2.5).await;
     said(&tool(&plant, &["log", "stats"]));
+}
+
+/// Names, passwords and keys are in the backup; sessions are not, for whoever stole it could go on with them.
+#[tokio::test]
+async fn who_could_sign_in_can_sign_in_again() {
+    let (mut house, admin) = House::with_admin("backup-people").await;
+    let (_, robot) = house.key(admin, "robot", &[Role::Operator]).await;
+    house.until(&[("x-api-key", &robot)], 200).await;
+    let session = house.bearer(ADMIN).await;
+    let file = backup_file(&house.plant);
+    said(&script("backup.sh", &house.plant, &file));
+    assert!(house.server.stop(Duration::from_secs(20)).await, "{}", house.server.printed());
+    lose(&house.plant).await;
+    said(&tool(&house.plant, &["migrate"]));
+    said(&script("restore.sh", &house.plant, &file));
+    house.serve_again().await;
+
+    house.until(&[("x-api-key", &robot)], 200).await;
+    let old = house.graphql(&[("authorization", &session)], "{ tenant }", &json!({})).await;
+    assert_eq!(old.status, 401, "{}", old.body);
+    let wrong = json!({ "email": ADMIN, "password": "nine goats on the roof" });
+    house.post("sign-in", &[], &wrong).await.is(401, "SIGN_IN_REFUSED");
+    let ann = house.bearer(ADMIN).await;
+    for (headers, code) in [([("authorization", ann.as_str())], "L-1"), ([("x-api-key", robot.as_str())], "L-2")] {
+        let registered = house.register(&headers, code).await;
+        assert_eq!(registered.body["data"]["registerLot"]["userErrors"], json!([]), "{}", registered.body);
+    }
 }

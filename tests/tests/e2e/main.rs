@@ -15,6 +15,7 @@ mod live;
 mod load;
 mod machines;
 mod moving;
+mod metric;
 mod nodes;
 mod operations;
 mod people;

@@ -79,6 +79,16 @@ async fn a_halted_read_model_is_seen_and_healed_by_decision() {
     plant.assert_tables_equal_the_log(&ann).await;
 }
 
+#[tokio::test]
+async fn all_read_models_are_listed() {
+    let plant = Plant::new("listed", Log::Postgres).await;
+    let listed = said(&lotline(&plant.settings).args(["projections", "list"]).output().unwrap());
+    let models: Vec<&str> = listed.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    let all = ["lots", "genealogy", "qc_decisions", "pipelines", "signals", "audit", "access", "samples"];
+    assert_eq!(models, all, "{listed}");
+    assert!(listed.contains("samples        made from signal batches"), "{listed}");
+}
+
 /// Decisions need a reason, an actor, and a halt that they are about.
 fn refused_decisions(plant: &Plant, server: &Server) {
     let flags = ["--stream", SITE, "--actor", "eve"];

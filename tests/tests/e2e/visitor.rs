@@ -63,6 +63,12 @@ impl House {
         Self { plant, server, steward, http: reqwest::Client::new() }
     }
 
+    /// Starts the server again after it has ended, be it on another database of the same name.
+    pub(crate) async fn serve_again(&mut self) {
+        self.server = self.plant.serve().await;
+        self.steward = Steward::open(&config(&self.plant)).await.unwrap();
+    }
+
     /// One where [`ADMIN`] administers.
     pub(crate) async fn with_admin(name: &str) -> (Self, UserId) {
         Self::new(name).await.administered().await

@@ -113,6 +113,7 @@ impl SimForward {
         let world = &self.0.0.world;
         world.tally(|tally| tally.forwarded += 1);
         let copies = if world.hiccup(0.1) { 2 } else { 1 };
+        world.tally(|tally| tally.doubled += copies - 1);
         let mut reply = Some(reply);
         for _ in 0..copies {
             tokio::spawn(deliver(Arc::clone(&self.0.0), to.to_owned(), through_json(command), reply.take()));

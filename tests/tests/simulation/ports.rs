@@ -189,8 +189,14 @@ impl SimWriter {
         if world.hiccup(0.3) {
             fate.push(match world.chance.between(0, 3) {
                 0 => Fault::Lost,
-                1 => Fault::Unacknowledged,
-                2 => Fault::Late(world.chance.millis(1, 2_000)),
+                1 => {
+                    world.tally(|tally| tally.lost_answers += 1);
+                    Fault::Unacknowledged
+                }
+                2 => {
+                    world.tally(|tally| tally.late_appends += 1);
+                    Fault::Late(world.chance.millis(1, 2_000))
+                }
                 _ => Fault::Fenced,
             });
         }

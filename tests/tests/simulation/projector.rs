@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use lotline_adapters::log::memory::{Fault, MemoryLog};
@@ -117,8 +118,8 @@ impl Following<'_> {
             2 => {
                 // Errors here are the cuts themselves: this connection is one of those that may be cut.
                 let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                           WHERE datname = CURRENT_DATABASE() AND pid <> pg_backend_pid() ORDER BY RANDOM() LIMIT 3";
-                drop(sqlx::query(cut).execute(self.pool).await);
+                           WHERE datname = CURRENT_DATABASE() AND pid <> pg_backend_pid() ORDER BY hashint4extended(pid, $1) LIMIT 3";
+                drop(sqlx::query(cut).bind(self.chance.between(0, 1 << 40) as i64).execute(self.pool).await);
             }
             3..6 => sleep(self.chance.millis(0, 15)).await,
             _ => {}
@@ -194,7 +195,13 @@ async fn follow(pool: &PgPool, seed: u64) -> Result<(), String> {
 async fn read_models(name: &str) -> PgPool {
     let database = stack::database(name).await;
     lotline_projections::migrate(&database.pool).await.expect("the schema can be made");
-    let options = PgPoolOptions::new().max_connections(24).acquire_timeout(DEADLINE);
+    // What a planted bug leaves to chance is drawn anew by each session, from the same seeds in every run.
+    let sessions = Arc::new(AtomicU32::new(0));
+    let options =
+        PgPoolOptions::new().max_connections(24).acquire_timeout(DEADLINE).after_connect(move |session, _| {
+            let seed = f64::from(sessions.fetch_add(1, Ordering::Relaxed) % 1_000) / 1_000.0;
+            Box::pin(async move { sqlx::query("SELECT setseed($1)").bind(seed).execute(session).await.map(drop) })
+        });
     options.connect(&database.url).await.expect("the new database answers")
 }
 

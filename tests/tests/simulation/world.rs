@@ -40,6 +40,14 @@ pub(crate) struct Tally {
     pub(crate) jumps: u64,
     pub(crate) takeovers: u64,
     pub(crate) unsure: u64,
+    /// Appends that landed, of which the writer did not hear.
+    pub(crate) lost_answers: u64,
+    /// Appends that land after their writer has given up waiting, unless there is another by then.
+    pub(crate) late_appends: u64,
+    /// Commands of which two copies came to their owner.
+    pub(crate) doubled: u64,
+    /// Breaks of a second and more that a reader made between two reads.
+    pub(crate) slow_reads: u64,
     pub(crate) snapshots: u64,
     pub(crate) forwarded: u64,
     pub(crate) retries: u64,
@@ -326,6 +334,10 @@ async fn read_slowly(world: Arc<World>, partition: u32) -> (u32, Vec<StoredRecor
         if read.next >= end && world.closed.load(Ordering::Relaxed) {
             return (partition, seen);
         }
-        sleep(world.chance.millis(0, 3_000)).await;
+        let rest = world.chance.millis(0, 3_000);
+        if rest >= Duration::from_secs(1) && read.next < end {
+            world.tally(|tally| tally.slow_reads += 1);
+        }
+        sleep(rest).await;
     }
 }
