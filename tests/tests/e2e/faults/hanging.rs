@@ -83,8 +83,8 @@ async fn a_transaction_that_nobody_ends_is_told_and_outlived() {
     until_metric(&other, LOG_ANSWERS, |passing| passing > 0.5).await;
     assert_eq!(crate::site::lot(&judge, "behind", &behind["position"]).await["code"], "behind");
     let told = load.end().await;
-    let oracle = plant.assert_tables_equal_the_log(&judge).await;
-    assert_each_once(&oracle, &told);
+    plant.assert_tables_equal_the_log(&judge).await;
+    assert_each_once(&plant, &told).await;
     let doctor = tool(&plant, &["doctor"]);
     assert!(doctor.status.success(), "{}", String::from_utf8_lossy(&doctor.stdout));
     drop(stranger);

@@ -82,7 +82,7 @@ async fn applied(server: &Server) -> u64 {
 async fn compare(plant: &Plant, api: &Server, projectors: [&Server; 2], load: Load, watcher: Watcher) {
     let told = load.end().await;
     let oracle = plant.assert_tables_equal_the_log(&Client::new(&api.url, "judge")).await;
-    assert_each_once(&oracle, &told);
+    assert_each_once(plant, &told).await;
     watcher.end().await;
     let events: u64 = oracle.heads().values().map(|(sequence, _)| sequence).sum();
     let (one, other) = (applied(projectors[0]).await, applied(projectors[1]).await);
