@@ -14,8 +14,8 @@ use crate::stack;
 const SITES: [&str; 8] = ["north", "south", "east", "west", "hill", "lake", "vale", "moor"];
 const ROUNDS: usize = 3;
 /// Until both nodes write half of the partitions.
-const SHARED_WITHIN: Duration = Duration::from_secs(60);
-const GIVE_UP: Duration = Duration::from_secs(60);
+const SHARED_WITHIN: Duration = Duration::from_mins(1);
+const GIVE_UP: Duration = Duration::from_mins(1);
 const AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// Runs the figures of several nodes that the report wants.
