@@ -113,7 +113,7 @@ impl Owners {
         }
         if let Some(view) = view {
             let follower = TenantFollower::new(owners.tenant.clone(), owners.ports.clone(), view);
-            attendants.spawn(owners.clone().follow_tenant(follower, listen(), cancel.clone()));
+            attendants.spawn(owners.clone().follow_tenant(follower, cancel.clone()));
         }
         let mut assigned = Assigned::default();
         loop {
@@ -173,24 +173,14 @@ impl Owners {
         }
     }
 
-    /// Learns what the tenant's stream says while its partition is written elsewhere and others are written here.
-    async fn follow_tenant(
-        self: Arc<Self>,
-        follower: TenantFollower,
-        mut assigned: watch::Receiver<Assigned>,
-        cancel: CancellationToken,
-    ) {
+    /// Learns what the tenant's stream says. Also where its partition is assigned to this node: its writer may have been fenced, and an idle
+    /// one does not notice, while another partition's events already tell of more than it has read.
+    async fn follow_tenant(self: Arc<Self>, follower: TenantFollower, cancel: CancellationToken) {
         loop {
-            let needed = {
-                // Also without any partition: the API asks who may do what on every node.
-                !assigned.borrow_and_update().partitions.contains(&follower.partition())
-            };
-            let followed = async { if needed { follower.follow().await } else { std::future::pending().await } };
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return,
-                changed = assigned.changed() => if changed.is_err() { return },
-                error = followed => {
+                error = follower.follow() => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "the tenant's stream can't be followed; trying again");
                     sleep(TRY_AGAIN).await;
                 }
