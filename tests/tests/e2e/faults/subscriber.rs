@@ -39,6 +39,7 @@ async fn subscribers_that_do_not_read_hold_up_nobody_and_miss_nothing() {
     }
     let mut slow = open_stream(&server).await;
     let mut socket = open_socket(&server, &json!(null)).await;
+    taken(&mut socket).await;
     let quick = follow(&ann).await;
     register(&ann, "warm", LOTS / 6).await;
     let before = resident_bytes(&server);
@@ -172,15 +173,19 @@ async fn open_socket(server: &Server, after: &Value) -> Socket {
     for message in [
         json!({ "type": "connection_init" }),
         json!({ "type": "subscribe", "id": "1", "payload": { "query": query(), "variables": { "after": after } } }),
-        // Answered in turn, so once it is the subscription has been taken.
-        json!({ "type": "ping" }),
     ] {
         socket.send(Message::text(message.to_string())).await.unwrap();
     }
-    for _ in 0..2 {
-        socket.next().await.unwrap().unwrap();
-    }
     socket
+}
+
+/// Waits until a subscription that has nothing to tell yet has been taken: what a socket sends is answered in turn.
+async fn taken(socket: &mut Socket) {
+    socket.send(Message::text(json!({ "type": "ping" }).to_string())).await.unwrap();
+    for expected in ["connection_ack", "pong"] {
+        let message: Value = serde_json::from_str(socket.next().await.unwrap().unwrap().to_text().unwrap()).unwrap();
+        assert_eq!(message["type"], expected, "{message}");
+    }
 }
 
 /// The next item, or nothing when the socket has ended.
