@@ -97,7 +97,7 @@ impl AccessState {
             }
             AccessCommand::RevokeApiKey { key_id } => self.keys.get(key_id).map(|key| key.version),
             AccessCommand::SetPipelineAccess { pipeline_id, user_id, .. } => {
-                self.grants.get(&(*pipeline_id, *user_id)).map(|grant| grant.version)
+                self.grants.get(&(*user_id, *pipeline_id)).map(|grant| grant.version)
             }
             AccessCommand::RegisterSite { site, .. } => {
                 let site = SiteId::new(site.as_str()).ok()?;
@@ -227,7 +227,7 @@ impl AccessState {
         rights: RightSet,
     ) -> Result<AccessEvent, Refusal> {
         self.user(user_id)?;
-        let before = self.grants.get(&(pipeline_id, user_id)).map_or(RightSet::EMPTY, |grant| grant.rights);
+        let before = self.grants.get(&(user_id, pipeline_id)).map_or(RightSet::EMPTY, |grant| grant.rights);
         if rights == before {
             return Err(AccessRefusal::NothingToChange.into());
         }

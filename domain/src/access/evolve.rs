@@ -47,7 +47,7 @@ impl AccessState {
             }
             AccessEvent::PipelineAccessSet(data) => {
                 let grant = Grant { rights: data.rights, version: sequence };
-                self.grants.insert((data.pipeline_id, data.user_id), grant);
+                self.grants.insert((data.user_id, data.pipeline_id), grant);
             }
         }
     }

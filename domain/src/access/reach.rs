@@ -1,5 +1,7 @@
 //! Where an actor has a permission: what a list shows that is asked for without naming a site or a pipeline.
 
+use uuid::Uuid;
+
 use super::actor::Actor;
 use super::grant::{PipelineRight, RightSet};
 use super::refusal::Denial;
@@ -59,9 +61,8 @@ impl AccessState {
         if !self.is_active(user) {
             return Vec::new();
         }
-        let own = self.grants.iter().filter(|((_, of), grant)| *of == user && !grant.rights.is_empty());
-        let mut found: Vec<_> = own.map(|((pipeline, _), grant)| (*pipeline, grant.rights)).collect();
-        found.sort_by_key(|(pipeline, _)| pipeline.0);
-        found
+        let all = (user, PipelineId(Uuid::nil()))..=(user, PipelineId(Uuid::max()));
+        let own = self.grants.range(all).filter(|(_, grant)| !grant.rights.is_empty());
+        own.map(|((_, pipeline), grant)| (*pipeline, grant.rights)).collect()
     }
 }

@@ -3,7 +3,7 @@
 //! Small on purpose, since every node holds it and copies it when it changes: a user is some 60 bytes, sites are numbers, roles are bits.
 //! [`SharedAccess`] is how it travels: writers of other partitions hold the same copy until a newer one is there.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -22,7 +22,8 @@ pub struct AccessState {
     pub(super) sites: HashMap<SiteId, Site>,
     pub(super) users: HashMap<UserId, User>,
     pub(super) keys: HashMap<ApiKeyId, Key>,
-    pub(super) grants: HashMap<(PipelineId, UserId), Grant>,
+    /// In this order a person's lie side by side.
+    pub(super) grants: BTreeMap<(UserId, PipelineId), Grant>,
 }
 
 /// A registered plant.
@@ -98,7 +99,7 @@ impl AccessState {
         match self.may(actor, right.permission(), None, now) {
             Err(Denial::NotGranted) => {
                 let granted = matches!(actor, Actor::User(id)
-                    if self.grants.get(&(pipeline, id)).is_some_and(|grant| grant.rights.allows(right)));
+                    if self.grants.get(&(id, pipeline)).is_some_and(|grant| grant.rights.allows(right)));
                 if granted { Ok(()) } else { Err(Denial::NotGranted) }
             }
             verdict => verdict,
@@ -132,8 +133,13 @@ impl AccessState {
             },
             Actor::System | Actor::Other => return Vec::new(),
         };
-        let id = |number: u32| self.sites.iter().find(|(_, site)| site.number == number).map(|(id, _)| id.clone());
-        let mut found: Vec<_> = at.into_iter().filter_map(|(site, roles)| Some((Some(id(site)?), roles))).collect();
+        let at: HashMap<u32, RoleSet> = at.into_iter().collect();
+        let mut found: Vec<_> = if at.is_empty() {
+            Vec::new()
+        } else {
+            let roles = |site: &Site| at.get(&site.number).copied();
+            self.sites.iter().filter_map(|(id, site)| Some((Some(id.clone()), roles(site)?))).collect()
+        };
         found.push((None, everywhere));
         found.retain(|(_, roles)| !roles.is_empty());
         found.sort_by(|(left, _), (right, _)| left.cmp(right));

@@ -1,4 +1,8 @@
-//! `access.*`: what it costs to look at an access token with each request, compared with one bare Ed25519 verification.
+//! `access.*`: what it costs to look at an access token with each request, compared with one bare Ed25519 verification; to decide who may do
+//! what; and how long a changed role takes to count everywhere.
+
+mod change;
+mod rights;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -17,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 use super::report::Report;
 use crate::contract::subject::Postgres;
 
+/// People whom a tenant knows.
+const PEOPLE_OF_A_TENANT: usize = 10_000;
+
 /// People who are signed in at the same time.
 const PEOPLE: usize = 1_000;
 
@@ -28,9 +35,19 @@ const ROUNDS: usize = 200;
 /// # Errors
 /// When the stack fails.
 pub async fn run(report: &mut Report) -> anyhow::Result<()> {
-    if !report.wants("access.token") {
-        return Ok(());
+    if report.wants("access.decision") || report.wants("access.reach") {
+        rights::run(report)?;
     }
+    if report.wants("access.role_change") {
+        change::run(report).await?;
+    }
+    if report.wants("access.token") {
+        tokens(report).await?;
+    }
+    Ok(())
+}
+
+async fn tokens(report: &mut Report) -> anyhow::Result<()> {
     let postgres = Postgres::new().await;
     let policy = TokenPolicy::new("https://lotline.example", "lotline", TenantId::new("bench")?);
     let hasher = Hasher::new(&HasherOptions { memory_kib: 8, passes: 1, ..HasherOptions::default() })?;

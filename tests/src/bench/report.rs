@@ -21,7 +21,7 @@ impl Report {
         let machine = machine();
         let day = now.to_string()[..10].to_owned();
         let head = format!("# {now}\n# {machine}\n# {}\n", commit());
-        let name = if only.is_empty() { "all" } else { only };
+        let name = if only.is_empty() { "all" } else { only.trim_end_matches('.') };
         Self {
             only: only.to_owned(),
             lines: Vec::new(),

@@ -1,5 +1,7 @@
 //! Lists and streams that name no site or pipeline show what their caller may see, and follow what becomes of it.
 
+use std::time::{Duration, Instant};
+
 use lotline_domain::access::command::{AccessCommand, IssueApiKey};
 use lotline_domain::access::role::{Role, RoleSet};
 use lotline_domain::id::{ApiKeyId, StreamKey, TenantId, UserId};
@@ -7,7 +9,8 @@ use lotline_domain::port::Clock;
 use lotline_tests::client::{decision, key, lot};
 use serde_json::{Value, json};
 
-use crate::visitor::{ADMIN, Feed, House};
+use crate::nodes::node;
+use crate::visitor::{ADMIN, Feed, House, PATIENCE};
 
 const SITES: [&str; 3] = ["north", "south", "west"];
 
@@ -260,4 +263,33 @@ async fn pipelines_are_for_those_who_have_rights_on_them() {
     assert_eq!(grant(&house, &ann, &three, otto, &[]).await, Value::Null);
     ended(feed).await;
     house.graphql(&[("authorization", &bearer)], list, &json!({})).await.is(200, "FORBIDDEN");
+}
+
+/// What one node has decided, the other goes by, with nothing asked of it in between. How soon: `make bench ONLY=access.role_change`.
+#[tokio::test]
+async fn a_changed_role_counts_on_the_other_node() {
+    let (mut house, admin) = House::with_sites("rights-nodes", &SITES).await;
+    let ann = house.bearer(ADMIN).await;
+    lot_at(&house, &ann, "north", "A").await;
+    let user = house.member(admin, "olga", Some("north"), Role::Operator).await;
+    let olga = house.token(user).await;
+    let other = node(&house.plant, "two").await;
+    let first = std::mem::replace(&mut house.server, other);
+
+    let lots = "{ lots(site: \"north\", first: 1) { nodes { code } } }";
+    house.until(&[("authorization", &olga)], 200).await;
+    assert_eq!(house.data(&olga, lots, &json!({})).await, json!({ "lots": { "nodes": [{ "code": "A" }] } }));
+    let mut feed = house.follow(&olga, "subscription { lotChanged(site: \"north\") { position } }").await;
+    set_roles(&house, admin, user, "north", &[]).await;
+    let last = feed.next().await.expect("it is said why the stream ends");
+    assert_eq!(last["errors"][0]["extensions"]["code"], "FORBIDDEN", "{last}");
+    assert_eq!(feed.next().await, None);
+    house.graphql(&[("authorization", &olga)], lots, &json!({})).await.is(200, "FORBIDDEN");
+    set_roles(&house, admin, user, "south", &[Role::Viewer]).await;
+    let until = Instant::now() + PATIENCE;
+    while house.data(&olga, "{ sites }", &json!({})).await["sites"] != json!(["south"]) {
+        assert!(Instant::now() < until, "a role that was given does not arrive");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(first);
 }

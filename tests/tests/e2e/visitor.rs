@@ -19,7 +19,7 @@ use crate::site::{Plant, SITE};
 
 pub(crate) const PASSWORD: &str = "seven cows in the fog";
 pub(crate) const ADMIN: &str = "ann@dairy.example";
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What came back.
 pub(crate) struct Answer {
