@@ -18,6 +18,10 @@ const SEEDS: Range<u64> = 11_200..13_000;
 const NAMED: &[(u64, &str)] = &[
     (859, "a later announcement of a node that does not write hid the writer for good"),
     (1_233, "the same, with one partition and all commands waiting for it"),
+    (
+        10_698,
+        "a node whose idle writer of the tenant's partition had been fenced learned nothing more of the tenant, and its recovery waited for it",
+    ),
 ];
 
 /// Reasons to refuse that clients can run into.
