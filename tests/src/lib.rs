@@ -9,4 +9,5 @@ pub mod oracle;
 pub mod provider;
 pub mod proxy;
 pub mod server;
+pub mod small_disk;
 pub mod stack;

@@ -3,12 +3,14 @@
 //! `make test` starts both and sets the variables. A test without them fails and says so; it never skips.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
+
+use crate::small_disk::SmallDisk;
 
 /// A fresh, empty PostgreSQL database.
 pub struct Database {
@@ -163,6 +165,32 @@ impl Services {
         self.run(&["up"], arguments).await;
     }
 
+    /// The same on a small disk: what is started now lies on it.
+    ///
+    /// # Panics
+    /// As [`Services::up`].
+    pub async fn up_on(&self, disk: &SmallDisk, arguments: &[&str]) {
+        self.run_by(&disk.enter(), &["up"], arguments).await;
+    }
+
+    /// Stops a service in peace.
+    ///
+    /// # Panics
+    /// When it can't be stopped.
+    pub async fn down(&self, service: &str) {
+        self.run(&["down"], &[service]).await;
+    }
+
+    /// Where the services of this profile keep what they have.
+    ///
+    /// # Panics
+    /// When the stack does not say.
+    pub fn folder(&self) -> PathBuf {
+        let output = Command::new(setting("STACK_COMMAND")).args(["path", "state"]).output();
+        let output = output.expect("the stack script can be run");
+        Path::new(String::from_utf8_lossy(&output.stdout).trim()).join(&self.profile)
+    }
+
     /// Kills a service with SIGKILL.
     ///
     /// # Panics
@@ -184,8 +212,14 @@ impl Services {
     }
 
     async fn run(&self, command: &[&str], arguments: &[&str]) -> String {
-        let mut stack = tokio::process::Command::new(setting("STACK_COMMAND"));
-        stack.args(command).args(["--profile", &self.profile]).args(arguments).stdin(Stdio::null());
+        self.run_by(&[], command, arguments).await
+    }
+
+    async fn run_by(&self, by: &[String], command: &[&str], arguments: &[&str]) -> String {
+        let program = setting("STACK_COMMAND");
+        let mut words = by.iter().map(String::as_str).chain([program.as_str()]);
+        let mut stack = tokio::process::Command::new(words.next().expect("there is the program"));
+        stack.args(words).args(command).args(["--profile", &self.profile]).args(arguments).stdin(Stdio::null());
         let output = stack.output().await.expect("the stack script can be run");
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         assert!(output.status.success(), "stack {command:?} {arguments:?}: {}", said(&output.stderr));

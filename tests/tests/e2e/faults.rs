@@ -8,6 +8,7 @@ mod cut_off;
 mod database;
 mod disk;
 mod foreign;
+mod full;
 mod hanging;
 mod projectors;
 mod subscriber;

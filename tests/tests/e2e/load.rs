@@ -72,6 +72,19 @@ impl Load {
         began.elapsed()
     }
 
+    /// Waits until no command has been answered for so long.
+    pub(crate) async fn stands_still(&self, length: Duration) {
+        let (began, mut last) = (Instant::now(), (self.answers.load(Ordering::Relaxed), Instant::now()));
+        while last.1.elapsed() < length {
+            assert!(began.elapsed() < PATIENCE, "commands are answered still");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let answers = self.answers.load(Ordering::Relaxed);
+            if answers != last.0 {
+                last = (answers, Instant::now());
+            }
+        }
+    }
+
     /// Lets everybody finish and gives what they were told.
     pub(crate) async fn end(self) -> Vec<Told> {
         self.stop.store(true, Ordering::Relaxed);

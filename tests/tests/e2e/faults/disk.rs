@@ -1,13 +1,9 @@
 //! The disk of a collector's buffer is full while Kafka is away: what is on it is not lost, what finds no room is counted, and both by
 //! themselves go on, be it that the log takes the batches again or that somebody makes room.
-//!
-//! The server runs in a mount namespace of its own, in which the buffer lies on a file system of a megabyte; it goes with the process.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +12,7 @@ use lotline_domain::id::TenantId;
 use lotline_domain::sample::{SignalBatch, codec};
 use lotline_tests::client::{Client, key};
 use lotline_tests::server::{Log, Server};
+use lotline_tests::small_disk::SmallDisk;
 use lotline_tests::stack::{self, Services};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -40,8 +37,10 @@ async fn a_full_disk_loses_nothing_that_is_on_it_and_says_what_finds_no_room() {
     let (_, mut chance) = chance("disk");
     let kafka = Services::start("disk", &["kafka"]).await;
     let plant = plant(&kafka).await;
-    let server = serve(&plant).await;
-    let disk = Disk { folder: format!("/proc/{}/root{}", server.pid(), buffer(&plant).display()).into() };
+    let disk = SmallDisk::over(&buffer(&plant), DISK_BYTES);
+    let by = disk.enter();
+    let by: Vec<&str> = by.iter().map(String::as_str).collect();
+    let server = Server::start_by(&plant.settings, &by, &["serve"]).await;
     disk.take(TAKEN_BYTES);
     declare(&Client::new(&server.url, "ann")).await;
     pause(&mut chance, 500, 2_000).await;
@@ -59,7 +58,7 @@ async fn a_full_disk_loses_nothing_that_is_on_it_and_says_what_finds_no_room() {
 
     // Somebody else fills the disk, and makes room again.
     let errors = metric(&server, WRITE_ERRORS).await;
-    disk.take(DISK_BYTES);
+    disk.fill();
     until(&server, "it is full again", WRITE_ERRORS, |now| now > errors).await;
     pause(&mut chance, 100, 1_500).await;
     disk.make_room();
@@ -103,44 +102,6 @@ async fn plant(kafka: &Services) -> Plant {
 
 fn buffer(plant: &Plant) -> PathBuf {
     plant.settings.folder.join("buffer")
-}
-
-async fn serve(plant: &Plant) -> Server {
-    let may_mount =
-        |options| Command::new("unshare").args([options, "true"]).output().is_ok_and(|out| out.status.success());
-    let options = ["-m", "-mUr"].into_iter().find(|options| may_mount(options)).expect(
-        "this test mounts a small file system: it needs root, or a kernel on which users may make namespaces (`unshare -mUr true`)",
-    );
-    let (mount, folder) = (format!("mount -t tmpfs -o size={DISK_BYTES} tmpfs \"$0\" && exec \"$@\""), buffer(plant));
-    let program = ["unshare", options, "sh", "-c", &mount, folder.to_str().unwrap()];
-    Server::start_by(&plant.settings, &program, &["serve"]).await
-}
-
-/// The small file system, seen through the process that has it.
-struct Disk {
-    folder: PathBuf,
-}
-
-impl Disk {
-    fn taken(&self) -> PathBuf {
-        self.folder.join("somebody-elses")
-    }
-
-    /// Takes so many bytes, or what there is.
-    fn take(&self, bytes: usize) {
-        let mut file = File::create(self.taken()).unwrap();
-        let block = [7; 4 << 10];
-        for _ in 0..bytes / block.len() {
-            if file.write_all(&block).is_err() {
-                return;
-            }
-        }
-    }
-
-    fn make_room(&self) {
-        let path: &Path = &self.taken();
-        fs::remove_file(path).unwrap();
-    }
 }
 
 /// A Modbus device whose registers all say how often it has been read.
