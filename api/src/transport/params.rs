@@ -21,8 +21,13 @@ struct Params {
     operation_name: Option<String>,
     #[serde(default)]
     variables: Variables,
-    /// Must be an object; of it only the text `proof` is used.
-    extensions: Option<serde_json::Map<String, Value>>,
+    extensions: Option<Extensions>,
+}
+
+/// What others may send beside [`PROOF`] is not for this server.
+#[derive(Debug, Deserialize)]
+struct Extensions {
+    proof: Option<String>,
 }
 
 /// Reads a JSON body.
@@ -77,8 +82,8 @@ impl Params {
     fn into_request(self) -> Request {
         let mut request = Request::new(self.query).variables(self.variables);
         request.operation_name = self.operation_name.filter(|name| !name.is_empty());
-        let proof = self.extensions.and_then(|mut given| given.remove(PROOF));
-        request.extensions.extend(proof.and_then(|proof| Some((PROOF.to_owned(), proof.as_str()?.into()))));
+        let proof = self.extensions.and_then(|given| given.proof);
+        request.extensions.extend(proof.map(|proof| (PROOF.to_owned(), proof.into())));
         request
     }
 }
@@ -110,6 +115,12 @@ fn explain(parsed: Result<Value, serde_json::Error>, error: &serde_json::Error) 
             return wrong(name, "an object");
         }
     }
+    if !matches!(
+        object.get("extensions").and_then(|given| given.get(PROOF)),
+        None | Some(Value::Null | Value::String(_))
+    ) {
+        return wrong("extensions.proof", "a string");
+    }
     Problem::bad_request("INVALID_PARAMETERS", format!("the parameters can't be read: {error}"))
 }
 
@@ -131,6 +142,7 @@ mod tests {
             ("{\"query\":\"{a}\",\"operationName\":{}}", "INVALID_PARAMETERS"),
             ("{\"query\":\"{a}\",\"variables\":[1]}", "INVALID_PARAMETERS"),
             ("{\"query\":\"{a}\",\"extensions\":7}", "INVALID_PARAMETERS"),
+            ("{\"query\":\"{a}\",\"extensions\":{\"proof\":{}}}", "INVALID_PARAMETERS"),
             ("{\"query\":\"{a}\",\"query\":\"{b}\"}", "INVALID_PARAMETERS"),
             (&deep, "INVALID_JSON"),
         ] {
