@@ -19,7 +19,12 @@ const PAYLOAD: &str = "version position replayed userErrors { field code message
 impl Client {
     /// A client of the server at `url` (`http://host:port`), acting as `actor`.
     pub fn new(url: &str, actor: &str) -> Self {
-        Self { http: reqwest::Client::new(), url: url.to_owned(), actor: actor.to_owned() }
+        Self::by(reqwest::Client::new(), url, actor)
+    }
+
+    /// The same with an HTTP client that was made for the server, such as one that believes its certificate.
+    pub fn by(http: reqwest::Client, url: &str, actor: &str) -> Self {
+        Self { http, url: url.to_owned(), actor: actor.to_owned() }
     }
 
     /// Sends a document and gives the whole answer, or why there was none.

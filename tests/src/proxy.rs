@@ -17,6 +17,7 @@ pub struct Proxy {
     pub port: u16,
     whole: watch::Sender<bool>,
     target: watch::Sender<Option<SocketAddr>>,
+    withheld: watch::Sender<Option<i16>>,
     taking: JoinHandle<()>,
 }
 
@@ -26,16 +27,31 @@ impl Proxy {
     /// # Panics
     /// When the loopback has no free port.
     pub async fn start() -> Self {
+        Self::take(false).await
+    }
+
+    /// The same for clients of Kafka, whose requests it can tell apart.
+    ///
+    /// # Panics
+    /// When the loopback has no free port.
+    pub async fn of_kafka() -> Self {
+        Self::take(true).await
+    }
+
+    async fn take(is_kafka: bool) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("the loopback has a free port");
         let port = listener.local_addr().expect("a bound listener has an address").port();
         let (whole, cut) = watch::channel(true);
         let (target, wanted) = watch::channel(None);
+        let (withheld, unwanted) = watch::channel(None);
         let taking = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(connect(near, wanted.clone(), cut.clone()));
+                // Who comes later is spared.
+                let filter = (is_kafka && unwanted.borrow().is_none()).then(|| unwanted.clone());
+                tokio::spawn(connect(near, wanted.clone(), cut.clone(), filter));
             }
         });
-        Self { port, whole, target, taking }
+        Self { port, whole, target, withheld, taking }
     }
 
     /// Leads to `host:port`.
@@ -44,6 +60,11 @@ impl Proxy {
     /// When that is no address.
     pub fn lead_to(&self, address: &str) {
         self.target.send_replace(Some(address.parse().expect("an address of the test stack")));
+    }
+
+    /// Loses the requests of this kind (`api_key`) of all who are connected by now. Who connects later is served.
+    pub fn withhold(&self, kind: i16) {
+        self.withheld.send_replace(Some(kind));
     }
 
     /// Lets nothing through any more.
@@ -63,7 +84,12 @@ impl Drop for Proxy {
     }
 }
 
-async fn connect(near: TcpStream, mut wanted: watch::Receiver<Option<SocketAddr>>, mut whole: watch::Receiver<bool>) {
+async fn connect(
+    near: TcpStream,
+    mut wanted: watch::Receiver<Option<SocketAddr>>,
+    mut whole: watch::Receiver<bool>,
+    filter: Option<watch::Receiver<Option<i16>>>,
+) {
     let Ok(target) = wanted.wait_for(Option::is_some).await.map(|target| *target) else { return };
     if whole.wait_for(|whole| *whole).await.is_err() {
         return;
@@ -72,7 +98,41 @@ async fn connect(near: TcpStream, mut wanted: watch::Receiver<Option<SocketAddr>
     // A server that refuses hangs up on the client, as it would without a proxy.
     let Ok(far) = TcpStream::connect(target).await else { return };
     let ((from_near, to_near), (from_far, to_far)) = (near.into_split(), far.into_split());
-    tokio::join!(carry(from_near, to_far, whole.clone()), carry(from_far, to_near, whole));
+    let asking = async {
+        match filter {
+            Some(filter) => carry_requests(from_near, to_far, whole.clone(), filter).await,
+            None => carry(from_near, to_far, whole.clone()).await,
+        }
+    };
+    tokio::join!(asking, carry(from_far, to_near, whole.clone()));
+}
+
+/// Carries requests of Kafka's protocol, but for those that are to be lost.
+///
+/// ```text
+/// length 4 | api_key 2 | …
+/// ```
+async fn carry_requests(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut whole: watch::Receiver<bool>,
+    withheld: watch::Receiver<Option<i16>>,
+) {
+    let mut request = Vec::new();
+    while let Ok(length) = from.read_u32().await {
+        request.clear();
+        request.extend(length.to_be_bytes());
+        let body = (&mut from).take(u64::from(length)).read_to_end(&mut request).await;
+        if body.is_err() || request.len() < 6 || whole.wait_for(|whole| *whole).await.is_err() {
+            break;
+        }
+        let kind = i16::from_be_bytes([request[4], request[5]]);
+        if *withheld.borrow() != Some(kind) && to.write_all(&request).await.is_err() {
+            break;
+        }
+    }
+    // As in `carry`.
+    drop(to.shutdown().await);
 }
 
 /// Carries one direction to its end, a piece at a time, each when the wire is whole.

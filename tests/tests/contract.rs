@@ -5,6 +5,8 @@
 use lotline_tests::contract::subject::{Kafka, Memory, Postgres};
 use lotline_tests::log_contract;
 
+#[path = "contract/deaf.rs"]
+mod kafka_deaf;
 #[path = "contract/kafka.rs"]
 mod kafka_transactions;
 #[path = "contract/membership.rs"]

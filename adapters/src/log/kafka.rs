@@ -22,6 +22,7 @@ use tokio::sync::OnceCell;
 
 use super::{MAX_RECORD_BYTES, check_offset, check_partition, check_published_sizes};
 
+mod doubt;
 mod durability;
 mod ends;
 mod group;

@@ -76,7 +76,7 @@ pub trait LoginNames: Send + Sync + 'static {
 #[derive(Debug, Error)]
 pub enum NameError {
     /// Another user has it, or is just getting it.
-    #[error("the login name is taken")]
+    #[error("the login name is taken; one whose owner was asked for without an answer is free again after ten minutes")]
     Taken,
     /// No answer.
     #[error(transparent)]

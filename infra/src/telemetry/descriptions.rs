@@ -147,6 +147,13 @@ const METRICS: &[(Kind, &str, Unit, &[&str], &str)] = &[
     ),
     (
         Counter,
+        "lotline_log_readers_replaced_total",
+        Unit::Count,
+        &[],
+        "Kafka clients of readers that brought nothing although there was more, and were replaced.",
+    ),
+    (
+        Counter,
         "lotline_commands_forwarded_total",
         Unit::Count,
         &["outcome"],

@@ -1,26 +1,22 @@
 //! The edge of the real binary: a certificate by configuration, and limits that hold where it is known who asks.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use lotline_tests::client::{Client, lot};
 use lotline_tests::server::{Log, Server, lotline};
 use serde_json::json;
 
+use crate::load::{PATIENCE, SITES};
+use crate::nodes::node;
 use crate::site::Plant;
 use crate::visitor::{ADMIN, House};
 
 #[tokio::test]
 async fn a_certificate_makes_it_https_for_people_and_probes() {
     let mut plant = Plant::new("edge-tls", Log::Postgres).await;
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let (certificate, key) = (plant.settings.folder.join("tls.crt"), plant.settings.folder.join("tls.key"));
-    std::fs::write(&certificate, made.cert.pem()).unwrap();
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    for (name, value) in [("CERTIFICATE", &certificate), ("KEY", &key)] {
-        plant.settings.environment.push((format!("LOTLINE_API__TLS__{name}"), value.display().to_string()));
-    }
+    let root = certify(&mut plant, "localhost");
     plant.settings.environment.push(("LOTLINE_ACCESS__MODE".into(), "enforced".into()));
     let server = Server::start(&plant.settings, &["serve"]).await;
-    let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
     let address = server.url.strip_prefix("https://").expect("the server speaks TLS").parse().unwrap();
     let client = reqwest::Client::builder().tls_certs_only([root]).no_proxy().resolve("localhost", address);
     let url = format!("https://localhost:{}/health/ready", address.port());
@@ -31,6 +27,55 @@ async fn a_certificate_makes_it_https_for_people_and_probes() {
     let probed = probe.env("LOTLINE_API__BIND", address.to_string()).args(["health", "--timeout-ms", "30000"]).output();
     let probed = probed.unwrap();
     assert!(probed.status.success(), "{}", String::from_utf8_lossy(&probed.stderr));
+}
+
+/// Nodes forward commands to each other, and `lotline admin` gives them its own, only over a certificate that they believe.
+#[tokio::test]
+async fn nodes_and_the_administrator_go_by_certificates_too() {
+    let mut plant = Plant::new("edge-nodes", Log::Postgres).await;
+    let root = certify(&mut plant, "127.0.0.1");
+    plant.settings.environment.push(("LOTLINE_TENANT__SITES".into(), format!("{SITES:?}")));
+    let believed = plant.settings.folder.join("tls.crt").display().to_string();
+    plant.settings.environment.push(("SSL_CERT_FILE".into(), believed));
+    let (one, two) = (node(&plant, "one").await, node(&plant, "two").await);
+    let http = reqwest::Client::builder().tls_certs_only([root]).no_proxy().build().unwrap();
+    let ann = Client::by(http.clone(), &one.url, "ann");
+    let until = Instant::now() + PATIENCE;
+    for round in 0.. {
+        for site in SITES {
+            ann.insist("registerLot", &lot(site, &format!("L-{round}"), "10", &[]), PATIENCE).await;
+        }
+        let metrics = http.get(format!("{}/metrics", two.url)).send().await.unwrap().text().await.unwrap();
+        let taken = metrics.lines().find_map(|line| line.strip_prefix("lotline_commands_taken_total "));
+        if taken.is_some_and(|taken| taken != "0") {
+            break;
+        }
+        assert!(Instant::now() < until, "nothing was forwarded:\n{}", two.printed());
+    }
+
+    let create = |email| {
+        let mut program = lotline(&plant.settings);
+        program.args(["admin", "create", "--email", email, "--name", "Ann Li"]);
+        program
+    };
+    // A name whose command may have arrived is kept for a while, so it is another one.
+    let doubting = create("eve@dairy.example").env("SSL_CERT_FILE", "/dev/null").output().unwrap();
+    assert!(!doubting.status.success(), "a certificate that nobody vouches for was believed");
+    let appointed = create(ADMIN).output().unwrap();
+    assert!(appointed.status.success(), "{}", String::from_utf8_lossy(&appointed.stderr));
+    assert!(String::from_utf8_lossy(&appointed.stdout).contains("/setup#"));
+}
+
+/// Gives the plant's servers a certificate for a name, and says whom to trust.
+fn certify(plant: &mut Plant, name: &str) -> reqwest::Certificate {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let (certificate, key) = (plant.settings.folder.join("tls.crt"), plant.settings.folder.join("tls.key"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    for (name, value) in [("CERTIFICATE", &certificate), ("KEY", &key)] {
+        plant.settings.environment.push((format!("LOTLINE_API__TLS__{name}"), value.display().to_string()));
+    }
+    reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap()
 }
 
 #[tokio::test]

@@ -2,21 +2,26 @@
 //!
 //! The consumer says nothing when it skips a control marker or an aborted record; its position moves all the same. So the position is
 //! asked for after each poll, and polls are short right after something has happened and long when nothing does.
+//!
+//! A client may stop fetching for good and say nothing, as librdkafka has done after brokers had come and gone. So whoever has heard nothing for
+//! a while asks where the log ends, and takes another client when that is elsewhere: see [`doubt`](super::doubt).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lotline_domain::port::{BoxFuture, LogError, LogReader};
 use lotline_domain::record::{Offset, ReadBatch, StoredRecord};
+use metrics::counter;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use tracing::{debug, warn};
 
+use super::doubt::{Doubt, LISTEN, Verdict};
 use super::record::stored_record;
 use super::trouble::{Witness, explain};
 use super::{KafkaOptions, settings, threads};
@@ -31,6 +36,9 @@ const CHUNKS: usize = 32;
 /// How long a poll waits when something has just happened, and when nothing has for a while.
 const SHORT_POLL: Duration = Duration::from_millis(1);
 const LONG_POLL: Duration = Duration::from_millis(250);
+
+/// How long the question for the end of the log may keep the thread from polling.
+const QUESTION: Duration = Duration::from_secs(2);
 
 /// The thread is gone after a failure that it has reported.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +80,7 @@ impl LogReader for KafkaReader {
         Box::pin(async move {
             let max = max.max(1);
             if self.ready.is_empty() {
-                match timeout_at(Instant::now() + wait, self.chunks.recv()).await {
+                match timeout_at(tokio::time::Instant::now() + wait, self.chunks.recv()).await {
                     Ok(Some(chunk)) => self.accept(chunk)?,
                     Ok(None) => return Err(LogError::broken("read the log", Ended)),
                     Err(_) => return Ok(ReadBatch { records: Vec::new(), next: self.taken }),
@@ -92,9 +100,25 @@ impl LogReader for KafkaReader {
 }
 
 fn run(options: &KafkaOptions, partition: u32, from: Offset, chunks: &mpsc::Sender<Result<Chunk, LogError>>) {
-    let outcome = match assign(options, partition, from) {
-        Ok(consumer) => follow(&consumer, options, partition, from, chunks),
-        Err(error) => Err(LogError::broken("open a reader", explain(error, &Witness::default()))),
+    let mut next = from;
+    let outcome = loop {
+        let followed = match assign(options, partition, next) {
+            Ok(consumer) => follow(&consumer, options, partition, &mut next, chunks),
+            Err(error) => Err(LogError::broken("open a reader", explain(error, &Witness::default()))),
+        };
+        match followed {
+            Ok(Left::Deaf) => {
+                counter!("lotline_log_readers_replaced_total").increment(1);
+                warn!(
+                    topic = options.topic,
+                    partition,
+                    offset = next,
+                    "a Kafka client brings no records any more; taking another"
+                );
+            }
+            Ok(Left::Dropped) => break Ok(()),
+            Err(error) => break Err(error),
+        }
     };
     if let Err(error) = outcome {
         // The handle may have gone.
@@ -111,31 +135,48 @@ fn assign(options: &KafkaOptions, partition: u32, from: Offset) -> KafkaResult<B
     Ok(consumer)
 }
 
-/// Reads on until the handle is dropped.
+/// Why a client is read from no more.
+enum Left {
+    /// Nobody wants to read on.
+    Dropped,
+    /// Others can read more than it brings.
+    Deaf,
+}
+
+/// Reads on from `next`, which goes along.
 fn follow(
     consumer: &BaseConsumer,
     options: &KafkaOptions,
     partition: u32,
-    from: Offset,
+    next: &mut Offset,
     chunks: &mpsc::Sender<Result<Chunk, LogError>>,
-) -> Result<(), LogError> {
-    let (mut next, mut wait) = (from, SHORT_POLL);
+) -> Result<Left, LogError> {
+    let (mut wait, mut doubt, mut heard) = (SHORT_POLL, Doubt::default(), Instant::now());
     while !chunks.is_closed() {
         let (records, failure) = poll(consumer, wait);
-        let reached = position(consumer).max(records.last().map(|last| last.offset + 1)).unwrap_or(next);
-        if reached > next {
-            (next, wait) = (reached, SHORT_POLL);
-            if chunks.blocking_send(Ok(Chunk { records, next })).is_err() {
+        let reached = position(consumer).max(records.last().map(|last| last.offset + 1)).unwrap_or(*next);
+        if reached > *next {
+            (*next, wait) = (reached, SHORT_POLL);
+            if chunks.blocking_send(Ok(Chunk { records, next: reached })).is_err() {
                 break;
             }
+            (doubt, heard) = (Doubt::default(), Instant::now());
         } else {
             wait = (wait * 2).min(LONG_POLL);
         }
         if let Some(error) = failure {
-            refuse(error, options, partition, next)?;
+            refuse(error, options, partition, *next)?;
+        }
+        if heard.elapsed() >= LISTEN {
+            // As far as committed records go, which is as far as this client may read.
+            let end = consumer.fetch_watermarks(&options.topic, partition as i32, QUESTION).ok().map(|(_, end)| end);
+            if doubt.told(*next, end) == Verdict::Replace {
+                return Ok(Left::Deaf);
+            }
+            heard = Instant::now();
         }
     }
-    Ok(())
+    Ok(Left::Dropped)
 }
 
 /// What has arrived, waiting for the first of it, up to a failure or the end of the partition.
