@@ -210,6 +210,7 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
         | Event::Access(_)
+        | Event::Trail(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }
@@ -248,6 +249,7 @@ impl<'a> Changes<'a> {
                 | Event::ProjectionRetried(_)
                 | Event::ProjectionEventSkipped(_)
                 | Event::Access(_)
+                | Event::Trail(_)
                 | Event::CommandRefused(_)
                 | Event::RefusalsSuppressed(_) => {}
             }

@@ -233,6 +233,7 @@ fn touched(event: &Event) -> Option<PipelineId> {
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
         | Event::Access(_)
+        | Event::Trail(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => None,
     }
@@ -319,6 +320,7 @@ fn evolve(
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
         | Event::Access(_)
+        | Event::Trail(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }

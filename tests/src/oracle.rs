@@ -116,11 +116,16 @@ impl Oracle {
             "lotline.signal.declared.v1" => {
                 self.world.signals.insert(format!("{stream}/{}", text(data, "name")), data["number"].to_string());
             }
-            // What was refused is no state of the plant, and neither is what read models were told to do, or who may do what.
+            // What was refused is no state of the plant, and neither is what read models were told to do, who may do what,
+            // or what happened at the door.
             "lotline.command.refused.v1"
             | "lotline.refusals.suppressed.v1"
             | "lotline.projection.retried.v1"
             | "lotline.projection.event_skipped.v1"
+            | "lotline.access.signed_in.v1"
+            | "lotline.access.signed_out.v1"
+            | "lotline.access.trail_read.v1"
+            | "lotline.access.attempts_refused.v1"
             | "lotline.site.registered.v1"
             | "lotline.user.registered.v1"
             | "lotline.user.profile_changed.v1"

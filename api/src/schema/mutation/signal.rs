@@ -85,7 +85,7 @@ impl DeclareSignalPayload {
             | Subject::QcDecision(_)
             | Subject::Pipeline(_)
             | Subject::Projection(_)
-            | Subject::Access(_) => None,
+            | Subject::Access(_) | Subject::Trail(_) => None,
         }
     }
 
@@ -101,7 +101,7 @@ impl DeclareSignalPayload {
             | Subject::QcDecision(_)
             | Subject::Pipeline(_)
             | Subject::Projection(_)
-            | Subject::Access(_) => Ok(None),
+            | Subject::Access(_) | Subject::Trail(_) => Ok(None),
         }
     }
 
