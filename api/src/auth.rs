@@ -9,6 +9,7 @@
 pub mod cookie;
 pub mod door;
 mod json;
+mod record;
 mod session;
 pub(crate) mod setup;
 
@@ -20,6 +21,7 @@ use lotline_commands::access::AccessView;
 use lotline_domain::identity::port::Identity;
 
 use crate::server::Server;
+use crate::trail::Trail;
 use cookie::Cookies;
 
 /// How callers are identified.
@@ -68,6 +70,8 @@ pub struct Guard {
     pub access: AccessView,
     /// Cookies of browsers.
     pub cookies: Cookies,
+    /// What happens here, for the ledger.
+    pub trail: Trail,
     /// Where people reach the server, such as `https://lotline.plant.example`, when it is known: the origin of its pages.
     pub origin: Option<String>,
 }

@@ -16,6 +16,7 @@ pub mod serve;
 pub mod server;
 #[cfg(test)]
 mod testing;
+pub mod trail;
 pub mod transport;
 
 pub use auth::setup::appointed;
@@ -27,3 +28,4 @@ pub use router::{health_router, router};
 pub use schema::sdl;
 pub use serve::{ServeError, bind, serve, serve_health};
 pub use server::{ApiState, Partitions, Readiness};
+pub use trail::Trail;

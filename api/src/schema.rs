@@ -16,6 +16,7 @@ pub mod node;
 pub mod payload;
 pub mod pipeline;
 pub mod qc;
+pub mod reading;
 pub mod scalar;
 pub mod scope;
 pub mod signal;

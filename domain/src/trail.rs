@@ -115,6 +115,32 @@ pub enum AttemptKind {
     NotAllowed,
 }
 
+impl AttemptKind {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WrongPassword => "wrong_password",
+            Self::UnknownName => "unknown_name",
+            Self::Locked => "locked",
+            Self::Throttled => "throttled",
+            Self::BadToken => "bad_token",
+            Self::ForgedToken => "forged_token",
+            Self::ExpiredToken => "expired_token",
+            Self::EndedSession => "ended_session",
+            Self::UnknownKey => "unknown_key",
+            Self::RefreshRefused => "refresh_refused",
+            Self::BadLink => "bad_link",
+            Self::NotAdmitted => "not_admitted",
+            Self::Anonymous => "anonymous",
+            Self::Ambiguous => "ambiguous",
+            Self::ForeignOrigin => "foreign_origin",
+            Self::Csrf => "csrf",
+            Self::OutsideScope => "outside_scope",
+            Self::NotAllowed => "not_allowed",
+        }
+    }
+}
+
 /// `lotline.access.signed_in.v1`: a person came in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignedIn {
@@ -271,7 +297,13 @@ impl TrailCommand {
             Self::RecordReading { field, operation, asked, shown } => {
                 check(is_field(field) && asked.iter().all(|(name, value)| is_field(name) && is_public(name, value)))?;
                 let (reader, field, asked) = (actor.clone(), field.clone(), asked.clone());
-                Ok(vec![TrailEvent::TrailRead(TrailRead { reader, field, operation: *operation, asked, shown: *shown })])
+                Ok(vec![TrailEvent::TrailRead(TrailRead {
+                    reader,
+                    field,
+                    operation: *operation,
+                    asked,
+                    shown: *shown,
+                })])
             }
             Self::RecordAttempts { entries, others } => refused(entries, *others),
         }
@@ -339,9 +371,7 @@ fn check(fine: bool) -> Result<(), Refusal> {
 
 fn refused(entries: &[Counted], others: u64) -> Result<Vec<TrailEvent>, Refusal> {
     let fine = |attempts: &RefusedAttempts| {
-        attempts.count > 0
-            && attempts.first_at <= attempts.last_at
-            && attempts.field.as_deref().is_none_or(is_field)
+        attempts.count > 0 && attempts.first_at <= attempts.last_at && attempts.field.as_deref().is_none_or(is_field)
     };
     check(entries.len() <= MAX_ENTRIES && (others > 0 || !entries.is_empty()))?;
     check(entries.iter().all(|entry| fine(&entry.attempts)))?;

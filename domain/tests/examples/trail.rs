@@ -18,15 +18,13 @@ pub(crate) fn examples() -> Vec<[Event; 2]> {
 }
 
 fn signed_in() -> [TrailEvent; 2] {
-    [SignInMethod::Password, SignInMethod::SingleSignOn].map(|method| {
-        TrailEvent::SignedIn(SignedIn { user_id: UserId(id(1)), session_id: SessionId(id(2)), method })
-    })
+    [SignInMethod::Password, SignInMethod::SingleSignOn]
+        .map(|method| TrailEvent::SignedIn(SignedIn { user_id: UserId(id(1)), session_id: SessionId(id(2)), method }))
 }
 
 fn signed_out() -> [TrailEvent; 2] {
-    [(None, SignOutReason::Reset), (Some(SessionId(id(2))), SignOutReason::StolenRefreshToken)].map(
-        |(session_id, why)| TrailEvent::SignedOut(SignedOut { user_id: UserId(id(1)), session_id, why }),
-    )
+    [(None, SignOutReason::Reset), (Some(SessionId(id(2))), SignOutReason::StolenRefreshToken)]
+        .map(|(session_id, why)| TrailEvent::SignedOut(SignedOut { user_id: UserId(id(1)), session_id, why }))
 }
 
 fn trail_read() -> [TrailEvent; 2] {
