@@ -23,4 +23,5 @@ mod roles;
 mod secured;
 mod site;
 mod tools;
+mod trail;
 mod visitor;
