@@ -17,6 +17,7 @@ use crate::access::refusal::AccessRefusal;
 use crate::event::EVENT_TYPES;
 use crate::id::{ActorId, ApiKeyId, CorrelationId, SessionId, StreamKey, UserId};
 use crate::refusal::Refusal;
+use crate::schema;
 use crate::timestamp::Timestamp;
 
 /// Most distinct entries of a batch; further attempts are only added up.
@@ -40,7 +41,7 @@ pub enum TrailEvent {
 }
 
 /// By what a person proved who they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SignInMethod {
     /// A name and a password.
@@ -52,7 +53,7 @@ pub enum SignInMethod {
 }
 
 /// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SignOutReason {
     /// The person wanted it.
@@ -74,7 +75,7 @@ pub enum ReadOperation {
 }
 
 /// Why an attempt was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptKind {
     /// The password of a known name was wrong.
@@ -115,29 +116,63 @@ pub enum AttemptKind {
     NotAllowed,
 }
 
-impl AttemptKind {
-    /// As it is written.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::WrongPassword => "wrong_password",
-            Self::UnknownName => "unknown_name",
-            Self::Locked => "locked",
-            Self::Throttled => "throttled",
-            Self::BadToken => "bad_token",
-            Self::ForgedToken => "forged_token",
-            Self::ExpiredToken => "expired_token",
-            Self::EndedSession => "ended_session",
-            Self::UnknownKey => "unknown_key",
-            Self::RefreshRefused => "refresh_refused",
-            Self::BadLink => "bad_link",
-            Self::NotAdmitted => "not_admitted",
-            Self::Anonymous => "anonymous",
-            Self::Ambiguous => "ambiguous",
-            Self::ForeignOrigin => "foreign_origin",
-            Self::Csrf => "csrf",
-            Self::OutsideScope => "outside_scope",
-            Self::NotAllowed => "not_allowed",
+/// Words of a list that grows: readers are told that others may come.
+macro_rules! open_words {
+    ($($type:ident, $description:literal { $($variant:ident => $word:literal,)* })*) => {$(
+        impl $type {
+            /// Every one.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// As it is written.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
         }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schema::open_words($description, &[$($word,)*])
+            }
+        }
+    )*};
+}
+
+open_words! {
+    SignInMethod, "By what a person proved who they are." {
+        Password => "password",
+        Link => "link",
+        SingleSignOn => "single_sign_on",
+    }
+    SignOutReason, "Why a session ended." {
+        Asked => "asked",
+        StolenRefreshToken => "stolen_refresh_token",
+        Reset => "reset",
+    }
+    AttemptKind, "Why an attempt was refused." {
+        WrongPassword => "wrong_password",
+        UnknownName => "unknown_name",
+        Locked => "locked",
+        Throttled => "throttled",
+        BadToken => "bad_token",
+        ForgedToken => "forged_token",
+        ExpiredToken => "expired_token",
+        EndedSession => "ended_session",
+        UnknownKey => "unknown_key",
+        RefreshRefused => "refresh_refused",
+        BadLink => "bad_link",
+        NotAdmitted => "not_admitted",
+        Anonymous => "anonymous",
+        Ambiguous => "ambiguous",
+        ForeignOrigin => "foreign_origin",
+        Csrf => "csrf",
+        OutsideScope => "outside_scope",
+        NotAllowed => "not_allowed",
     }
 }
 

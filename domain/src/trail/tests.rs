@@ -177,3 +177,15 @@ fn what_the_server_never_asks_is_refused() {
     }
     tenant(&[]).when(batch(vec![one(); MAX_ENTRIES], u64::MAX)).accepted();
 }
+
+#[test]
+fn words_are_written_as_they_are_named() {
+    fn same<T: serde::Serialize + Copy>(all: &[T], word: fn(T) -> &'static str) {
+        for one in all {
+            assert_eq!(serde_json::to_value(one).unwrap(), word(*one));
+        }
+    }
+    same(AttemptKind::ALL, AttemptKind::as_str);
+    same(SignInMethod::ALL, SignInMethod::as_str);
+    same(SignOutReason::ALL, SignOutReason::as_str);
+}
