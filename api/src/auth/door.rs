@@ -248,7 +248,7 @@ fn by(problem: Problem, actor: &ActorId) -> Problem {
         Actor::Key(id) => Suspect::Key(id),
         Actor::System | Actor::Lotline | Actor::Other => Suspect::Unknown,
     };
-    let attempt = problem.attempt.map(|attempt| Attempt { by: suspect, ..attempt });
+    let attempt = problem.attempt.map(|attempt| Box::new(Attempt { by: suspect, ..*attempt }));
     Problem { attempt, ..problem }
 }
 

@@ -105,7 +105,8 @@ pub(super) async fn sign_in(State(server): State<Arc<Server>>, request: Request)
         Ok(user) => user,
         Err(error) => {
             let attempt = record::sign_in(guard, &given.email, &error).await;
-            return Err(Problem { attempt, ..json::sign_in(&error, &*server.state.clock) });
+            let problem = json::sign_in(&error, &*server.state.clock);
+            return Err(attempt.into_iter().fold(problem, Problem::of));
         }
     };
     if !access.is_active(user) {

@@ -14,23 +14,23 @@ pub struct Problem {
     /// Stable code for programs.
     pub code: &'static str,
     /// The sentence.
-    pub message: String,
+    pub message: Box<str>,
     /// A header that the status calls for.
     pub header: Option<(HeaderName, HeaderValue)>,
     /// What it was an attempt at, for the audit trail.
-    pub attempt: Option<Attempt>,
+    pub attempt: Option<Box<Attempt>>,
 }
 
 impl Problem {
     /// A problem without a header.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), header: None, attempt: None }
+        Self { status, code, message: message.into().into_boxed_str(), header: None, attempt: None }
     }
 
     /// The same, as an attempt that was refused: the frame counts it when it answers.
     #[must_use]
     pub fn of(self, attempt: Attempt) -> Self {
-        Self { attempt: Some(attempt), ..self }
+        Self { attempt: Some(Box::new(attempt)), ..self }
     }
 
     /// 400.
@@ -54,7 +54,7 @@ impl IntoResponse for Problem {
             response.headers_mut().insert(name, value);
         }
         if let Some(attempt) = self.attempt {
-            response.extensions_mut().insert(attempt);
+            response.extensions_mut().insert(*attempt);
         }
         response
     }

@@ -142,7 +142,7 @@ impl Session {
         // No answer passes the frame here, so what is refused is counted here.
         if let Door::Guarded(guard) = &door {
             let refused = introduced.as_ref().map_or_else(
-                |problem| problem.attempt,
+                |problem| problem.attempt.as_deref().copied(),
                 |caller| caller.is_none().then_some(Attempt::unknown(AttemptKind::Anonymous)),
             );
             if let Some(attempt) = refused {
