@@ -158,7 +158,7 @@ async fn arrive(server: &Server, guard: &Guard, person: &Person, parts: &Parts) 
     let trace = Trace::of(&parts.extensions);
     let user = Arrival { server, guard, desk: desk(guard)?, person, trace }.user().await?;
     let client = session::client(parts, None);
-    let tokens = guard.identity.sessions.open(user, &client).await.map_err(|error| json::store(&error))?;
+    let tokens = record::open(guard, user, &client, SignInMethod::SingleSignOn, trace).await?;
     tracing::debug!(user.id = %user, session.id = %tokens.session, "signed in by the provider");
     Ok(tokens)
 }

@@ -34,4 +34,5 @@ mod snapshots;
 mod stopping;
 mod tools;
 mod verdicts;
+mod trail;
 mod visitor;
