@@ -24,6 +24,9 @@ use crate::transport::caller::{CORRELATION_ID, MODE, Trace, check_origin, correl
 use crate::transport::problem::Problem;
 use crate::{health, pages, peer, playground, transport};
 
+/// The label of everything that signs in and out.
+const AUTH: &str = "/api/v1/auth";
+
 /// The whole API.
 pub fn router(state: ApiState) -> Router {
     let server = Server::new(state);
@@ -96,15 +99,24 @@ async fn frame(State(server): State<Arc<Server>>, mut request: Request, next: Ne
     let meter = Meter::default();
     request.extensions_mut().insert(trace.clone());
     request.extensions_mut().insert(meter.clone());
-    let span =
-        tracing::info_span!("request", http.method = %request.method(), http.route = route, correlation_id = %id);
-    let mut response = match foreign {
-        Ok(()) => next.run(request).instrument(span).await,
-        Err(problem) => problem.into_response(),
+    let span = tracing::info_span!(
+        "request", http.method = %request.method(), http.route = route, correlation_id = %id, trace_id = trace.trace_id()
+    );
+    let (counting, asked) = (Arc::clone(&server), request);
+    let answer = async move {
+        let mut response = match foreign {
+            Ok(()) => next.run(asked).await,
+            Err(problem) => problem.into_response(),
+        };
+        if let (Door::Guarded(guard), Some(attempt)) =
+            (&counting.state.door, response.extensions_mut().remove::<Attempt>())
+        {
+            guard.trail.refused(attempt, &trace);
+        }
+        response
     };
-    if let (Door::Guarded(guard), Some(attempt)) = (door, response.extensions_mut().remove::<Attempt>()) {
-        guard.trail.refused(attempt, &trace);
-    }
+    let answer = answer.instrument(span);
+    let mut response = if route == AUTH { to_its_end(answer).await } else { answer.await };
     let headers = response.headers_mut();
     meter.write(headers);
     pages::protect(headers, server.state.edge.https);
@@ -115,6 +127,20 @@ async fn frame(State(server): State<Arc<Server>>, mut request: Request, next: Ne
     counter!("lotline_http_requests_total", "route" => route, "status" => status).increment(1);
     histogram!("lotline_http_request_seconds", "route" => route).record(started.elapsed().as_secs_f64());
     response
+}
+
+/// Answers also when nobody waits for it any more: whoever closes the connection early neither keeps a session's end from being recorded, nor their own
+/// failure from being counted.
+async fn to_its_end(answer: impl Future<Output = Response> + Send + 'static) -> Response {
+    match tokio::spawn(answer).await {
+        Ok(response) => response,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "the server is stopping").into_response()
+            }
+        },
+    }
 }
 
 /// Where a connection comes from.
@@ -131,7 +157,7 @@ fn route(path: &str) -> &'static str {
         "/health/ready" => "/health/ready",
         "/metrics" => "/metrics",
         peer::PATH => peer::PATH,
-        path if path.starts_with("/api/v1/auth/") => "/api/v1/auth",
+        path if path.starts_with("/api/v1/auth/") => AUTH,
         _ => "other",
     }
 }

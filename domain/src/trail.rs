@@ -100,6 +100,12 @@ pub enum AttemptKind {
     RefreshRefused,
     /// A one-time link that is not good.
     BadLink,
+    /// What came back from the provider of single sign-on does not count.
+    SignOnRefused,
+    /// The provider knows them, and nobody here does.
+    Stranger,
+    /// What should prove once more who somebody is does not.
+    ProofRefused,
     /// A user who is deactivated, or a key that is revoked or over.
     NotAdmitted,
     /// Nothing was brought by which to tell who asks.
@@ -166,6 +172,9 @@ open_words! {
         UnknownKey => "unknown_key",
         RefreshRefused => "refresh_refused",
         BadLink => "bad_link",
+        SignOnRefused => "sign_on_refused",
+        Stranger => "stranger",
+        ProofRefused => "proof_refused",
         NotAdmitted => "not_admitted",
         Anonymous => "anonymous",
         Ambiguous => "ambiguous",
@@ -370,6 +379,15 @@ impl AttemptsRefused {
 }
 
 impl Suspect {
+    /// Whose name an actor's is.
+    pub fn of(actor: &ActorId) -> Self {
+        match Actor::of(actor) {
+            Actor::User(id) => Self::User(id),
+            Actor::Key(id) => Self::Key(id),
+            Actor::System | Actor::Lotline | Actor::Other => Self::Unknown,
+        }
+    }
+
     fn subject(self) -> String {
         match self {
             Self::User(id) => format!("user/{id}"),

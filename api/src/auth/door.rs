@@ -244,12 +244,7 @@ pub(crate) fn nobody() -> Problem {
 
 /// The same as an attempt of somebody known.
 fn by(problem: Problem, actor: &ActorId) -> Problem {
-    let suspect = match Actor::of(actor) {
-        Actor::User(id) => Suspect::User(id),
-        Actor::Key(id) => Suspect::Key(id),
-        Actor::System | Actor::Lotline | Actor::Other => Suspect::Unknown,
-    };
-    let attempt = problem.attempt.map(|attempt| Box::new(Attempt { by: suspect, ..*attempt }));
+    let attempt = problem.attempt.map(|attempt| Box::new(Attempt { by: Suspect::of(actor), ..*attempt }));
     Problem { attempt, ..problem }
 }
 

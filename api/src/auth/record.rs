@@ -6,6 +6,7 @@ use lotline_domain::id::{ActorId, SessionId, UserId};
 use lotline_domain::identity::name::LoginName;
 use lotline_domain::identity::port::{IssuedTokens, RefreshError, SignInError};
 use lotline_domain::identity::session::{EndReason, RefreshRefusal};
+use lotline_domain::port::Clock;
 use lotline_domain::trail::{AttemptKind, SignInMethod, SignOutReason, SignedIn, SignedOut, Suspect, TrailCommand};
 
 use super::{Guard, json};
@@ -32,6 +33,7 @@ pub(super) async fn open(
         ended.map_err(|error| json::store(&error))?;
         return Err(unrecorded(&error));
     }
+    tracing::info!(user.id = %user, session.id = %tokens.session, method = method.as_str(), "signed in");
     Ok(tokens)
 }
 
@@ -41,19 +43,18 @@ pub(super) async fn ended(guard: &Guard, user: UserId, session: Option<SessionId
         SignOutReason::StolenRefreshToken => ActorId::lotline(),
         SignOutReason::Asked | SignOutReason::Reset => user.actor(),
     };
+    tracing::info!(user.id = %user, session.id = session.map(|id| id.to_string()), why = why.as_str(), "signed out");
     let went = TrailCommand::RecordSignOut(SignedOut { user_id: user, session_id: session, why });
     guard.trail.settle(actor, went, trace).await;
 }
 
 /// What a sign-in that failed was an attempt at. The same is asked of the database for names that exist and those that do not.
 pub(super) async fn sign_in(guard: &Guard, name: &str, error: &SignInError) -> Option<Attempt> {
-    let kind = match error {
-        SignInError::Busy | SignInError::Store(_) => return None,
+    let kind = kind(error)?;
+    if kind == AttemptKind::Throttled {
         // What turned it away is the address, and nothing else is to be asked for it.
-        SignInError::Throttled { .. } => return Some(Attempt::unknown(AttemptKind::Throttled)),
-        SignInError::Locked { .. } => AttemptKind::Locked,
-        SignInError::Wrong => AttemptKind::WrongPassword,
-    };
+        return Some(Attempt::unknown(kind));
+    }
     let found = match LoginName::new(name) {
         Ok(name) => guard.identity.names.find(&name).await.unwrap_or_else(|error| {
             tracing::warn!(error = &error as &dyn std::error::Error, "whose name was tried can't be found out");
@@ -66,6 +67,24 @@ pub(super) async fn sign_in(guard: &Guard, name: &str, error: &SignInError) -> O
         None if kind == AttemptKind::Locked => Attempt::unknown(kind),
         None => Attempt::unknown(AttemptKind::UnknownName),
     })
+}
+
+/// The answer to a wrong password of somebody who has signed in, as the attempt that it was.
+pub(super) fn confirmation(error: &SignInError, user: UserId, clock: &dyn Clock) -> Problem {
+    let problem = json::sign_in(error, clock);
+    match kind(error) {
+        Some(kind) => problem.of(Attempt::new(kind, Suspect::User(user))),
+        None => problem,
+    }
+}
+
+fn kind(error: &SignInError) -> Option<AttemptKind> {
+    match error {
+        SignInError::Busy | SignInError::Store(_) => None,
+        SignInError::Throttled { .. } => Some(AttemptKind::Throttled),
+        SignInError::Locked { .. } => Some(AttemptKind::Locked),
+        SignInError::Wrong => Some(AttemptKind::WrongPassword),
+    }
 }
 
 /// The answer to a refresh token that gives no other. One that came twice has ended its session, which is recorded as that.

@@ -120,7 +120,6 @@ pub(super) async fn sign_in(State(server): State<Arc<Server>>, request: Request)
     }
     let client = client(&parts, given.client);
     let tokens = record::open(guard, user, &client, SignInMethod::Password, Trace::of(&parts.extensions)).await?;
-    tracing::debug!(user.id = %user, session.id = %tokens.session, "signed in");
     Ok(hand_out(guard, &tokens, given.cookies, server.state.clock.now()))
 }
 
@@ -269,7 +268,8 @@ pub(super) fn person(caller: &Caller) -> Result<(UserId, SessionId), Problem> {
         return Ok((user, *session));
     }
     let message = "only a person who has signed in has sessions; this is an API key";
-    Err(Problem::new(StatusCode::FORBIDDEN, "NO_SESSION", message))
+    let attempt = Attempt::new(AttemptKind::OutsideScope, Suspect::of(&caller.actor));
+    Err(Problem::new(StatusCode::FORBIDDEN, "NO_SESSION", message).of(attempt))
 }
 
 /// Where a request comes from. Whoever can't be told shares one address.

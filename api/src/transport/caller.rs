@@ -64,6 +64,11 @@ impl Trace {
         Self { correlation_id, traceparent, address: None }
     }
 
+    /// The part of `traceparent` that all spans of a trace share.
+    pub fn trace_id(&self) -> Option<&str> {
+        self.traceparent.as_deref()?.split('-').nth(1)
+    }
+
     /// What the router has noted with a request.
     pub fn of(extensions: &Extensions) -> &Self {
         extensions.get().expect("invariant: every request passes the router's frame")
@@ -146,6 +151,7 @@ mod tests {
         let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let caller = read(&headers(&[("x-lotline-actor", "ann"), ("traceparent", trace)])).unwrap();
         assert_eq!((caller.actor.as_str(), caller.trace.traceparent.as_deref()), ("ann", Some(trace)));
+        assert_eq!(caller.trace.trace_id(), trace.split('-').nth(1));
         assert!(read(&headers(&[("x-lotline-actor", "a b")])).is_err());
         for reserved in ["system", "lotline"] {
             assert!(read(&headers(&[("x-lotline-actor", reserved)])).is_err(), "{reserved}");

@@ -98,11 +98,8 @@ fn begin(server: &Server, caller: &Caller, demands: &[Demand]) -> Result<(), Box
         let access = guard.access().ok();
         let lacks = |demand: &&Demand| access.as_ref().is_some_and(|access| demand.check(access, actor, now).is_err());
         let field = demands.iter().find(lacks).and_then(Demand::listed);
-        let (by, kind) = match actor {
-            Actor::Key(id) => (Suspect::Key(id), AttemptKind::OutsideScope),
-            Actor::User(id) => (Suspect::User(id), AttemptKind::NotAllowed),
-            Actor::System | Actor::Lotline | Actor::Other => (Suspect::Unknown, AttemptKind::NotAllowed),
-        };
+        let by = Suspect::of(&caller.actor);
+        let kind = if matches!(by, Suspect::Key(_)) { AttemptKind::OutsideScope } else { AttemptKind::NotAllowed };
         guard.trail.refused(Attempt { by, kind, field }, &caller.trace);
     }
     verdict
@@ -116,6 +113,10 @@ pub async fn run(server: &Arc<Server>, operation: Operation, caller: Caller) -> 
     if let Some((text, asked)) = &operation.proof
         && let Err(problem) = proof::redeem(&server.state.door, &caller, text, asked).await
     {
+        // The answer is not the problem's own, so the frame has nothing to count.
+        if let (Door::Guarded(guard), Some(attempt)) = (&server.state.door, &problem.attempt) {
+            guard.trail.refused(**attempt, &caller.trace);
+        }
         return error(problem.code, problem.message);
     }
     let limit = server.state.limits.request_timeout();

@@ -7,6 +7,7 @@ use reqwest::Url;
 use serde_json::{Value, json};
 
 use crate::sign_on::{self, OLGA, come};
+use crate::trail::{attempts, told};
 use crate::visitor::{ADMIN, Answer, House, PASSWORD};
 
 fn give(user: &Value, role: &str) -> Value {
@@ -71,6 +72,14 @@ async fn only_who_has_signed_in_and_knows_the_password_gets_one() {
     }
     // Locked like signing in, and for signing in too.
     house.post("proofs", &header, &asked(&input, PASSWORD)).await.is(429, "TOO_MANY_TRIES");
+    let guessed = set_roles(&house, &ann, &input, Some("guess")).await;
+    guessed.is(guessed.status, "PROOF_REFUSED");
+
+    let (counts, _) = attempts(&told(&house, 9).await);
+    let own = format!("user/{admin}");
+    let of = |subject: &str, kind: &str| counts.get(&(subject.to_owned(), kind.to_owned(), String::new())).copied();
+    let found = ["wrong_password", "locked", "proof_refused"].map(|kind| of(&own, kind));
+    assert_eq!(found, [Some(5), Some(1), Some(1)], "{counts:?}");
 }
 
 #[tokio::test]

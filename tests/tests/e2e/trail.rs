@@ -13,32 +13,32 @@ use uuid::Uuid;
 
 use crate::visitor::{Answer, House, PASSWORD, bearer};
 
-const PATIENCE: Duration = Duration::from_mins(2);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 const VIC: &str = "vic@dairy.example";
 const AUDITOR: &str = "eve@dairy.example";
 const TRAIL: &str = "query($f: AuditFilterInput) { auditTrail(first: 100, filter: $f) { nodes { eventType subject actor correlationId data } } }";
 
 /// A record as the read model has it.
 #[derive(sqlx::FromRow)]
-struct Row {
-    event_type: String,
-    subject: String,
-    actor: String,
-    correlation_id: Uuid,
-    data: String,
+pub(crate) struct Row {
+    pub(crate) event_type: String,
+    pub(crate) subject: String,
+    pub(crate) actor: String,
+    pub(crate) correlation_id: Uuid,
+    pub(crate) data: String,
 }
 
 /// Subject, kind and field of attempts, with their number.
-type Counts = BTreeMap<(String, String, String), u64>;
+pub(crate) type Counts = BTreeMap<(String, String, String), u64>;
 
 /// The records of the door in the read model, which is looked at without leaving a record.
-async fn rows(house: &House) -> Vec<Row> {
+pub(crate) async fn rows(house: &House) -> Vec<Row> {
     let sql = "SELECT event_type, subject, actor, correlation_id, data::TEXT AS data FROM read.audit
                WHERE stream = '_tenant' AND event_type LIKE 'lotline.access.%' ORDER BY sequence";
     sqlx::query_as(sql).fetch_all(&house.plant.database.pool).await.unwrap()
 }
 
-fn attempts(rows: &[Row]) -> (Counts, u64) {
+pub(crate) fn attempts(rows: &[Row]) -> (Counts, u64) {
     let (mut counts, mut others) = (Counts::new(), 0);
     for row in rows.iter().filter(|row| row.event_type == "lotline.access.attempts_refused.v1") {
         assert_eq!(row.actor, "lotline");
@@ -55,7 +55,7 @@ fn attempts(rows: &[Row]) -> (Counts, u64) {
 }
 
 /// Waits until so many attempts have been told.
-async fn told(house: &House, expected: u64) -> Vec<Row> {
+pub(crate) async fn told(house: &House, expected: u64) -> Vec<Row> {
     let until = Instant::now() + PATIENCE;
     loop {
         let rows = rows(house).await;
@@ -68,15 +68,15 @@ async fn told(house: &House, expected: u64) -> Vec<Row> {
     }
 }
 
-/// A request's headers: who, and under which correlation id.
-async fn post(house: &House, path: &str, authorization: Option<&str>, id: Uuid, body: &Value) -> Answer {
+/// Asks under a correlation id.
+pub(crate) async fn post(house: &House, path: &str, authorization: Option<&str>, id: Uuid, body: &Value) -> Answer {
     let id = id.to_string();
     let mut headers = vec![("x-correlation-id", id.as_str())];
     headers.extend(authorization.map(|text| ("authorization", text)));
     house.post(path, &headers, body).await
 }
 
-async fn sign_in(house: &House, email: &str, password: &str, id: Uuid) -> Answer {
+pub(crate) async fn sign_in(house: &House, email: &str, password: &str, id: Uuid) -> Answer {
     post(house, "sign-in", None, id, &json!({ "email": email, "password": password })).await
 }
 
