@@ -38,13 +38,14 @@ pub(crate) async fn rows(house: &House) -> Vec<Row> {
     sqlx::query_as(sql).fetch_all(&house.plant.database.pool).await.unwrap()
 }
 
+/// What the records tell, but for those who asked before the server had heard of them: a test asks until it has.
 pub(crate) fn attempts(rows: &[Row]) -> (Counts, u64) {
     let (mut counts, mut others) = (Counts::new(), 0);
     for row in rows.iter().filter(|row| row.event_type == "lotline.access.attempts_refused.v1") {
         assert_eq!(row.actor, "lotline");
         let data: Value = serde_json::from_str(&row.data).unwrap();
         others += data["others"].as_u64().unwrap();
-        for entry in data["attempts"].as_array().unwrap() {
+        for entry in data["attempts"].as_array().unwrap().iter().filter(|entry| entry["kind"] != "not_admitted") {
             let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
             assert!(text("first_at") <= text("last_at"), "{entry}");
             *counts.entry((row.subject.clone(), text("kind"), text("field"))).or_default() +=
