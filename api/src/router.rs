@@ -1,10 +1,11 @@
 //! Routes, and what every request passes: where it comes from, who asks, and the headers of every answer.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{Extensions, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
@@ -13,14 +14,18 @@ use tokio::time::Instant;
 use tower::util::option_layer;
 use tracing::Instrument;
 
-use crate::auth::{self, Mode};
+use crate::auth::{self, Door, Mode};
 use crate::health::Health;
 use crate::peer::PeerState;
 use crate::rate::Meter;
 use crate::server::{ApiState, Server};
+use crate::trail::attempts::Attempt;
 use crate::transport::caller::{CORRELATION_ID, MODE, Trace, check_origin, correlation_id};
 use crate::transport::problem::Problem;
 use crate::{health, pages, peer, playground, transport};
+
+/// The label of everything that signs in and out.
+const AUTH: &str = "/api/v1/auth";
 
 /// The whole API.
 pub fn router(state: ApiState) -> Router {
@@ -89,16 +94,29 @@ async fn frame(State(server): State<Arc<Server>>, mut request: Request, next: Ne
     let route = route(request.uri().path());
     let door = &server.state.door;
     let foreign = door.check_origin(request.headers(), &server.state.edge.origins);
-    let trace = Trace::from_headers(request.headers(), id);
+    let address = connected(request.extensions());
+    let trace = Trace { address, ..Trace::from_headers(request.headers(), id) };
     let meter = Meter::default();
-    request.extensions_mut().insert(trace);
+    request.extensions_mut().insert(trace.clone());
     request.extensions_mut().insert(meter.clone());
-    let span =
-        tracing::info_span!("request", http.method = %request.method(), http.route = route, correlation_id = %id);
-    let mut response = match foreign {
-        Ok(()) => next.run(request).instrument(span).await,
-        Err(problem) => problem.into_response(),
+    let span = tracing::info_span!(
+        "request", http.method = %request.method(), http.route = route, correlation_id = %id, trace_id = trace.trace_id()
+    );
+    let (counting, asked) = (Arc::clone(&server), request);
+    let answer = async move {
+        let mut response = match foreign {
+            Ok(()) => next.run(asked).await,
+            Err(problem) => problem.into_response(),
+        };
+        if let (Door::Guarded(guard), Some(attempt)) =
+            (&counting.state.door, response.extensions_mut().remove::<Attempt>())
+        {
+            guard.trail.refused(attempt, &trace);
+        }
+        response
     };
+    let answer = answer.instrument(span);
+    let mut response = if route == AUTH { to_its_end(answer).await } else { answer.await };
     let headers = response.headers_mut();
     meter.write(headers);
     pages::protect(headers, server.state.edge.https);
@@ -111,6 +129,25 @@ async fn frame(State(server): State<Arc<Server>>, mut request: Request, next: Ne
     response
 }
 
+/// Answers also when nobody waits for it any more: whoever closes the connection early neither keeps a session's end from being recorded, nor their own
+/// failure from being counted.
+async fn to_its_end(answer: impl Future<Output = Response> + Send + 'static) -> Response {
+    match tokio::spawn(answer).await {
+        Ok(response) => response,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "the server is stopping").into_response()
+            }
+        },
+    }
+}
+
+/// Where a connection comes from.
+fn connected(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip().to_canonical())
+}
+
 /// A label of bounded cardinality.
 fn route(path: &str) -> &'static str {
     match path {
@@ -120,7 +157,7 @@ fn route(path: &str) -> &'static str {
         "/health/ready" => "/health/ready",
         "/metrics" => "/metrics",
         peer::PATH => peer::PATH,
-        path if path.starts_with("/api/v1/auth/") => "/api/v1/auth",
+        path if path.starts_with("/api/v1/auth/") => AUTH,
         _ => "other",
     }
 }

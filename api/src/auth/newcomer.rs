@@ -16,10 +16,12 @@ use lotline_domain::id::{ActorId, CommandId, SiteId, StreamKey, UserId};
 use lotline_domain::identity::name::LoginName;
 use lotline_domain::identity::port::NameError;
 use lotline_domain::identity::sign_on::{Person, RoleMap};
+use lotline_domain::trail::{AttemptKind, Suspect};
 
 use super::sign_on::{Desk, stranger};
 use super::{Guard, json, setup};
 use crate::server::Server;
+use crate::trail::attempts::Attempt;
 use crate::transport::caller::Trace;
 use crate::transport::problem::Problem;
 
@@ -53,7 +55,7 @@ impl Arrival<'_> {
             None => self.introduce().await?,
         };
         if !self.guard.access()?.is_active(user) {
-            return Err(stranger());
+            return Err(stranger(Attempt::new(AttemptKind::NotAdmitted, Suspect::User(user))));
         }
         if let Some(map) = &self.desk.roles {
             self.assign(user, map).await?;
@@ -64,16 +66,17 @@ impl Arrival<'_> {
     /// Links a subject that is not known.
     async fn introduce(&self) -> Result<UserId, Problem> {
         let names = &self.guard.identity.names;
-        let name = self.person.email.as_deref().and_then(|email| LoginName::new(email).ok()).ok_or_else(stranger)?;
+        let nobody = || stranger(Attempt::unknown(AttemptKind::Stranger));
+        let name = self.person.email.as_deref().and_then(|email| LoginName::new(email).ok()).ok_or_else(nobody)?;
         let user = match names.find(&name).await.map_err(|error| json::store(&error))? {
             Some(user) => user,
             None if self.desk.invite_unknown => self.register(&name).await?,
-            None => return Err(stranger()),
+            None => return Err(nobody()),
         };
         let linked = self.guard.identity.subjects.link(&self.person.subject, user).await;
         if !linked.map_err(|error| json::store(&error))? {
             tracing::warn!(user.id = %user, "a stranger came from the provider with the address of a user who is somebody else there");
-            return Err(stranger());
+            return Err(stranger(Attempt::new(AttemptKind::Stranger, Suspect::User(user))));
         }
         tracing::info!(user.id = %user, "a subject of the provider is this user from now on");
         Ok(user)

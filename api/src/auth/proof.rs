@@ -18,13 +18,15 @@ use lotline_domain::access::actor::Actor;
 use lotline_domain::identity::port::ProofScope;
 use lotline_domain::identity::proof;
 use lotline_domain::identity::sign_on::Person;
+use lotline_domain::trail::{AttemptKind, Suspect};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::attempt::Purpose;
 use super::door::{Credential, Intent};
-use super::{Door, Guard, json, session, sign_on};
+use super::{Door, Guard, json, record, session, sign_on};
 use crate::server::Server;
+use crate::trail::attempts;
 use crate::transport::caller::Caller;
 use crate::transport::problem::Problem;
 
@@ -62,7 +64,7 @@ pub(super) async fn by_password(State(server): State<Arc<Server>>, request: Requ
     let (user, session) = session::person(&caller)?;
     let given: ByPassword = json::read(&server, &parts, body).await?;
     let confirmed = guard.identity.passwords.confirm(user, &given.password, session::address(&parts)).await;
-    confirmed.map_err(|error| json::sign_in(&error, &*server.state.clock))?;
+    confirmed.map_err(|error| record::confirmation(&error, user, &*server.state.clock))?;
     let command = proof::digest(&given.mutation, &Value::Object(given.input));
     issue(guard, ProofScope { user, session, command }).await
 }
@@ -88,7 +90,8 @@ pub(super) async fn by_provider(guard: &Guard, person: &Person, scope: ProofScop
     let (tokens, access) = (&guard.identity.tokens, guard.access()?);
     if known != Some(scope.user) || tokens.has_ended(scope.session) || !access.is_active(scope.user) {
         let message = "somebody else has signed in at the provider than is signed in here";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "PROOF_OF_ANOTHER", message));
+        let attempt = attempts::Attempt::new(AttemptKind::ProofRefused, Suspect::User(scope.user));
+        return Err(Problem::new(StatusCode::FORBIDDEN, "PROOF_OF_ANOTHER", message).of(attempt));
     }
     issue(guard, scope).await
 }
@@ -106,7 +109,8 @@ async fn issue(guard: &Guard, scope: ProofScope) -> Result<Response, Problem> {
 /// # Errors
 /// 403 when it does not fit, 503.
 pub(crate) async fn redeem(door: &Door, caller: &Caller, text: &str, asked: &[Asked]) -> Result<(), Problem> {
-    let refuse = |message: &str| Problem::new(StatusCode::FORBIDDEN, "PROOF_REFUSED", message);
+    let attempt = attempts::Attempt::new(AttemptKind::ProofRefused, Suspect::of(&caller.actor));
+    let refuse = |message: &str| Problem::new(StatusCode::FORBIDDEN, "PROOF_REFUSED", message).of(attempt);
     let (Door::Guarded(guard), [asked]) = (door, asked) else {
         return Err(refuse("a proof is for one mutation; send it alone"));
     };

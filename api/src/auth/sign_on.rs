@@ -16,13 +16,15 @@ use axum::response::{Html, IntoResponse, Response};
 use lotline_domain::identity::port::{IssuedTokens, ProofScope};
 use lotline_domain::identity::secret::OpaqueToken;
 use lotline_domain::identity::sign_on::{Answer, Person, Question, RoleMap, SignOn, SignOnError};
+use lotline_domain::trail::{AttemptKind, SignInMethod};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::attempt::{Attempt, Purpose, same};
 use super::newcomer::Arrival;
-use super::{Guard, json, proof, session};
+use super::{Guard, json, proof, record, session};
 use crate::server::Server;
+use crate::trail::attempts;
 use crate::transport::caller::Trace;
 use crate::transport::problem::Problem;
 
@@ -124,7 +126,8 @@ async fn finish(server: &Server, parts: &Parts) -> Result<Response, Problem> {
     if let Some(error) = back.error {
         let shown: String = error.chars().filter(char::is_ascii_graphic).take(80).collect();
         let message = format!("the provider has not let you in: {shown}");
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "SIGN_ON_DENIED", message));
+        let problem = Problem::new(StatusCode::UNAUTHORIZED, "SIGN_ON_DENIED", message);
+        return Err(problem.of(attempts::Attempt::unknown(AttemptKind::SignOnRefused)));
     }
     let code = back.code.ok_or_else(over)?;
     let (nonce, verifier) = (guard.cookies.nonce(&attempt), guard.cookies.verifier(&attempt));
@@ -158,8 +161,7 @@ async fn arrive(server: &Server, guard: &Guard, person: &Person, parts: &Parts) 
     let trace = Trace::of(&parts.extensions);
     let user = Arrival { server, guard, desk: desk(guard)?, person, trace }.user().await?;
     let client = session::client(parts, None);
-    let tokens = guard.identity.sessions.open(user, &client).await.map_err(|error| json::store(&error))?;
-    tracing::debug!(user.id = %user, session.id = %tokens.session, "signed in by the provider");
+    let tokens = record::open(guard, user, &client, SignInMethod::SingleSignOn, trace).await?;
     Ok(tokens)
 }
 
@@ -221,13 +223,13 @@ fn is_own_path(path: &str) -> bool {
 /// Not begun here, or too long ago, or used: not told apart.
 fn over() -> Problem {
     let message = "this sign-in was not begun in this browser, has been used, or has taken too long; begin again at /api/v1/auth/oidc/start";
-    Problem::bad_request("SIGN_ON_OVER", message)
+    Problem::bad_request("SIGN_ON_OVER", message).of(attempts::Attempt::unknown(AttemptKind::SignOnRefused))
 }
 
-/// The provider knows them, and nobody here does.
-pub(super) fn stranger() -> Problem {
+/// The provider knows them, and nobody here does, or not any more: the person is told the same.
+pub(super) fn stranger(attempt: attempts::Attempt) -> Problem {
     let message = "the provider knows you, but you are not a user here; ask an administrator to invite you";
-    Problem::new(StatusCode::FORBIDDEN, "SIGN_ON_STRANGER", message)
+    Problem::new(StatusCode::FORBIDDEN, "SIGN_ON_STRANGER", message).of(attempt)
 }
 
 fn unusable(why: &str) -> Problem {
@@ -243,7 +245,8 @@ fn refused(error: &SignOnError) -> Problem {
         SignOnError::Code(_) | SignOnError::Token(_) => {
             tracing::warn!(error = error as &dyn std::error::Error, "a sign-in by the provider was refused");
             let message = "what came from the provider does not count here; begin again";
-            Problem::new(StatusCode::UNAUTHORIZED, "SIGN_ON_REFUSED", message)
+            let problem = Problem::new(StatusCode::UNAUTHORIZED, "SIGN_ON_REFUSED", message);
+            problem.of(attempts::Attempt::unknown(AttemptKind::SignOnRefused))
         }
     }
 }

@@ -135,7 +135,20 @@ pub async fn submit(scope: &Scope, stream: StreamKey, given: Given, command: Com
         reason: given.reason,
         command,
     };
-    outcome(scope.server.state.bus.submit(request).await)
+    let (id, name) = (request.command_id, request.command.name());
+    let result = scope.server.state.bus.submit(request).await;
+    tracing::debug!(command.id = %id.0, command.name = name, refused = refusal(&result), "a command was answered");
+    outcome(result)
+}
+
+fn refusal(result: &Result<Receipt, SubmitError>) -> Option<&str> {
+    match result {
+        Ok(_) => None,
+        Err(SubmitError::Refused { code, .. }) => Some(code),
+        Err(SubmitError::UnknownStream(_)) => Some("UNKNOWN_SITE"),
+        Err(SubmitError::Busy { .. }) => Some("BUSY"),
+        Err(SubmitError::Unavailable) => Some("UNAVAILABLE"),
+    }
 }
 
 fn outcome(result: Result<Receipt, SubmitError>) -> Result<Outcome, Error> {

@@ -3,6 +3,8 @@
 //! Development mode: the actor is whatever the header says. That is why the server then refuses to listen beyond the loopback interface.
 //! Otherwise [`crate::auth::door`] finds out who it is, and the header is not looked at.
 
+use std::net::IpAddr;
+
 use axum::http::{Extensions, HeaderMap, HeaderName, StatusCode, header};
 use lotline_domain::id::{ActorId, CorrelationId};
 use lotline_domain::port::{Clock, Ids};
@@ -38,6 +40,8 @@ pub struct Trace {
     pub correlation_id: CorrelationId,
     /// W3C Trace Context.
     pub traceparent: Option<String>,
+    /// Where the request comes from. For the program's log only: it is personal, and the ledger is for ever.
+    pub address: Option<IpAddr>,
 }
 
 impl Caller {
@@ -57,7 +61,12 @@ impl Trace {
     pub fn from_headers(headers: &HeaderMap, correlation_id: CorrelationId) -> Self {
         let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
         let traceparent = traceparent.filter(|text| is_traceparent(text)).map(str::to_owned);
-        Self { correlation_id, traceparent }
+        Self { correlation_id, traceparent, address: None }
+    }
+
+    /// The part of `traceparent` that all spans of a trace share.
+    pub fn trace_id(&self) -> Option<&str> {
+        self.traceparent.as_deref()?.split('-').nth(1)
     }
 
     /// What the router has noted with a request.
@@ -142,6 +151,7 @@ mod tests {
         let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let caller = read(&headers(&[("x-lotline-actor", "ann"), ("traceparent", trace)])).unwrap();
         assert_eq!((caller.actor.as_str(), caller.trace.traceparent.as_deref()), ("ann", Some(trace)));
+        assert_eq!(caller.trace.trace_id(), trace.split('-').nth(1));
         assert!(read(&headers(&[("x-lotline-actor", "a b")])).is_err());
         for reserved in ["system", "lotline"] {
             assert!(read(&headers(&[("x-lotline-actor", reserved)])).is_err(), "{reserved}");

@@ -19,6 +19,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use tokio::time::{Instant, Interval, interval_at};
+use tracing::Span;
 
 use super::accept::Answer;
 use super::caller::Caller;
@@ -43,7 +44,10 @@ pub async fn respond(server: &Arc<Server>, operation: Operation, caller: Caller)
     let connection = (server.connect()?, server.seat(&caller.actor)?);
     let stopping = server.state.shutdown.clone().cancelled_owned();
     let begun = Begun::default();
-    let mut outcomes = execute::stream(server, operation, caller, begun.clone()).take_until(stopping).boxed();
+    // The connection asks for what comes later, outside of the request's span.
+    let (span, mut results) = (Span::current(), execute::stream(server, operation, caller, begun.clone()));
+    let results = stream::poll_fn(move |context| span.in_scope(|| results.poll_next_unpin(context)));
+    let mut outcomes = results.take_until(stopping).boxed();
     let outcomes = tokio::select! {
         () = begun.wait() => outcomes,
         // A query, or a subscription that could not begin.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use axum::extract::WebSocketUpgrade;
 use axum::http::HeaderValue;
 use axum::response::Response;
+use tracing::{Instrument, Span};
 
 use super::caller::{Caller, Trace};
 use super::problem::Problem;
@@ -40,8 +41,13 @@ pub fn accept(
     let size = server.state.limits.body_bytes;
     let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(size).max_frame_size(size);
     let spoken = upgrade.selected_protocol().is_some_and(|chosen: &HeaderValue| chosen == SUBPROTOCOL);
-    Ok(upgrade.on_upgrade(move |socket| async move {
-        session::run(server, socket, Visitor { caller, trace }, spoken).await;
-        drop(connection);
+    // What is logged on the socket belongs to the request that opened it.
+    let span = Span::current();
+    Ok(upgrade.on_upgrade(move |socket| {
+        let served = async move {
+            session::run(server, socket, Visitor { caller, trace }, spoken).await;
+            drop(connection);
+        };
+        served.instrument(span)
     }))
 }

@@ -80,7 +80,7 @@ impl AccessState {
             Actor::User(id) => self.active(id)?.roles_at(self.number(site)),
             Actor::Key(id) => self.key_roles(id, site, now)?,
             // Whoever has the machine acts by the commands that are made for it, and by no other.
-            Actor::System | Actor::Other => return Err(Denial::UnknownActor),
+            Actor::System | Actor::Lotline | Actor::Other => return Err(Denial::UnknownActor),
         };
         if roles.grants(permission) { Ok(()) } else { Err(Denial::NotGranted) }
     }
@@ -114,7 +114,7 @@ impl AccessState {
         match actor {
             Actor::User(id) => self.active(id).map(|_| ()),
             Actor::Key(id) => self.good_key(id, now).map(|_| ()),
-            Actor::System | Actor::Other => Err(Denial::UnknownActor),
+            Actor::System | Actor::Lotline | Actor::Other => Err(Denial::UnknownActor),
         }
     }
 
@@ -131,7 +131,7 @@ impl AccessState {
                 Ok(key) => (RoleSet::EMPTY, key.sites.iter().map(|site| (*site, key.roles)).collect()),
                 Err(_) => return Vec::new(),
             },
-            Actor::System | Actor::Other => return Vec::new(),
+            Actor::System | Actor::Lotline | Actor::Other => return Vec::new(),
         };
         let at: HashMap<u32, RoleSet> = at.into_iter().collect();
         let mut found: Vec<_> = if at.is_empty() {

@@ -109,7 +109,10 @@ async fn a_subscriber_that_does_not_read_holds_up_nobody() {
 async fn decisions_pipelines_and_the_audit_trail_are_followed() {
     let plant = Plant::start("api_topics", Limits::default()).await;
     plant.register("north", "A").await;
-    let mut socket = plant.ready_socket().await;
+    // Who follows is who acts, so that the filter lets through that they follow.
+    let mut socket = plant.socket(Some("graphql-transport-ws")).await;
+    socket.send(&json!({ "type": "connection_init", "payload": { "x-lotline-actor": "ann" } })).await;
+    assert_eq!(socket.receive().await["type"], "connection_ack");
     let after = json!({ "after": START });
     for (id, query) in [
         (
@@ -134,7 +137,7 @@ async fn decisions_pipelines_and_the_audit_trail_are_followed() {
                  kind: \"x\"}]}}) { userErrors { code } } }";
     plant.data(draft, json!({ "key": key() })).await;
     let (mut audit, mut others) = (Vec::new(), Vec::new());
-    while audit.len() + others.len() < 5 {
+    while audit.len() + others.len() < 6 {
         let mut data = socket.next().await;
         if let Some(entry) = data.pointer("/auditTrail/entry/eventType") {
             audit.push(entry.as_str().unwrap().to_owned());
@@ -148,13 +151,53 @@ async fn decisions_pipelines_and_the_audit_trail_are_followed() {
         }
     }
     audit.sort();
-    let types = ["lotline.lot.registered.v1", "lotline.pipeline.drafted.v1", "lotline.qc_decision.recorded.v1"];
+    let types = [
+        "lotline.access.trail_read.v1",
+        "lotline.lot.registered.v1",
+        "lotline.pipeline.drafted.v1",
+        "lotline.qc_decision.recorded.v1",
+    ];
     assert_eq!(audit, types);
     assert!(
         others.contains(&json!({ "decision": { "gate": "intake", "outcome": "PASS", "lot": { "code": "A" } } })),
         "{others:?}"
     );
     assert!(others.contains(&json!({ "pipeline": { "name": "p" } })), "{others:?}");
+}
+
+/// That somebody follows the trail is told to whoever follows it already, and to whoever goes on from a token; not to whoever begins now.
+#[tokio::test]
+async fn whoever_follows_the_trail_is_in_it_and_misses_nothing() {
+    const TRAIL: &str =
+        "subscription($after: PositionToken) { auditTrail(after: $after) { position entry { eventType } } }";
+    let plant = Plant::start("api_trail", Limits::default()).await;
+    let (read, registered) = ("lotline.access.trail_read.v1", "lotline.lot.registered.v1");
+    let kind = |item: &Value| item["auditTrail"]["entry"]["eventType"].as_str().unwrap().to_owned();
+    let mut first = plant.ready_socket().await;
+    first.subscribe("1", TRAIL, json!({ "after": START })).await;
+    assert_eq!(kind(&first.next().await), read, "their own reading is after the start");
+
+    // The head of an event stream says that it has begun.
+    let mut late = plant.post(TRAIL, json!({}), "text/event-stream").await;
+    assert_eq!(kind(&first.next().await), read, "and here is another's");
+    plant.register("north", "A").await;
+    let item = first.next().await;
+    assert_eq!(kind(&item), registered);
+    let mut told = String::new();
+    while !told.contains("eventType") {
+        told.push_str(std::str::from_utf8(&late.chunk().await.unwrap().expect("the stream goes on")).unwrap());
+    }
+    assert!(told.contains(registered) && !told.contains(read), "who begins now is not told of themselves: {told}");
+
+    drop(first);
+    plant.register("north", "B").await;
+    let mut again = plant.ready_socket().await;
+    again.subscribe("1", TRAIL, json!({ "after": item["auditTrail"]["position"] })).await;
+    let mut missed = [kind(&again.next().await), kind(&again.next().await)];
+    missed.sort();
+    assert_eq!(missed, [read, registered], "what happened meanwhile, and that they have come back");
+    plant.register("south", "C").await;
+    assert_eq!(kind(&again.next().await), registered, "and nothing twice");
 }
 
 #[tokio::test]

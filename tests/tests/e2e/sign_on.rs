@@ -10,6 +10,7 @@ use reqwest::Url;
 use serde_json::{Value, json};
 
 use crate::site::SITE;
+use crate::trail::{attempts, told};
 use crate::visitor::{ADMIN, House};
 
 pub(crate) const OLGA: &str = "olga@dairy.example";
@@ -192,6 +193,13 @@ async fn an_attempt_is_good_once_and_in_its_own_browser() {
     }
     let away = Browser::default().get(&format!("{url}/api/v1/auth/oidc/start?returnTo=//evil.example")).await;
     assert_eq!((away.status, away.code().as_str()), (400, "INVALID_PATH"));
+
+    // Each is an attempt that the audit trail tells of, and so is a stranger.
+    provider.account("s-9", &claims("nobody@dairy.example", true, &["line"]));
+    turned_away(&house, "s-9").await;
+    let (counts, _) = attempts(&told(&house, 7).await);
+    let of = |kind: &str| counts.get(&("door/unknown".to_owned(), kind.to_owned(), String::new())).copied();
+    assert_eq!((of("sign_on_refused"), of("stranger")), (Some(6), Some(1)), "{counts:?}");
 }
 
 #[tokio::test]
