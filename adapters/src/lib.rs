@@ -9,3 +9,4 @@ pub mod identity;
 pub mod log;
 pub mod personal_keys;
 pub mod snapshot;
+pub mod tenancy;
