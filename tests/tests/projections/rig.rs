@@ -171,5 +171,5 @@ fn without(row: String, column: &str) -> String {
 
 /// A deadline that only a defect misses.
 pub(crate) fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(60)
+    Instant::now() + Duration::from_mins(1)
 }
