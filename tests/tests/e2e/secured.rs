@@ -10,16 +10,11 @@ use std::time::{Duration, Instant};
 use lotline_tests::client::{Client, decision, lot};
 use lotline_tests::server::{Log, lotline};
 use lotline_tests::stack::{self, Secured};
-use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
-};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::metadata::{MetadataPartition, MetadataTopic};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
 use crate::site::{self, Plant, SITE};
@@ -92,132 +87,6 @@ async fn a_tenant_is_served_to_its_own_people_only() {
     };
     assert!(denied(INTEGRATOR, neighbour) > 0, "the broker's log says who was refused what");
     assert_eq!(denied(SERVER, tenant), 0, "Lotline asks for nothing that the script does not give");
-}
-
-/// Whatever an integrator tries beyond reading its own tenant is refused, and leaves no trace in any topic.
-#[tokio::test]
-async fn an_integrator_reads_its_tenant_and_writes_nowhere() {
-    let kafka = stack::kafka_secured();
-    let plant = secured_plant("readable", &kafka).await;
-    let other = secured_plant("unreadable", &kafka).await;
-    let (tenant, neighbour) = (&plant.settings.tenant, &other.settings.tenant);
-    grant(&kafka, [("server", tenant, SERVER), ("integrator", tenant, INTEGRATOR), ("server", neighbour, SERVER)]);
-    let server = plant.serve().await;
-    let ann = Client::new(&server.url, "ann");
-    ann.mutate("registerLot", "", &lot(SITE, "M-1", "100", &[])).await;
-    plant.sample(1, 1.5).await;
-    other.ledger().await;
-    let topics = ["ledger", "signals"].map(|kind| format!("lotline.{tenant}.{kind}.v1"));
-    let others = format!("lotline.{neighbour}.ledger.v1");
-    let before = topics.each_ref().map(|topic| marks(&kafka, topic));
-
-    for topic in &topics {
-        assert_eq!(join(&kafka, topic, &format!("{INTEGRATOR}.{tenant}")), None, "{topic} can be read");
-    }
-    assert_eq!(
-        join(&kafka, &others, &format!("{INTEGRATOR}.{tenant}")),
-        Some(RDKafkaErrorCode::TopicAuthorizationFailed)
-    );
-    let consumer: BaseConsumer = client(&kafka).create().unwrap();
-    let listed = consumer.fetch_metadata(None, START_DEADLINE).unwrap();
-    let listed: Vec<&str> = listed.topics().iter().map(MetadataTopic::name).collect();
-    assert!(topics.iter().all(|topic| listed.contains(&topic.as_str())), "{listed:?}");
-    assert!(!listed.contains(&others.as_str()), "the integrator does not even learn that there is a neighbour");
-
-    for topic in topics.iter().chain([&others, &format!("lotline.{tenant}.mine.v1"), &"mine".to_owned()]) {
-        assert_eq!(write(&kafka, topic).await, Some(RDKafkaErrorCode::TopicAuthorizationFailed), "{topic}");
-    }
-    for id in [format!("lotline.{tenant}.ledger.v1-0"), format!("{INTEGRATOR}.mine"), "mine".to_owned()] {
-        let producer: FutureProducer = client(&kafka).set("transactional.id", &id).create().unwrap();
-        let refused = producer.init_transactions(START_DEADLINE).unwrap_err();
-        let code = Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed);
-        assert_eq!(refused.rdkafka_error_code(), code, "{id}: {refused}");
-    }
-    administers_nothing(&kafka, tenant, &topics).await;
-
-    // Lotline goes on writing, and nobody else has.
-    assert_eq!(topics.each_ref().map(|topic| marks(&kafka, topic)), before);
-    ann.mutate("registerLot", "", &lot(SITE, "M-2", "100", &[])).await;
-    said(&lotline(&plant.settings).args(["log", "stats"]).output().expect("the lotline binary starts"));
-    for writer in writers(&kafka, &topics) {
-        assert_eq!(writer, format!("User:{SERVER}"), "nobody but Lotline may change a topic");
-    }
-}
-
-/// Topics, their records, settings and groups.
-async fn administers_nothing(kafka: &Secured, tenant: &str, topics: &[String; 2]) {
-    let admin: AdminClient<DefaultClientContext> = client(kafka).create().unwrap();
-    let options = AdminOptions::new().request_timeout(Some(START_DEADLINE));
-    let ledger = topics[0].as_str();
-    let refused = |what: &str, code: Option<RDKafkaErrorCode>| {
-        let codes = [
-            RDKafkaErrorCode::TopicAuthorizationFailed,
-            RDKafkaErrorCode::ClusterAuthorizationFailed,
-            RDKafkaErrorCode::GroupAuthorizationFailed,
-        ];
-        assert!(code.is_some_and(|code| codes.contains(&code)), "{what}: {code:?}");
-    };
-    let mine = [format!("lotline.{tenant}.mine.v1"), "mine".to_owned()];
-    let fresh: Vec<NewTopic<'_>> = mine.iter().map(|name| NewTopic::new(name, 1, TopicReplication::Fixed(1))).collect();
-    for result in admin.create_topics(&fresh, &options).await.unwrap() {
-        refused("create a topic", result.err().map(|(_, code)| code));
-    }
-    for result in admin.delete_topics(&[ledger, &topics[1]], &options).await.unwrap() {
-        refused("delete a topic", result.err().map(|(_, code)| code));
-    }
-    for result in admin.create_partitions(&[NewPartitions::new(ledger, 64)], &options).await.unwrap() {
-        refused("add partitions", result.err().map(|(_, code)| code));
-    }
-    let short = AlterConfig::new(ResourceSpecifier::Topic(ledger)).set("retention.ms", "1");
-    for result in admin.alter_configs(&[short], &options).await.unwrap() {
-        refused("shorten the retention", result.err().map(|(_, code)| code));
-    }
-    let mut records = TopicPartitionList::new();
-    for partition in 0..4 {
-        records.add_partition_offset(ledger, partition, Offset::End).unwrap();
-    }
-    match admin.delete_records(&records, &options).await {
-        Err(error) => refused("delete records", error.rdkafka_error_code()),
-        Ok(results) => {
-            for element in results.elements() {
-                refused("delete records", element.error().err().and_then(|error| error.rdkafka_error_code()));
-            }
-        }
-    }
-    let group = format!("{ledger}-writers");
-    for result in admin.delete_groups(&[&group], &options).await.unwrap() {
-        refused("delete the group of the writers", result.err().map(|(_, code)| code));
-    }
-}
-
-/// First and next offset of each partition, as Lotline's user sees them.
-fn marks(kafka: &Secured, topic: &str) -> Vec<(i64, i64)> {
-    let mut config: ClientConfig = kafka.options(SERVER).into_iter().collect();
-    let consumer: BaseConsumer = config.set("bootstrap.servers", &kafka.brokers).create().unwrap();
-    let metadata = consumer.fetch_metadata(Some(topic), START_DEADLINE).unwrap();
-    let partitions = metadata.topics()[0].partitions().iter().map(MetadataPartition::id);
-    partitions.map(|partition| consumer.fetch_watermarks(topic, partition, START_DEADLINE).unwrap()).collect()
-}
-
-/// Whom the broker's rules let do more to these topics than look at them.
-fn writers(kafka: &Secured, topics: &[String; 2]) -> Vec<String> {
-    let mut command = Command::new(kafka.access.join("bin/kafka-acls.sh"));
-    command.args(["--bootstrap-server", &kafka.admin, "--list", "--command-config"]);
-    let listed = said(&command.arg(kafka.access.join("admin.properties")).output().expect("Kafka's script starts"));
-    let (mut concerns, mut writers) = (false, Vec::new());
-    for line in listed.lines() {
-        if let Some((_, resource)) = line.split_once("ResourcePattern(resourceType=") {
-            let name = resource.split_once("name=").and_then(|(_, rest)| rest.split_once(", patternType=")).unwrap();
-            let of = |topic: &String| name.0 == "*" || topic.starts_with(name.0);
-            concerns = resource.starts_with("TOPIC") && topics.iter().any(of);
-        } else if let Some((_, rule)) = line.split_once("principal=").filter(|_| concerns) {
-            if !["=READ,", "=DESCRIBE,", "=DESCRIBE_CONFIGS,"].iter().any(|harmless| rule.contains(harmless)) {
-                writers.push(rule.split(',').next().unwrap().to_owned());
-            }
-        }
-    }
-    assert!(writers.len() >= 2, "Create and Write of Lotline's user are in the list: {listed}");
-    writers
 }
 
 #[tokio::test]
