@@ -16,12 +16,13 @@ use axum::response::{Html, IntoResponse, Response};
 use lotline_domain::identity::port::{IssuedTokens, ProofScope};
 use lotline_domain::identity::secret::OpaqueToken;
 use lotline_domain::identity::sign_on::{Answer, Person, Question, RoleMap, SignOn, SignOnError};
+use lotline_domain::trail::SignInMethod;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::attempt::{Attempt, Purpose, same};
 use super::newcomer::Arrival;
-use super::{Guard, json, proof, session};
+use super::{Guard, json, proof, record, session};
 use crate::server::Server;
 use crate::transport::caller::Trace;
 use crate::transport::problem::Problem;

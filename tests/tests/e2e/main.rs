@@ -33,6 +33,6 @@ mod site;
 mod snapshots;
 mod stopping;
 mod tools;
-mod verdicts;
 mod trail;
+mod verdicts;
 mod visitor;
