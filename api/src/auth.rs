@@ -12,6 +12,7 @@ pub mod door;
 mod json;
 mod newcomer;
 pub mod proof;
+mod record;
 mod session;
 pub(crate) mod setup;
 pub mod sign_on;
@@ -24,6 +25,7 @@ use lotline_commands::access::AccessView;
 use lotline_domain::identity::port::Identity;
 
 use crate::server::Server;
+use crate::trail::Trail;
 use cookie::Cookies;
 pub use sign_on::Desk;
 
@@ -73,6 +75,8 @@ pub struct Guard {
     pub access: AccessView,
     /// Cookies of browsers.
     pub cookies: Cookies,
+    /// What happens here, for the ledger.
+    pub trail: Trail,
     /// Where people reach the server, such as `https://lotline.plant.example`, when it is known: the origin of its pages.
     pub origin: Option<String>,
     /// Single sign-on, where it is configured.

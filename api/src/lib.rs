@@ -19,6 +19,7 @@ pub mod server;
 mod tally;
 #[cfg(test)]
 mod testing;
+pub mod trail;
 pub mod transport;
 
 pub use auth::setup::appointed;
@@ -31,3 +32,4 @@ pub use schema::sdl;
 pub use serve::tls::{Tls, TlsError};
 pub use serve::{ServeError, bind, serve, serve_health};
 pub use server::{ApiState, Edge, Partitions, Readiness};
+pub use trail::Trail;

@@ -1,10 +1,11 @@
 //! Routes, and what every request passes: where it comes from, who asks, and the headers of every answer.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{Extensions, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
@@ -13,11 +14,12 @@ use tokio::time::Instant;
 use tower::util::option_layer;
 use tracing::Instrument;
 
-use crate::auth::{self, Mode};
+use crate::auth::{self, Door, Mode};
 use crate::health::Health;
 use crate::peer::PeerState;
 use crate::rate::Meter;
 use crate::server::{ApiState, Server};
+use crate::trail::attempts::Attempt;
 use crate::transport::caller::{CORRELATION_ID, MODE, Trace, check_origin, correlation_id};
 use crate::transport::problem::Problem;
 use crate::{health, pages, peer, playground, transport};
@@ -89,9 +91,10 @@ async fn frame(State(server): State<Arc<Server>>, mut request: Request, next: Ne
     let route = route(request.uri().path());
     let door = &server.state.door;
     let foreign = door.check_origin(request.headers(), &server.state.edge.origins);
-    let trace = Trace::from_headers(request.headers(), id);
+    let address = connected(request.extensions());
+    let trace = Trace { address, ..Trace::from_headers(request.headers(), id) };
     let meter = Meter::default();
-    request.extensions_mut().insert(trace);
+    request.extensions_mut().insert(trace.clone());
     request.extensions_mut().insert(meter.clone());
     let span =
         tracing::info_span!("request", http.method = %request.method(), http.route = route, correlation_id = %id);
@@ -99,6 +102,9 @@ async fn frame(State(server): State<Arc<Server>>, mut request: Request, next: Ne
         Ok(()) => next.run(request).instrument(span).await,
         Err(problem) => problem.into_response(),
     };
+    if let (Door::Guarded(guard), Some(attempt)) = (door, response.extensions_mut().remove::<Attempt>()) {
+        guard.trail.refused(attempt, &trace);
+    }
     let headers = response.headers_mut();
     meter.write(headers);
     pages::protect(headers, server.state.edge.https);
@@ -109,6 +115,11 @@ async fn frame(State(server): State<Arc<Server>>, mut request: Request, next: Ne
     counter!("lotline_http_requests_total", "route" => route, "status" => status).increment(1);
     histogram!("lotline_http_request_seconds", "route" => route).record(started.elapsed().as_secs_f64());
     response
+}
+
+/// Where a connection comes from.
+fn connected(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip().to_canonical())
 }
 
 /// A label of bounded cardinality.

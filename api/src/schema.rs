@@ -17,6 +17,7 @@ pub mod payload;
 pub mod people;
 pub mod pipeline;
 pub mod qc;
+pub mod reading;
 pub mod scalar;
 pub mod scope;
 pub mod sight;

@@ -25,6 +25,7 @@ use crate::quantity::Quantity;
 use crate::refusal::Refusal;
 use crate::signal::{Address, DataType};
 use crate::timestamp::Timestamp;
+use crate::trail::TrailCommand;
 
 /// A quantity as it was typed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,6 +181,8 @@ pub enum Command {
     },
     /// Change who may do what.
     Access(AccessCommand),
+    /// Record what happened at the door, or to the audit trail. Only the server asks for that.
+    Trail(TrailCommand),
 }
 
 impl Command {
@@ -196,6 +199,7 @@ impl Command {
             Self::RetryProjection { .. } => "retry_projection",
             Self::SkipProjectionEvent { .. } => "skip_projection_event",
             Self::Access(command) => command.name(),
+            Self::Trail(command) => command.name(),
         }
     }
 
@@ -211,7 +215,8 @@ impl Command {
             | Self::ArchivePipeline { .. }
             | Self::RetryProjection { .. }
             | Self::SkipProjectionEvent { .. }
-            | Self::Access(_) => *stream == StreamKey::Tenant,
+            | Self::Access(_)
+            | Self::Trail(_) => *stream == StreamKey::Tenant,
         }
     }
 
@@ -246,6 +251,7 @@ impl Command {
                 | AccessCommand::IssueApiKey(_)
                 | AccessCommand::RevokeApiKey { .. },
             ) => Need::Here(Permission::Administer),
+            Self::Trail(command) => command.need(),
         }
     }
 
@@ -260,7 +266,8 @@ impl Command {
             | Self::RevisePipeline { .. }
             | Self::PublishPipeline { .. }
             | Self::ArchivePipeline { .. }
-            | Self::DeclareSignal(_) => false,
+            | Self::DeclareSignal(_)
+            | Self::Trail(_) => false,
         }
     }
 }

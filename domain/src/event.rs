@@ -25,6 +25,7 @@ use crate::refusal::{CommandRefused, RefusalsSuppressed};
 use crate::schema;
 use crate::signal::SignalDeclared;
 use crate::timestamp::Timestamp;
+use crate::trail::{AttemptsRefused, SignedIn, SignedOut, TrailEvent, TrailRead};
 
 /// Something that happened, for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub enum Event {
     ProjectionEventSkipped(ProjectionEventSkipped),
     /// Who may do what changed.
     Access(AccessEvent),
+    /// Something happened at the door, or to the audit trail.
+    Trail(TrailEvent),
     /// A command was refused.
     CommandRefused(CommandRefused),
     /// Refusals beyond an actor's limit, counted.
@@ -56,9 +59,10 @@ pub enum Event {
 }
 
 macro_rules! event_types {
-    ({ $($variant:ident => $name:literal,)* } Access { $($access:ident => $access_name:literal,)* }) => {
+    ({ $($variant:ident => $name:literal,)* } Access { $($access:ident => $access_name:literal,)* }
+     Trail { $($trail:ident => $trail_name:literal,)* }) => {
         /// Every event type that Lotline writes, in `ce_type` form.
-        pub const EVENT_TYPES: &[&str] = &[$($name,)* $($access_name,)*];
+        pub const EVENT_TYPES: &[&str] = &[$($name,)* $($access_name,)* $($trail_name,)*];
 
         impl Event {
             /// The `ce_type`.
@@ -66,6 +70,7 @@ macro_rules! event_types {
                 match self {
                     $(Self::$variant(_) => $name,)*
                     $(Self::Access(AccessEvent::$access(_)) => $access_name,)*
+                    $(Self::Trail(TrailEvent::$trail(_)) => $trail_name,)*
                 }
             }
 
@@ -75,6 +80,7 @@ macro_rules! event_types {
                 match self {
                     $(Self::$variant(data) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Access(AccessEvent::$access(data)) => encode(&Body { occurred_at, reason, data }),)*
+                    $(Self::Trail(TrailEvent::$trail(data)) => encode(&Body { occurred_at, reason, data }),)*
                 }
             }
 
@@ -83,6 +89,7 @@ macro_rules! event_types {
                 vec![
                     $(($name, schema::document::<Body<$variant>>($name)),)*
                     $(($access_name, schema::document::<Body<$access>>($access_name)),)*
+                    $(($trail_name, schema::document::<Body<$trail>>($trail_name)),)*
                 ]
             }
 
@@ -94,6 +101,7 @@ macro_rules! event_types {
                 match event_type {
                     $($name => decode($name, value, Self::$variant),)*
                     $($access_name => decode($access_name, value, |data| Self::Access(AccessEvent::$access(data))),)*
+                    $($trail_name => decode($trail_name, value, |data| Self::Trail(TrailEvent::$trail(data))),)*
                     other => Err(DecodeError::UnknownType(other.chars().take(128).collect())),
                 }
             }
@@ -127,6 +135,12 @@ event_types! {
         ApiKeyIssued => "lotline.api_key.issued.v1",
         ApiKeyRevoked => "lotline.api_key.revoked.v1",
         PipelineAccessSet => "lotline.pipeline.access_set.v1",
+    }
+    Trail {
+        SignedIn => "lotline.access.signed_in.v1",
+        SignedOut => "lotline.access.signed_out.v1",
+        TrailRead => "lotline.access.trail_read.v1",
+        AttemptsRefused => "lotline.access.attempts_refused.v1",
     }
 }
 
@@ -183,6 +197,7 @@ impl Event {
             Self::ProjectionRetried(data) => format!("projection/{}", data.model),
             Self::ProjectionEventSkipped(data) => format!("projection/{}", data.model),
             Self::Access(event) => event.subject().to_string(),
+            Self::Trail(event) => event.subject(),
             Self::CommandRefused(_) => format!("command/{command}"),
             Self::RefusalsSuppressed(data) => format!("actor/{}", data.actor),
         }

@@ -65,6 +65,12 @@ pub(crate) fn uuid(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "uuid", "pattern": UUID })
 }
 
+/// A word of a list to which later versions may add.
+pub(crate) fn open_words(description: &str, known: &[&str]) -> Schema {
+    let description = format!("{description} The examples are those written today; more may follow.");
+    json_schema!({ "type": "string", "pattern": "^[a-z][a-z_]*$", "examples": known, "description": description })
+}
+
 /// Adds to a tagged union the alternative of every tag that is not in it yet: readers are told that others may come.
 pub(crate) fn open_union(schema: &mut Schema) {
     let Some(Value::Array(alternatives)) = schema.get_mut("oneOf") else { return };

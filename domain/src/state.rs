@@ -58,6 +58,8 @@ pub enum Subject {
     Projection(String),
     /// A site, user, key or grant.
     Access(AccessSubject),
+    /// What a record of the trail is about, as `kind/id`.
+    Trail(String),
 }
 
 const EARLIEST_OCCURRENCE_MICROS: i64 = 946_684_800_000_000; // 2000-01-01
@@ -85,13 +87,23 @@ impl StreamState {
         let fresh = request.command_id.derive(&request.tenant, &request.stream, &request.actor);
         let actor = Actor::of(&request.actor);
         let at = Circumstances { actor, fresh, now, pipelines: &self.pipelines };
-        let (events, subject_id) = self.decide_events(command, &at)?;
+        let (events, subject_id) = self.decide_events(request, &at)?;
         Ok(Decision { events, occurred_at, reason, subject_id })
     }
 
-    fn decide_events(&self, command: &Command, at: &Circumstances<'_>) -> Result<(Vec<Event>, Subject), Refusal> {
+    fn decide_events(
+        &self,
+        request: &CommandRequest,
+        at: &Circumstances<'_>,
+    ) -> Result<(Vec<Event>, Subject), Refusal> {
         let fresh = at.fresh;
-        let (event, subject) = match command {
+        let (event, subject) = match &request.command {
+            Command::Trail(command) => {
+                let events = command.decide(&request.actor)?;
+                let last = events.last().expect("invariant: a decision has an event");
+                let subject = Subject::Trail(last.subject());
+                return Ok((events.into_iter().map(Event::Trail).collect(), subject));
+            }
             Command::Access(command) => {
                 let events = self.access.decide(command, at)?;
                 let last = events.last().expect("invariant: a decision has an event");
@@ -154,6 +166,7 @@ impl StreamState {
             Event::Access(_) => self.access.evolve(event, sequence),
             Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
+            | Event::Trail(_)
             | Event::CommandRefused(_)
             | Event::RefusalsSuppressed(_) => {}
         }
@@ -173,7 +186,8 @@ impl StreamState {
             Command::RegisterLot(_)
             | Command::DraftPipeline { .. }
             | Command::RetryProjection { .. }
-            | Command::SkipProjectionEvent { .. } => None,
+            | Command::SkipProjectionEvent { .. }
+            | Command::Trail(_) => None,
         };
         version.unwrap_or(0)
     }
@@ -199,6 +213,7 @@ impl Subject {
             Event::ProjectionRetried(event) => Some(Self::Projection(event.model.clone())),
             Event::ProjectionEventSkipped(event) => Some(Self::Projection(event.model.clone())),
             Event::Access(event) => Some(Self::Access(event.subject())),
+            Event::Trail(event) => Some(Self::Trail(event.subject())),
             Event::CommandRefused(_) | Event::RefusalsSuppressed(_) => None,
         }
     }

@@ -6,6 +6,8 @@
 
 #[path = "examples/access.rs"]
 mod access;
+#[path = "examples/trail.rs"]
+mod trail;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -60,6 +62,7 @@ fn examples() -> Vec<[Event; 2]> {
     ]
     .into_iter()
     .chain(access::examples())
+    .chain(trail::examples())
     .collect()
 }
 

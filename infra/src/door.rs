@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use lotline_adapters::clock::{RandomIds, SystemClock};
@@ -10,14 +11,17 @@ use lotline_adapters::cluster;
 use lotline_adapters::identity::{Hasher, HasherOptions, IdentityOptions, KeyEncryption, PostgresIdentity};
 use lotline_adapters::sign_on::OidcProvider;
 use lotline_api::auth::cookie::Cookies;
-use lotline_api::{Desk, Door, Guard, Mode, appointed};
+use lotline_api::{Desk, Door, Guard, Mode, Trail, appointed};
 use lotline_commands::access::AccessView;
+use lotline_commands::bus::CommandBus;
 use lotline_domain::id::CommandId;
 use lotline_domain::identity::port::{Identity, LinkPurpose};
 use lotline_domain::identity::session::SessionPolicy;
 use lotline_domain::identity::sign_on::SignOn;
 use lotline_domain::identity::token::TokenPolicy;
 use lotline_domain::port::{Clock, Ids};
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::{Config, OidcSection};
 use crate::lifecycle::Lifecycle;
@@ -26,12 +30,24 @@ use crate::stores::Databases;
 
 /// Who issues tokens when no address is configured.
 const ISSUER: &str = "lotline";
+/// How long open requests may hold up the last records of the door.
+const LAST_REQUESTS: Duration = Duration::from_secs(2);
 
 /// What the door is made of, and keeps it so.
 pub(crate) struct Doorway {
-    identity: Option<Identity>,
+    entrance: Option<Entrance>,
+    /// Ends the writers: later than everything else, so that the last records of the door are taken.
+    writers_end: CancellationToken,
+    /// Cancelled when no request is open any more.
+    served: CancellationToken,
+}
+
+/// What there is beyond development mode.
+struct Entrance {
+    identity: Identity,
     cookie_secret: Vec<u8>,
     provider: Option<Arc<dyn SignOn>>,
+    trail: Trail,
 }
 
 impl Doorway {
@@ -42,11 +58,13 @@ impl Doorway {
     pub(crate) async fn open(
         config: &Config,
         databases: &Databases,
+        bus: &CommandBus,
         lifecycle: &mut Lifecycle,
     ) -> anyhow::Result<Self> {
+        let served = CancellationToken::new();
         if config.access.mode() == Mode::Development {
             tracing::warn!("development mode: everybody who reaches this port is believed and may do everything");
-            return Ok(Self { identity: None, cookie_secret: Vec::new(), provider: None });
+            return Ok(Self { entrance: None, writers_end: lifecycle.token(), served });
         }
         let identity = credentials(config, databases).await?;
         let ports = identity.ports();
@@ -56,12 +74,36 @@ impl Doorway {
             anyhow::Ok(())
         });
         let cookie_secret = cluster::secret(&databases.app).await?;
-        Ok(Self { identity: Some(ports), cookie_secret, provider: provider(&config.access.oidc)? })
+        let provider = provider(&config.access.oidc)?;
+        let trail = Trail::new(bus.clone(), Arc::new(SystemClock), Arc::new(RandomIds::default()));
+        let writers_end = CancellationToken::new();
+        let (task, token) = (trail.clone(), lifecycle.token());
+        let (quiet, last) = (served.clone(), writers_end.clone().drop_guard());
+        lifecycle.spawn("the trail of the door", async move {
+            task.run(token).await;
+            if timeout(LAST_REQUESTS, quiet.cancelled()).await.is_err() {
+                tracing::warn!("requests are open still; what they are refused now is not recorded");
+            }
+            task.finish().await;
+            drop(last);
+            anyhow::Ok(())
+        });
+        Ok(Self { entrance: Some(Entrance { identity: ports, cookie_secret, provider, trail }), writers_end, served })
+    }
+
+    /// What the writers of this process end with.
+    pub(crate) fn writers_end(&self) -> CancellationToken {
+        self.writers_end.clone()
+    }
+
+    /// To be dropped when no request is open any more.
+    pub(crate) fn serving(&self) -> DropGuard {
+        self.served.clone().drop_guard()
     }
 
     /// The door of the API that listens on `bound`.
     pub(crate) fn build(&self, config: &Config, bound: SocketAddr, access: &AccessView) -> Door {
-        let Some(identity) = &self.identity else { return Door::Open };
+        let Some(Entrance { identity, cookie_secret, provider, trail }) = &self.entrance else { return Door::Open };
         let origin = config.access.origin().map(str::to_owned);
         let secure = match &origin {
             Some(origin) => origin.starts_with("https://"),
@@ -69,21 +111,22 @@ impl Doorway {
             // Beyond loopback browsers come through something that speaks TLS, or their cookies are not sent at all.
             None => !bound.ip().to_canonical().is_loopback(),
         };
-        let cookies = Cookies::new(&self.cookie_secret, secure);
+        let cookies = Cookies::new(cookie_secret, secure);
         let oidc = &config.access.oidc;
-        let desk = self.provider.as_ref().map(|provider| Desk {
+        let desk = provider.as_ref().map(|provider| Desk {
             provider: Arc::clone(provider),
             roles: oidc.role_map(),
             invite_unknown: oidc.invite_unknown,
             origin: origin.clone().unwrap_or_else(|| format!("http://{bound}")),
         });
-        let (identity, access, origins) = (identity.clone(), access.clone(), config.api.origins.clone());
-        Door::Guarded(Arc::new(Guard { identity, access, cookies, origin, desk, origins }))
+        let (identity, access, trail) = (identity.clone(), access.clone(), trail.clone());
+        let origins = config.api.origins.clone();
+        Door::Guarded(Arc::new(Guard { identity, access, cookies, trail, origin, desk, origins }))
     }
 
     /// Prints a link when nobody can administer the tenant yet. `url` is where the server is.
     pub(crate) fn welcome(&self, config: &Config, url: &str, access: AccessView, lifecycle: &mut Lifecycle) {
-        let Some(identity) = self.identity.clone() else { return };
+        let Some(identity) = self.entrance.as_ref().map(|entrance| entrance.identity.clone()) else { return };
         let (tenant, stop) = (config.tenant.id.clone(), lifecycle.token());
         let url = config.access.origin().unwrap_or(url).to_owned();
         lifecycle.spawn("the link for the first administrator", async move {

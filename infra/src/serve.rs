@@ -19,7 +19,7 @@ use lotline_projections::progress::Progress;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::cli::Role;
@@ -83,11 +83,11 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     let mut readiness: Vec<(&'static str, Arc<dyn Readiness>)> = Vec::new();
     let node = Node::open(config, &databases, listener.local_addr()?).await?;
     let bus = node.connect(bus)?;
-    let doorway = if has(Role::Api) { Some(Doorway::open(config, &databases, &mut lifecycle).await?) } else { None };
+    let (doorway, writers_end) = doorway(has(Role::Api), config, &databases, &bus, &mut lifecycle).await?;
     if has(Role::Writer) {
         let owners = Owners::new(config.tenant.id.clone(), ports, node.directory(), ownership_options(config));
         readiness.push(("writer", writers_ready(bus.clone(), owners.joined())));
-        let writing = owners.run(writers, node.writers(&logs)?, lifecycle.token());
+        let writing = owners.run(writers, node.writers(&logs)?, writers_end);
         lifecycle.spawn("the writers", async move {
             writing.await;
             anyhow::Ok(())
@@ -117,11 +117,11 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
         let served =
             Served { node: &node, bus: &bus, logs: &logs, databases: &databases, progress, readiness, metrics, front };
         let state = api_state(config, served, lifecycle.token());
-        let url = listen(listener, state, &mut lifecycle)?;
+        let url = listen(listener, state, doorway.serving(), &mut lifecycle)?;
         doorway.welcome(config, &url, access, &mut lifecycle);
         Some(url)
     } else {
-        let (tenant, pool, mode) = (config.tenant.id.clone(), databases.owner.clone(), config.access.mode());
+        let (tenant, pool, mode) = (config.tenant.id.clone(), databases.queries.clone(), config.access.mode());
         let health = Health { tenant, pool, mode, readiness, metrics };
         let (peers, edge) = (Some(node.peers(bus.clone())), (edge::limits(config), edge.tls));
         let serving = lotline_api::serve_health(listener, health, peers, edge, lifecycle.token());
@@ -129,6 +129,22 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
         None
     };
     Ok(Running { lifecycle, bus, url })
+}
+
+/// The door of a process with the API, and what its writers end with.
+async fn doorway(
+    wanted: bool,
+    config: &Config,
+    databases: &Databases,
+    bus: &CommandBus,
+    lifecycle: &mut Lifecycle,
+) -> anyhow::Result<(Option<Doorway>, CancellationToken)> {
+    if !wanted {
+        return Ok((None, lifecycle.token()));
+    }
+    let doorway = Doorway::open(config, databases, bus, lifecycle).await?;
+    let writers_end = doorway.writers_end();
+    Ok((Some(doorway), writers_end))
 }
 
 /// Sends what comes for the writers to other nodes, and learns from the log who may do what.
@@ -164,7 +180,7 @@ fn ownership_options(config: &Config) -> OwnershipOptions {
 }
 
 fn follow_progress(config: &Config, databases: &Databases, lifecycle: &mut Lifecycle) -> Progress {
-    let progress = Progress::new(databases.owner.clone(), config.tenant.id.clone());
+    let progress = Progress::new(databases.queries.clone(), config.tenant.id.clone());
     let (follower, cancel) = (progress.clone(), lifecycle.token());
     lifecycle.spawn("the progress of read models", async move {
         follower.run(cancel).await;
@@ -192,7 +208,7 @@ fn api_state(config: &Config, served: Served<'_>, shutdown: CancellationToken) -
         sites: config.tenant.sites.clone(),
         partitions: Partitions { ledger: logs.ledger.partitions(), signals: logs.signals.partitions() },
         bus: served.bus.clone(),
-        pool: served.databases.owner.clone(),
+        pool: served.databases.queries.clone(),
         progress: served.progress,
         keys: Arc::new(PostgresPersonalKeys::new(served.databases.app.clone())),
         clock: Arc::new(SystemClock),
@@ -230,13 +246,19 @@ fn writers_ready(bus: CommandBus, joined: watch::Receiver<bool>) -> Arc<dyn Read
     })
 }
 
-fn listen(listener: TcpListener, state: ApiState, lifecycle: &mut Lifecycle) -> anyhow::Result<String> {
+fn listen(
+    listener: TcpListener,
+    state: ApiState,
+    serving: DropGuard,
+    lifecycle: &mut Lifecycle,
+) -> anyhow::Result<String> {
     let address = listener.local_addr().context("the listener has no address")?;
     let (connections, scheme) = (state.connections.clone(), Edge::scheme(state.edge.tls.as_ref()));
     lifecycle.spawn("the HTTP server", async move {
         lotline_api::serve(listener, state).await?;
         connections.close();
         connections.wait().await;
+        drop(serving);
         anyhow::Ok(())
     });
     Ok(format!("{scheme}://{address}"))

@@ -90,6 +90,7 @@ fn subject(event: &Event) -> Option<&str> {
         | Event::PipelineArchived(_)
         | Event::SignalDeclared(_)
         | Event::Access(_)
+        | Event::Trail(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => None,
     }
@@ -131,6 +132,7 @@ pub(crate) async fn note(
             | Event::PipelineArchived(_)
             | Event::SignalDeclared(_)
             | Event::Access(_)
+            | Event::Trail(_)
             | Event::CommandRefused(_)
             | Event::RefusalsSuppressed(_) => {}
         }

@@ -214,6 +214,7 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
         | Event::Access(_)
+        | Event::Trail(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }
@@ -252,6 +253,7 @@ impl<'a> Changes<'a> {
                 | Event::ProjectionRetried(_)
                 | Event::ProjectionEventSkipped(_)
                 | Event::Access(_)
+                | Event::Trail(_)
                 | Event::CommandRefused(_)
                 | Event::RefusalsSuppressed(_) => {}
             }

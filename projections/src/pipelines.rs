@@ -237,6 +237,7 @@ fn touched(event: &Event) -> Option<PipelineId> {
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
         | Event::Access(_)
+        | Event::Trail(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => None,
     }
@@ -323,6 +324,7 @@ fn evolve(
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
         | Event::Access(_)
+        | Event::Trail(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }

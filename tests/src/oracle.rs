@@ -140,11 +140,15 @@ impl Oracle {
                 self.pipeline(kind, &event);
             }
             "lotline.signal.declared.v1" => self.declared(&event),
-            // What was refused is no state of the plant, and neither is what read models were told to do.
+            // What was refused is no state of the plant, and neither is what read models were told to do, or what happened at the door.
             "lotline.command.refused.v1"
             | "lotline.refusals.suppressed.v1"
             | "lotline.projection.retried.v1"
-            | "lotline.projection.event_skipped.v1" => {}
+            | "lotline.projection.event_skipped.v1"
+            | "lotline.access.signed_in.v1"
+            | "lotline.access.signed_out.v1"
+            | "lotline.access.trail_read.v1"
+            | "lotline.access.attempts_refused.v1" => {}
             kind => self.access(kind, &event),
         }
     }

@@ -7,8 +7,10 @@ use lotline_domain::id::{ActorId, SessionId};
 use lotline_domain::identity::port::ApiKeyError;
 use lotline_domain::identity::token::TokenRefusal;
 use lotline_domain::timestamp::Timestamp;
+use lotline_domain::trail::{AttemptKind, Suspect};
 
 use super::{Door, Guard, json};
+use crate::trail::attempts::Attempt;
 use crate::transport::caller::{self, Caller, Trace};
 use crate::transport::problem::Problem;
 
@@ -79,7 +81,8 @@ impl Door {
         let Some(presented) = guard.presented(headers)? else { return Ok(None) };
         let (actor, credential) = guard.admit(&presented, now).await?;
         if let (Presented::Cookie(_), Credential::Session { session, .. }) = (&presented, &credential) {
-            guard.protect(headers, intent, Some(*session))?;
+            let protected = guard.protect(headers, intent, Some(*session));
+            protected.map_err(|problem| by(problem, &actor))?;
         }
         Ok(Some(Caller { actor, credential, trace: trace.clone() }))
     }
@@ -162,7 +165,7 @@ impl Guard {
             }
             _ => {
                 let message = "send one credential: one Authorization header, or one X-API-Key header";
-                Err(Problem::bad_request("AMBIGUOUS_CREDENTIALS", message))
+                Err(Problem::bad_request("AMBIGUOUS_CREDENTIALS", message).of(Attempt::unknown(AttemptKind::Ambiguous)))
             }
         }
     }
@@ -178,7 +181,7 @@ impl Guard {
                 Ok(key) => (key.actor(), Credential::Key),
                 Err(ApiKeyError::Store(error)) => return Err(json::store(&error)),
                 Err(error @ (ApiKeyError::Malformed(_) | ApiKeyError::Unknown)) => {
-                    return Err(unauthorised("INVALID_API_KEY", error.to_string()));
+                    return Err(unauthorised(AttemptKind::UnknownKey, "INVALID_API_KEY", error.to_string()));
                 }
             },
         };
@@ -189,7 +192,7 @@ impl Guard {
     /// Whether the ledger knows the actor as one that may come in.
     fn standing(&self, actor: &ActorId, now: Timestamp) -> Result<(), Problem> {
         let verdict = self.access()?.admits(Actor::of(actor), now);
-        verdict.map_err(|denial| unauthorised("NOT_ADMITTED", denial.to_string()))
+        verdict.map_err(|denial| by(unauthorised(AttemptKind::NotAdmitted, "NOT_ADMITTED", denial.to_string()), actor))
     }
 
     /// Whether a request that came by a cookie was meant by its sender.
@@ -212,7 +215,7 @@ impl Guard {
             return Ok(());
         }
         let message = "a request that changes something by a cookie needs the header x-csrf-token, as sign-in gave it";
-        Err(Problem::new(StatusCode::FORBIDDEN, "CSRF", message))
+        Err(Problem::new(StatusCode::FORBIDDEN, "CSRF", message).of(Attempt::unknown(AttemptKind::Csrf)))
     }
 
     fn own_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
@@ -225,7 +228,8 @@ impl Guard {
         if own {
             return Ok(());
         }
-        Err(Problem::new(StatusCode::FORBIDDEN, "FOREIGN_ORIGIN", "the Origin is missing or another site's"))
+        let problem = Problem::new(StatusCode::FORBIDDEN, "FOREIGN_ORIGIN", "the Origin is missing or another site's");
+        Err(problem.of(Attempt::unknown(AttemptKind::ForeignOrigin)))
     }
 }
 
@@ -234,13 +238,29 @@ pub(crate) fn nobody() -> Problem {
     let message = "sign in first: send Authorization: Bearer with an access token or an API key";
     let challenge = HeaderValue::from_static("Bearer realm=\"lotline\"");
     let problem = Problem::new(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", message);
+    let problem = problem.of(Attempt::unknown(AttemptKind::Anonymous));
     Problem { header: Some((header::WWW_AUTHENTICATE, challenge)), ..problem }
+}
+
+/// The same as an attempt of somebody known.
+fn by(problem: Problem, actor: &ActorId) -> Problem {
+    let suspect = match Actor::of(actor) {
+        Actor::User(id) => Suspect::User(id),
+        Actor::Key(id) => Suspect::Key(id),
+        Actor::System | Actor::Lotline | Actor::Other => Suspect::Unknown,
+    };
+    let attempt = problem.attempt.map(|attempt| Box::new(Attempt { by: suspect, ..*attempt }));
+    Problem { attempt, ..problem }
 }
 
 fn bearer(text: &str) -> Result<Presented<'_>, Problem> {
     let scheme = text.get(..BEARER.len()).filter(|scheme| scheme.eq_ignore_ascii_case(BEARER));
     let credential = scheme.map(|scheme| text[scheme.len()..].trim()).ok_or_else(|| {
-        unauthorised("UNKNOWN_SCHEME", "the Authorization header is not of the form Bearer <token>".to_owned())
+        unauthorised(
+            AttemptKind::BadToken,
+            "UNKNOWN_SCHEME",
+            "the Authorization header is not of the form Bearer <token>".to_owned(),
+        )
     })?;
     let is_key = credential.starts_with(KEY_BRAND);
     Ok(if is_key { Presented::Key(credential) } else { Presented::Token(credential) })
@@ -251,21 +271,24 @@ fn refused(refusal: TokenRefusal) -> Problem {
     tracing::debug!(refusal = %refusal, "a token was refused");
     match refusal {
         TokenRefusal::Unavailable => json::unavailable(),
-        TokenRefusal::Expired => unauthorised("TOKEN_EXPIRED", refusal.to_string()),
-        TokenRefusal::SessionEnded => unauthorised("SESSION_ENDED", refusal.to_string()),
-        TokenRefusal::TooLong
-        | TokenRefusal::Malformed
-        | TokenRefusal::Kind
+        TokenRefusal::Expired => unauthorised(AttemptKind::ExpiredToken, "TOKEN_EXPIRED", refusal.to_string()),
+        TokenRefusal::SessionEnded => unauthorised(AttemptKind::EndedSession, "SESSION_ENDED", refusal.to_string()),
+        TokenRefusal::TooLong | TokenRefusal::Malformed => invalid(AttemptKind::BadToken),
+        TokenRefusal::Kind
         | TokenRefusal::UnknownKey
         | TokenRefusal::Signature
         | TokenRefusal::Elsewhere
-        | TokenRefusal::Times => unauthorised("INVALID_TOKEN", "the token does not count here".to_owned()),
+        | TokenRefusal::Times => invalid(AttemptKind::ForgedToken),
     }
 }
 
+fn invalid(kind: AttemptKind) -> Problem {
+    unauthorised(kind, "INVALID_TOKEN", "the token does not count here".to_owned())
+}
+
 /// RFC 6750 section 3.1.
-fn unauthorised(code: &'static str, message: String) -> Problem {
+fn unauthorised(kind: AttemptKind, code: &'static str, message: String) -> Problem {
     let challenge = HeaderValue::from_static("Bearer realm=\"lotline\", error=\"invalid_token\"");
-    let problem = Problem::new(StatusCode::UNAUTHORIZED, code, message);
+    let problem = Problem::new(StatusCode::UNAUTHORIZED, code, message).of(Attempt::unknown(kind));
     Problem { header: Some((header::WWW_AUTHENTICATE, challenge)), ..problem }
 }

@@ -6,9 +6,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use lotline_domain::identity::port::{LinkError, NameError, PasswordError, RefreshError, SignInError, StoreError};
 use lotline_domain::identity::session::RefreshRefusal;
 use lotline_domain::port::Clock;
+use lotline_domain::trail::{AttemptKind, Suspect};
 use serde::de::DeserializeOwned;
 
 use crate::server::Server;
+use crate::trail::attempts::Attempt;
 use crate::transport::accept::json_content_type;
 use crate::transport::http::collect;
 use crate::transport::problem::Problem;
@@ -67,7 +69,8 @@ pub(super) fn refresh(error: &RefreshError) -> Problem {
     match error {
         RefreshError::Store(error) => store(error),
         RefreshError::Refused { refusal, of } => {
-            if *refusal == RefreshRefusal::Reused {
+            let reused = *refusal == RefreshRefusal::Reused;
+            if reused {
                 let (user, session) = of.map(|(user, session)| (user.to_string(), session.to_string())).unzip();
                 tracing::warn!(
                     user.id = user,
@@ -76,7 +79,10 @@ pub(super) fn refresh(error: &RefreshError) -> Problem {
                 );
             }
             let code = if *refusal == RefreshRefusal::Superseded { "REFRESH_SUPERSEDED" } else { "REFRESH_REFUSED" };
-            Problem::new(StatusCode::UNAUTHORIZED, code, refusal.to_string())
+            let problem = Problem::new(StatusCode::UNAUTHORIZED, code, refusal.to_string());
+            let by = of.map_or(Suspect::Unknown, |(user, _)| Suspect::User(user));
+            // One that came twice is recorded as the end of its session.
+            if reused { problem } else { problem.of(Attempt::new(AttemptKind::RefreshRefused, by)) }
         }
     }
 }
@@ -87,7 +93,8 @@ pub(super) fn password(error: &PasswordError) -> Problem {
         PasswordError::Weak(weakness) => {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "WEAK_PASSWORD", weakness.to_string())
         }
-        PasswordError::Link(refusal) => Problem::new(StatusCode::GONE, "LINK_REFUSED", refusal.to_string()),
+        PasswordError::Link(refusal) => Problem::new(StatusCode::GONE, "LINK_REFUSED", refusal.to_string())
+            .of(Attempt::unknown(AttemptKind::BadLink)),
         PasswordError::Busy => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "BUSY", error.to_string()),
         PasswordError::Store(error) => store(error),
     }

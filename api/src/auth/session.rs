@@ -14,11 +14,13 @@ use lotline_domain::id::{SessionId, SiteId, UserId};
 use lotline_domain::identity::port::IssuedTokens;
 use lotline_domain::identity::session::EndReason;
 use lotline_domain::timestamp::Timestamp;
+use lotline_domain::trail::{AttemptKind, SignInMethod, SignOutReason, Suspect};
 use serde::{Deserialize, Serialize};
 
 use super::door::{Credential, Intent};
-use super::{Door, Guard, json};
+use super::{Door, Guard, json, record};
 use crate::server::Server;
+use crate::trail::attempts::Attempt;
 use crate::transport::caller::{Caller, Trace};
 use crate::transport::problem::Problem;
 
@@ -105,12 +107,19 @@ pub(super) async fn sign_in(State(server): State<Arc<Server>>, request: Request)
     let given: SignIn = json::read(&server, &parts, body).await?;
     let access = guard.access()?;
     let signed_in = guard.identity.passwords.sign_in(&given.email, &given.password, address(&parts)).await;
-    let user = signed_in.map_err(|error| json::sign_in(&error, &*server.state.clock))?;
+    let user = match signed_in {
+        Ok(user) => user,
+        Err(error) => {
+            let attempt = record::sign_in(guard, &given.email, &error).await;
+            let problem = json::sign_in(&error, &*server.state.clock);
+            return Err(attempt.into_iter().fold(problem, Problem::of));
+        }
+    };
     if !access.is_active(user) {
-        return Err(json::wrong());
+        return Err(json::wrong().of(Attempt::new(AttemptKind::NotAdmitted, Suspect::User(user))));
     }
     let client = client(&parts, given.client);
-    let tokens = guard.identity.sessions.open(user, &client).await.map_err(|error| json::store(&error))?;
+    let tokens = record::open(guard, user, &client, SignInMethod::Password, Trace::of(&parts.extensions)).await?;
     tracing::debug!(user.id = %user, session.id = %tokens.session, "signed in");
     Ok(hand_out(guard, &tokens, given.cookies, server.state.clock.now()))
 }
@@ -128,11 +137,14 @@ pub(super) async fn refresh(State(server): State<Arc<Server>>, request: Request)
     let Some(token) = given.refresh_token.as_deref().or(cookie) else {
         return Err(Problem::bad_request("NO_REFRESH_TOKEN", "send {\"refreshToken\": \"…\"}, or the cookie"));
     };
-    let tokens = guard.identity.sessions.refresh(token).await.map_err(|error| json::refresh(&error))?;
+    let tokens = match guard.identity.sessions.refresh(token).await {
+        Ok(tokens) => tokens,
+        Err(error) => return Err(record::refresh(guard, &error, Trace::of(&parts.extensions)).await),
+    };
     if !guard.access()?.is_active(tokens.user) {
         let ended = guard.identity.sessions.end_all(tokens.user, None, EndReason::Deactivated).await;
         ended.map_err(|error| json::store(&error))?;
-        return Err(json::wrong());
+        return Err(json::wrong().of(Attempt::new(AttemptKind::NotAdmitted, Suspect::User(tokens.user))));
     }
     Ok(hand_out(guard, &tokens, cookie.is_some(), server.state.clock.now()))
 }
@@ -162,6 +174,10 @@ async fn end(server: &Server, request: Request, everywhere: bool) -> Result<Resp
         sessions.end(user, session, EndReason::SignedOut).await.map(u64::from)
     };
     let ended = ended.map_err(|error| json::store(&error))?;
+    if ended > 0 {
+        let session = (!everywhere).then_some(session);
+        record::ended(guard, user, session, SignOutReason::Asked, &caller.trace).await;
+    }
     let mut answer = Json(serde_json::json!({ "ended": ended })).into_response();
     guard.cookies.clear(answer.headers_mut());
     Ok(private(answer))

@@ -22,10 +22,11 @@ use lotline_domain::id::{ActorId, CommandId, StreamKey, TenantId, UserId};
 use lotline_domain::identity::name::LoginName;
 use lotline_domain::identity::password::choose;
 use lotline_domain::identity::port::{LinkError, LinkPurpose, LinkRefusal};
+use lotline_domain::trail::SignOutReason;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::json;
+use super::{json, record};
 use crate::server::Server;
 use crate::transport::caller::Trace;
 use crate::transport::problem::Problem;
@@ -112,7 +113,11 @@ pub(super) async fn password(State(server): State<Arc<Server>>, request: Request
         Err(LinkError::Refused(_) | LinkError::Store(_)) | Ok(_) => LinkPurpose::Invitation,
     };
     let set = guard.identity.passwords.set_by_link(&given.link, purpose, &given.password, &[]).await;
-    set.map_err(|error| json::password(&error))?;
+    let user = set.map_err(|error| json::password(&error))?;
+    // Whoever is invited has had no password, and so no session.
+    if purpose == LinkPurpose::PasswordReset {
+        record::ended(guard, user, None, SignOutReason::Reset, Trace::of(&parts.extensions)).await;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

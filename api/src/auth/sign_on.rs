@@ -16,12 +16,13 @@ use axum::response::{Html, IntoResponse, Response};
 use lotline_domain::identity::port::{IssuedTokens, ProofScope};
 use lotline_domain::identity::secret::OpaqueToken;
 use lotline_domain::identity::sign_on::{Answer, Person, Question, RoleMap, SignOn, SignOnError};
+use lotline_domain::trail::SignInMethod;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::attempt::{Attempt, Purpose, same};
 use super::newcomer::Arrival;
-use super::{Guard, json, proof, session};
+use super::{Guard, json, proof, record, session};
 use crate::server::Server;
 use crate::transport::caller::Trace;
 use crate::transport::problem::Problem;
@@ -158,7 +159,7 @@ async fn arrive(server: &Server, guard: &Guard, person: &Person, parts: &Parts) 
     let trace = Trace::of(&parts.extensions);
     let user = Arrival { server, guard, desk: desk(guard)?, person, trace }.user().await?;
     let client = session::client(parts, None);
-    let tokens = guard.identity.sessions.open(user, &client).await.map_err(|error| json::store(&error))?;
+    let tokens = record::open(guard, user, &client, SignInMethod::SingleSignOn, trace).await?;
     tracing::debug!(user.id = %user, session.id = %tokens.session, "signed in by the provider");
     Ok(tokens)
 }

@@ -14,6 +14,7 @@ use super::connection::{self, Cursor};
 use super::failure::OrFail;
 use super::global_id::NodeId;
 use super::live::{self, Change, Feed};
+use super::reading::Reading;
 use super::scalar::{PositionToken, Version};
 use super::scope::Scope;
 use crate::guard::cost;
@@ -128,13 +129,30 @@ impl From<AuditFilterInput> for AuditFilter {
     }
 }
 
+impl AuditFilterInput {
+    /// What is asked for, under the names of the schema.
+    fn reading(&self) -> Reading {
+        let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Micros, true);
+        let filters = [
+            ("stream", self.stream.clone()),
+            ("subject", self.subject.clone()),
+            ("actor", self.actor.clone()),
+            ("eventType", self.event_type.clone()),
+            ("correlationId", self.correlation_id.map(|id| id.to_string())),
+            ("decidedFrom", self.decided_from.map(time)),
+            ("decidedUntil", self.decided_until.map(time)),
+        ];
+        Reading::new("auditTrail", filters)
+    }
+}
+
 /// The audit trail.
 #[derive(Default)]
 pub struct AuditQuery;
 
 #[Object]
 impl AuditQuery {
-    /// Events, the last decided first.
+    /// Events, the last decided first. Asking for them is an event too, which the next answer shows.
     #[graphql(complexity = "cost::page(first, child_complexity)")]
     async fn audit_trail(
         &self,
@@ -148,25 +166,34 @@ impl AuditQuery {
         let scope = Scope::of(ctx);
         let size = connection::size(first)?;
         let after = connection::after(after.as_deref(), read_key)?;
-        let filter: AuditFilter = filter.unwrap_or_default().into();
+        let filter = filter.unwrap_or_default();
+        let (reading, filter): (Reading, AuditFilter) = (filter.reading(), filter.into());
         scope.check_stream(filter.stream.as_deref()).await?;
         scope.wait(ctx, &[Model::Audit], consistent_with, consistency_timeout_ms).await?;
         let page = Page { first: size + 1, after };
         let rows = audit::list(scope.pool(), scope.tenant(), &filter, &page).await.or_fail("list the audit trail")?;
+        reading.done(scope, rows.len().min(size as usize)).await?;
         Ok(connection::connection(rows, size, after.is_some(), |row| write_key(row.key()), AuditEntry))
     }
 }
 
-fn write_key(key: AuditKey) -> Cursor {
-    let time = key.decided_at.to_rfc3339_opts(SecondsFormat::Micros, true);
-    Cursor::new(&format!("{time}/{}/{}", key.partition, key.log_offset))
+/// The cursor of an event: what [`read_key`] reads.
+pub fn write_key(key: AuditKey) -> Cursor {
+    Cursor::new(&key_text(key))
 }
 
-fn read_key(text: &str) -> Option<AuditKey> {
+fn key_text(key: AuditKey) -> String {
+    let time = key.decided_at.to_rfc3339_opts(SecondsFormat::Micros, true);
+    format!("{time}/{}/{}", key.partition, key.log_offset)
+}
+
+/// Reads the text of a cursor; nothing when it is none of this list.
+pub fn read_key(text: &str) -> Option<AuditKey> {
     let mut parts = text.split('/');
     let decided_at = DateTime::parse_from_rfc3339(parts.next()?).ok()?.to_utc();
     let (partition, log_offset) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    parts.next().is_none().then_some(AuditKey { decided_at, partition, log_offset })
+    let key = AuditKey { decided_at, partition, log_offset };
+    (key_text(key) == text).then_some(key)
 }
 
 /// Whether a row is what a filter asks for, for subscriptions, which read everything in order.
@@ -196,7 +223,7 @@ pub struct AuditSubscription;
 
 #[Subscription]
 impl AuditSubscription {
-    /// Events, each after its commit.
+    /// Events, each after its commit. Following them is an event too.
     async fn audit_trail(
         &self,
         ctx: &Context<'_>,
@@ -204,7 +231,8 @@ impl AuditSubscription {
         #[graphql(desc = "Go on from here; from now when absent. Partitions that the token does not name begin now.")]
         after: Option<PositionToken>,
     ) -> Result<impl Stream<Item = Result<AuditItem, Error>> + use<>, Error> {
-        let filter: AuditFilter = filter.unwrap_or_default().into();
+        let filter = filter.unwrap_or_default();
+        let (reading, filter): (Reading, AuditFilter) = (filter.reading(), filter.into());
         let feed = Feed::<AuditRow> {
             model: Model::Audit,
             fetch: |state, partition, from, rows| {
@@ -212,7 +240,11 @@ impl AuditSubscription {
             },
             offset: |row| row.log_offset,
         };
-        Scope::of(ctx).check_stream(filter.stream.as_deref()).await?;
+        let scope = Scope::of(ctx);
+        scope.check_stream(filter.stream.as_deref()).await?;
+        let begun = reading.begun(scope).await?;
+        // From now is from behind one's own reading.
+        let after = after.or(Some(PositionToken(begun)));
         let changes = live::follow(ctx, feed, filter.stream.as_deref(), after).await?;
         Ok(changes.filter_map(move |change| {
             // One offset is one event.

@@ -149,6 +149,11 @@ enum Need {
 }
 
 impl Demand {
+    /// The field as the table names it; nothing for a name that a client made up.
+    pub fn listed(&self) -> Option<&'static str> {
+        TABLE.iter().map(|(_, listed, _)| *listed).find(|listed| *listed == self.field)
+    }
+
     /// Whether an actor has it.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use super::global_id::NodeId;
 use super::lot::Lot;
 use super::pipeline::Pipeline;
 use super::qc::QcDecision;
+use super::reading::Reading;
 use super::scalar::PositionToken;
 use super::scope::Scope;
 use super::signal::Signal;
@@ -84,7 +85,12 @@ impl NodeQuery {
         let scope = Scope::of(ctx);
         let id = NodeId::decode(&id).ok_or_else(|| bad_input("'id' is not a global id"))?;
         scope.wait(ctx, &[id.model()], consistent_with, consistency_timeout_ms).await?;
-        id.load(scope).await
+        let event = if let NodeId::AuditEntry(id) = &id { Some(id.to_string()) } else { None };
+        let found = id.load(scope).await?;
+        if event.is_some() {
+            Reading::new("node", [("id", event)]).done(scope, usize::from(found.is_some())).await?;
+        }
+        Ok(found)
     }
 
     /// Things by their global ids, in the order of the ids; null for each that does not exist.
@@ -106,6 +112,12 @@ impl NodeQuery {
         }
         let models: Vec<Model> = nodes.iter().map(NodeId::model).collect();
         scope.wait(ctx, &models, consistent_with, consistency_timeout_ms).await?;
-        try_join_all(nodes.into_iter().map(|id| id.load(scope))).await
+        let events = nodes.iter().any(|id| matches!(id, NodeId::AuditEntry(_)));
+        let found = try_join_all(nodes.into_iter().map(|id| id.load(scope))).await?;
+        if events {
+            let shown = found.iter().flatten().filter(|node| matches!(node, Node::AuditEntry(_))).count();
+            Reading::new("nodes", []).done(scope, shown).await?;
+        }
+        Ok(found)
     }
 }

@@ -3,6 +3,8 @@
 //! Development mode: the actor is whatever the header says. That is why the server then refuses to listen beyond the loopback interface.
 //! Otherwise [`crate::auth::door`] finds out who it is, and the header is not looked at.
 
+use std::net::IpAddr;
+
 use axum::http::{Extensions, HeaderMap, HeaderName, StatusCode, header};
 use lotline_domain::id::{ActorId, CorrelationId};
 use lotline_domain::port::{Clock, Ids};
@@ -38,6 +40,8 @@ pub struct Trace {
     pub correlation_id: CorrelationId,
     /// W3C Trace Context.
     pub traceparent: Option<String>,
+    /// Where the request comes from. For the program's log only: it is personal, and the ledger is for ever.
+    pub address: Option<IpAddr>,
 }
 
 impl Caller {
@@ -57,7 +61,7 @@ impl Trace {
     pub fn from_headers(headers: &HeaderMap, correlation_id: CorrelationId) -> Self {
         let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
         let traceparent = traceparent.filter(|text| is_traceparent(text)).map(str::to_owned);
-        Self { correlation_id, traceparent }
+        Self { correlation_id, traceparent, address: None }
     }
 
     /// What the router has noted with a request.

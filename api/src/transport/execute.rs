@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, once, unfold};
 use lotline_domain::access::actor::Actor;
+use lotline_domain::trail::{AttemptKind, Suspect};
 use serde::Serialize;
 
 use super::caller::Caller;
@@ -22,6 +23,7 @@ use crate::schema::authority::{self, Demand};
 use crate::schema::live::Begun;
 use crate::schema::scope::Scope;
 use crate::server::Server;
+use crate::trail::attempts::Attempt;
 
 /// How often it is asked whether somebody may go on with a subscription.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -86,9 +88,29 @@ fn permit(server: &Server, caller: &Caller, demands: &[Demand]) -> Result<(), Bo
     missing.next().map_or(Ok(()), |message| Err(Box::new(error("FORBIDDEN", message))))
 }
 
+/// [`permit`] for an operation that begins: what it lacks is counted for the audit trail.
+fn begin(server: &Server, caller: &Caller, demands: &[Demand]) -> Result<(), Box<Response>> {
+    let verdict = permit(server, caller, demands);
+    if let (Err(refusal), Door::Guarded(guard)) = (&verdict, &server.state.door)
+        && has_code(refusal, "FORBIDDEN")
+    {
+        let (actor, now) = (Actor::of(&caller.actor), server.state.clock.now());
+        let access = guard.access().ok();
+        let lacks = |demand: &&Demand| access.as_ref().is_some_and(|access| demand.check(access, actor, now).is_err());
+        let field = demands.iter().find(lacks).and_then(Demand::listed);
+        let (by, kind) = match actor {
+            Actor::Key(id) => (Suspect::Key(id), AttemptKind::OutsideScope),
+            Actor::User(id) => (Suspect::User(id), AttemptKind::NotAllowed),
+            Actor::System | Actor::Lotline | Actor::Other => (Suspect::Unknown, AttemptKind::NotAllowed),
+        };
+        guard.trail.refused(Attempt { by, kind, field }, &caller.trace);
+    }
+    verdict
+}
+
 /// Runs a query or mutation within the time limit.
 pub async fn run(server: &Arc<Server>, operation: Operation, caller: Caller) -> Response {
-    if let Err(refusal) = permit(server, &caller, &operation.demands) {
+    if let Err(refusal) = begin(server, &caller, &operation.demands) {
         return *refusal;
     }
     if let Some((text, asked)) = &operation.proof
@@ -112,7 +134,7 @@ pub fn stream(
     begun: Begun,
 ) -> BoxStream<'static, Response> {
     if operation.kind == OperationType::Subscription {
-        if let Err(refusal) = permit(server, &caller, &operation.demands) {
+        if let Err(refusal) = begin(server, &caller, &operation.demands) {
             return once(async { *refusal }).boxed();
         }
         let request = operation.request.data(Scope::new(Arc::clone(server), caller.clone())).data(begun);

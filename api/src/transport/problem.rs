@@ -4,6 +4,8 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::trail::attempts::Attempt;
+
 /// Why a request was not even looked at by the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -12,15 +14,23 @@ pub struct Problem {
     /// Stable code for programs.
     pub code: &'static str,
     /// The sentence.
-    pub message: String,
+    pub message: Box<str>,
     /// A header that the status calls for.
     pub header: Option<(HeaderName, HeaderValue)>,
+    /// What it was an attempt at, for the audit trail.
+    pub attempt: Option<Box<Attempt>>,
 }
 
 impl Problem {
     /// A problem without a header.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), header: None }
+        Self { status, code, message: message.into().into_boxed_str(), header: None, attempt: None }
+    }
+
+    /// The same, as an attempt that was refused: the frame counts it when it answers.
+    #[must_use]
+    pub fn of(self, attempt: Attempt) -> Self {
+        Self { attempt: Some(Box::new(attempt)), ..self }
     }
 
     /// 400.
@@ -42,6 +52,9 @@ impl IntoResponse for Problem {
         let mut response = (self.status, [content_type], body.to_string()).into_response();
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
+        }
+        if let Some(attempt) = self.attempt {
+            response.extensions_mut().insert(*attempt);
         }
         response
     }

@@ -6,7 +6,7 @@ use crate::id::{ActorId, ApiKeyId, UserId};
 
 /// The actor of what is done by whoever has the machine and its database: the command line, never the API.
 pub const SYSTEM: &str = "system";
-/// The actor of what Lotline records by itself.
+/// The actor of what Lotline records by itself, which nobody else may act as.
 pub const LOTLINE: &str = "lotline";
 
 const USER: &str = "user:";
@@ -21,6 +21,8 @@ pub enum Actor {
     Key(ApiKeyId),
     /// Who has the machine: `system`.
     System,
+    /// Lotline itself: `lotline`. It gives no command but records.
+    Lotline,
     /// Anything else, such as the names of development mode. It has no permission.
     Other,
 }
@@ -32,6 +34,9 @@ impl Actor {
         let text = id.as_str();
         if text == SYSTEM {
             return Self::System;
+        }
+        if text == LOTLINE {
+            return Self::Lotline;
         }
         let user = || text.strip_prefix(USER).and_then(uuid).map(|id| Self::User(UserId(id)));
         let key = || text.strip_prefix(KEY).and_then(uuid).map(|id| Self::Key(ApiKeyId(id)));
@@ -82,7 +87,8 @@ mod tests {
         assert_eq!(Actor::of(&ActorId::system()), Actor::System);
         let upper = UserId(id).actor().as_str().replace("ab", "AB");
         let bare = id.simple();
-        for text in ["ann", "lotline", "user:", "key:1", "System", &upper, &format!("user:{bare}"), &id.to_string()] {
+        assert_eq!(Actor::of(&ActorId::lotline()), Actor::Lotline);
+        for text in ["ann", "user:", "key:1", "System", &upper, &format!("user:{bare}"), &id.to_string()] {
             assert_eq!(Actor::of(&ActorId::new(text).unwrap()), Actor::Other, "{text}");
         }
         assert!(ActorId::system().is_reserved() && ActorId::lotline().is_reserved());

@@ -9,7 +9,7 @@ use super::refusal::{AccessRefusal, Denial, Missing};
 use super::role::Permission;
 use super::state::AccessState;
 use crate::command::CommandRequest;
-use crate::id::{PipelineId, SiteId, StreamKey};
+use crate::id::{PipelineId, SiteId, StreamKey, UserId};
 use crate::refusal::Refusal;
 use crate::timestamp::Timestamp;
 
@@ -24,6 +24,15 @@ pub enum Need {
     System,
     /// To be that, or else a permission: here, or at a site where one is named.
     SystemOr(Permission, Option<SiteId>),
+    /// To be the user in whose name it is recorded, or Lotline where that records by itself. In development too.
+    Record {
+        /// Who may.
+        user: Option<UserId>,
+        /// Whether Lotline may.
+        lotline: bool,
+    },
+    /// Nothing: the actor records something of themselves.
+    Anybody,
 }
 
 /// Whether writers ask what actors may do.
@@ -54,7 +63,11 @@ impl AccessState {
         };
         let (missing, verdict) = match (command.need(), authorisation) {
             (Need::System, _) => (Missing::System, system(actor)),
-            (_, Authorisation::Development) => return Ok(()),
+            (Need::Record { user, lotline }, _) => {
+                let fine = user.is_some_and(|user| actor == Actor::User(user)) || (lotline && actor == Actor::Lotline);
+                (Missing::Record, if fine { Ok(()) } else { Err(Denial::NotGranted) })
+            }
+            (Need::Anybody, _) | (_, Authorisation::Development) => return Ok(()),
             (Need::SystemOr(..), Authorisation::Enforced) if actor == Actor::System => return Ok(()),
             (Need::Here(permission), Authorisation::Enforced) => {
                 let verdict = self.may(actor, permission, here.as_ref(), now);

@@ -41,6 +41,8 @@ pub enum Missing {
     Pipeline(PipelineRight, PipelineId),
     /// The command is for whoever has the machine and its database.
     System,
+    /// The server records this by itself, in the name of who did it.
+    Record,
 }
 
 /// A rule about access was broken.
@@ -127,6 +129,9 @@ pub enum AccessRefusal {
         /// Longest text that is accepted.
         max: usize,
     },
+    /// Not what the server records.
+    #[error("this is nothing that the server records")]
+    InvalidRecord,
 }
 
 impl AccessRefusal {
@@ -154,6 +159,7 @@ impl AccessRefusal {
             Self::UnknownApiKey(_) => "UNKNOWN_API_KEY",
             Self::ApiKeyRevoked(_) => "API_KEY_REVOKED",
             Self::InvalidPersonal { .. } => "INVALID_PERSONAL",
+            Self::InvalidRecord => "INVALID_RECORD",
         }
     }
 
@@ -168,7 +174,11 @@ impl AccessRefusal {
             Self::ExpiryInPast { .. } => Some("expiresAt"),
             Self::InvalidKeyPrefix | Self::DuplicateKeyPrefix { .. } => Some("prefix"),
             Self::UnknownApiKey(_) | Self::ApiKeyRevoked(_) => Some("keyId"),
-            Self::Forbidden { .. } | Self::LastAdmin(_) | Self::AdminExists | Self::NothingToChange => None,
+            Self::Forbidden { .. }
+            | Self::LastAdmin(_)
+            | Self::AdminExists
+            | Self::NothingToChange
+            | Self::InvalidRecord => None,
         }
     }
 }
@@ -182,6 +192,7 @@ impl fmt::Display for Missing {
                 write!(f, "the permission {} everywhere or the right {right} on pipeline {id}", right.permission())
             }
             Self::System => f.write_str("the command line of the machine"),
+            Self::Record => f.write_str("the server itself"),
         }
     }
 }

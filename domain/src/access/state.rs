@@ -79,7 +79,7 @@ impl AccessState {
             Actor::User(id) => self.active(id)?.roles_at(self.number(site)),
             Actor::Key(id) => self.key_roles(id, site, now)?,
             // Whoever has the machine acts by the commands that are made for it, and by no other.
-            Actor::System | Actor::Other => return Err(Denial::UnknownActor),
+            Actor::System | Actor::Lotline | Actor::Other => return Err(Denial::UnknownActor),
         };
         if roles.grants(permission) { Ok(()) } else { Err(Denial::NotGranted) }
     }
@@ -113,7 +113,7 @@ impl AccessState {
         match actor {
             Actor::User(id) => self.active(id).map(|_| ()),
             Actor::Key(id) => self.good_key(id, now).map(|_| ()),
-            Actor::System | Actor::Other => Err(Denial::UnknownActor),
+            Actor::System | Actor::Lotline | Actor::Other => Err(Denial::UnknownActor),
         }
     }
 
@@ -130,7 +130,7 @@ impl AccessState {
                 Ok(key) => (RoleSet::EMPTY, key.sites.iter().map(|site| (*site, key.roles)).collect()),
                 Err(_) => return Vec::new(),
             },
-            Actor::System | Actor::Other => return Vec::new(),
+            Actor::System | Actor::Lotline | Actor::Other => return Vec::new(),
         };
         let id = |number: u32| self.sites.iter().find(|(_, site)| site.number == number).map(|(id, _)| id.clone());
         let mut found: Vec<_> = at.into_iter().filter_map(|(site, roles)| Some((Some(id(site)?), roles))).collect();

@@ -331,6 +331,7 @@ impl Books {
             | Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
             | Event::Access(_)
+            | Event::Trail(_)
             | Event::CommandRefused(_)
             | Event::RefusalsSuppressed(_) => {}
         }

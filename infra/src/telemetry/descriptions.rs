@@ -319,6 +319,20 @@ const METRICS: &[(Kind, &str, Unit, &[&str], &str)] = &[
     ),
     (
         Counter,
+        "lotline_attempts_refused_total",
+        Unit::Count,
+        &["kind"],
+        "Attempts refused at the door or by a field, by kind, as `lotline.access.attempts_refused.v1` tells them.",
+    ),
+    (
+        Counter,
+        "lotline_trail_lost_total",
+        Unit::Count,
+        &[],
+        "Refused attempts and sign-outs of which the ledger has no record, since it took none until the process ended.",
+    ),
+    (
+        Counter,
         "lotline_sign_ins_total",
         Unit::Count,
         &["outcome"],

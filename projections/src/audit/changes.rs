@@ -96,6 +96,7 @@ pub(super) fn needed(slice: Slice<'_>) -> Vec<String> {
             Event::SignalDeclared(_)
             | Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
+            | Event::Trail(_)
             | Event::CommandRefused(_)
             | Event::RefusalsSuppressed(_) => {}
         }
@@ -141,6 +142,7 @@ impl States {
             Event::Access(change) => self.change_access(subject, change, body.data, &mut changes)?,
             Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
+            | Event::Trail(_)
             | Event::CommandRefused(_)
             | Event::RefusalsSuppressed(_) => {}
         }
@@ -210,6 +212,7 @@ fn change_pipeline(state: &mut State, event: &Event, subject: &str, changes: &mu
         | Event::Access(_)
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
+        | Event::Trail(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }

@@ -134,7 +134,7 @@ async fn decisions_pipelines_and_the_audit_trail_are_followed() {
                  kind: \"x\"}]}}) { userErrors { code } } }";
     plant.data(draft, json!({ "key": key() })).await;
     let (mut audit, mut others) = (Vec::new(), Vec::new());
-    while audit.len() + others.len() < 5 {
+    while audit.len() + others.len() < 6 {
         let mut data = socket.next().await;
         if let Some(entry) = data.pointer("/auditTrail/entry/eventType") {
             audit.push(entry.as_str().unwrap().to_owned());
@@ -148,7 +148,12 @@ async fn decisions_pipelines_and_the_audit_trail_are_followed() {
         }
     }
     audit.sort();
-    let types = ["lotline.lot.registered.v1", "lotline.pipeline.drafted.v1", "lotline.qc_decision.recorded.v1"];
+    let types = [
+        "lotline.access.trail_read.v1",
+        "lotline.lot.registered.v1",
+        "lotline.pipeline.drafted.v1",
+        "lotline.qc_decision.recorded.v1",
+    ];
     assert_eq!(audit, types);
     assert!(
         others.contains(&json!({ "decision": { "gate": "intake", "outcome": "PASS", "lot": { "code": "A" } } })),

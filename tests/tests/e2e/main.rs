@@ -33,5 +33,6 @@ mod site;
 mod snapshots;
 mod stopping;
 mod tools;
+mod trail;
 mod verdicts;
 mod visitor;

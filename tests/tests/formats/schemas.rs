@@ -143,6 +143,8 @@ fn values_that_are_never_written_are_not_valid() {
         (lot, "/occurred_at", "2026-11-21T03:15:00.000000Z", "2026-13-21T03:15:00.000000Z"),
         ("lotline.refusals.suppressed.v1", "/data/actor", "ann", "ann b"),
         (signal, "/data/device", "press-1", "-press"),
+        ("lotline.access.attempts_refused.v1", "/data/attempts/0/kind", "locked", "Locked"),
+        ("lotline.access.trail_read.v1", "/data/operation", "query", "mutation"),
         ("lotline.pipeline.published.v1", "/data/definition_hash", &"0a".repeat(32), &"0A".repeat(32)),
     ] {
         assert!(with(name, path, good), "{name}: {good} at {path}");
@@ -161,6 +163,8 @@ fn readers_of_today_can_live_with_what_may_come() {
     }
     assert!(with("lotline.lot.registered.v1", "/data/quantity/unit", "CMT"));
     assert!(with("lotline.signal.declared.v1", "/data/address/protocol", "opc_ua"));
+    assert!(with("lotline.access.signed_in.v1", "/data/method", "passkey"));
+    assert!(with("lotline.access.attempts_refused.v1", "/data/attempts/0/kind", "rate_limited"));
 }
 
 /// The words used mean the same in both dialects, and a reference has nothing but a description beside it, which draft 07 passes over.

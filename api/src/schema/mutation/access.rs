@@ -320,7 +320,8 @@ fn subject(outcome: &Outcome) -> Option<Uuid> {
         | Subject::QcDecision(_)
         | Subject::Pipeline(_)
         | Subject::Signal(_)
-        | Subject::Projection(_) => None,
+        | Subject::Projection(_)
+        | Subject::Trail(_) => None,
     }
 }
 

@@ -79,7 +79,7 @@ payload! {
         async fn lot_id(&self) -> Option<ID> {
             match &self.0.receipt()?.subject {
                 Subject::Lot(id) => Some(NodeId::Lot(id.0).encode()),
-                Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) => None,
+                Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) => None,
             }
         }
 
@@ -88,7 +88,7 @@ payload! {
             let Some((scope, receipt)) = self.0.visible(ctx, &[Model::Lots]).await? else { return Ok(None) };
             match &receipt.subject {
                 Subject::Lot(id) => Lot::load(scope, id.0).await,
-                Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) => Ok(None),
+                Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) => Ok(None),
             }
         }
     }

@@ -78,7 +78,7 @@ payload! {
         async fn qc_decision_id(&self) -> Option<ID> {
             match &self.0.receipt()?.subject {
                 Subject::QcDecision(id) => Some(NodeId::QcDecision(id.0).encode()),
-                Subject::Lot(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) => None,
+                Subject::Lot(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) => None,
             }
         }
 
@@ -90,7 +90,7 @@ payload! {
                     let row = qc_decisions::find(scope.pool(), scope.tenant(), id.0).await;
                     Ok(row.or_fail("read a quality decision")?.map(QcDecision))
                 }
-                Subject::Lot(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) => Ok(None),
+                Subject::Lot(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) => Ok(None),
             }
         }
     }

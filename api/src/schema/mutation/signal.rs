@@ -85,7 +85,8 @@ impl DeclareSignalPayload {
             | Subject::QcDecision(_)
             | Subject::Pipeline(_)
             | Subject::Projection(_)
-            | Subject::Access(_) => None,
+            | Subject::Access(_)
+            | Subject::Trail(_) => None,
         }
     }
 
@@ -101,7 +102,8 @@ impl DeclareSignalPayload {
             | Subject::QcDecision(_)
             | Subject::Pipeline(_)
             | Subject::Projection(_)
-            | Subject::Access(_) => Ok(None),
+            | Subject::Access(_)
+            | Subject::Trail(_) => Ok(None),
         }
     }
 

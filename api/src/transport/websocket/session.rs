@@ -12,15 +12,17 @@ use async_graphql::parser::types::OperationType;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use axum::http::StatusCode;
 use futures_util::stream::{self, AbortHandle, BoxStream, SelectAll, StreamExt, abortable};
+use lotline_domain::trail::AttemptKind;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::Visitor;
 use super::protocol::{Action, Close, Protocol};
-use crate::auth::Mode;
+use crate::auth::{Door, Mode};
 use crate::rate::Meter;
 use crate::schema::live::Begun;
 use crate::server::{Seat, Server};
+use crate::trail::attempts::Attempt;
 use crate::transport::caller::{ACTOR, Caller, parse_actor};
 use crate::transport::{execute, params};
 
@@ -140,6 +142,16 @@ impl Session {
             }
             (Mode::Development | Mode::Enforced, _, _) => Ok(self.visitor.caller.take()),
         };
+        // No answer passes the frame here, so what is refused is counted here.
+        if let Door::Guarded(guard) = &door {
+            let refused = introduced.as_ref().map_or_else(
+                |problem| problem.attempt.as_deref().copied(),
+                |caller| caller.is_none().then_some(Attempt::unknown(AttemptKind::Anonymous)),
+            );
+            if let Some(attempt) = refused {
+                guard.trail.refused(attempt, &self.visitor.trace);
+            }
+        }
         match introduced {
             Ok(Some(caller)) => self.visitor.caller = Some(caller),
             Ok(None) => return Step::Break(Some(Close::new(4401, "Unauthorized"))),
