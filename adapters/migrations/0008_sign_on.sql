@@ -22,8 +22,3 @@ CREATE TABLE access.sign_on_attempt (
 );
 
 GRANT SELECT, INSERT, DELETE ON access.sign_on_subject, access.sign_on_attempt TO lotline_app;
-
-ALTER TABLE access.sign_on_subject ENABLE ROW LEVEL SECURITY;
-CREATE POLICY of_tenant ON access.sign_on_subject USING (tenant = (SELECT split_part(current_user::text COLLATE "default", ':', 2)));
-ALTER TABLE access.sign_on_attempt ENABLE ROW LEVEL SECURITY;
-CREATE POLICY of_tenant ON access.sign_on_attempt USING (tenant = (SELECT split_part(current_user::text COLLATE "default", ':', 2)));

@@ -3,7 +3,9 @@
 
 DO $$
 BEGIN
-    CREATE ROLE lotline_app NOLOGIN;
+    IF to_regrole('lotline_app') IS NULL THEN
+        CREATE ROLE lotline_app NOLOGIN;
+    END IF;
 EXCEPTION
     -- Roles belong to the whole cluster: another database, or one migrated at the same moment, has made it.
     WHEN duplicate_object OR unique_violation THEN NULL;
@@ -11,7 +13,9 @@ END
 $$;
 DO $$
 BEGIN
-    CREATE ROLE lotline_read NOLOGIN;
+    IF to_regrole('lotline_read') IS NULL THEN
+        CREATE ROLE lotline_read NOLOGIN;
+    END IF;
 EXCEPTION
     WHEN duplicate_object OR unique_violation THEN NULL;
 END

@@ -16,9 +16,9 @@ pub(super) async fn examine(databases: &Databases) -> anyhow::Result<Finding> {
 }
 
 fn judge(protection: &Protection) -> Finding {
-    let Protection { role, login, bypasses, owns, others, open } = protection;
+    let Protection { role, login, bypasses, owns, makes_roles, others, open } = protection;
     if !open.is_empty() {
-        return Finding::Failure(format!("no policy keeps tenants apart in {}", open.join(", ")));
+        return Finding::Failure(format!("nothing keeps tenants apart in {}", open.join(", ")));
     }
     let works =
         format!("PostgreSQL shows and takes rows of this tenant only in role '{role}', as which everything is asked");
@@ -26,6 +26,8 @@ fn judge(protection: &Protection) -> Finding {
         "is bound by no policy".to_owned()
     } else if *owns {
         "can become the owner of the tables".to_owned()
+    } else if *makes_roles {
+        "can make roles for itself".to_owned()
     } else if !others.is_empty() {
         format!("can become {}", others.join(", "))
     } else {
@@ -46,6 +48,7 @@ mod tests {
             login: "serving".into(),
             bypasses: false,
             owns: false,
+            makes_roles: false,
             others: Vec::new(),
             open: Vec::new(),
         }
@@ -58,12 +61,13 @@ mod tests {
         for (weak, named) in [
             (Protection { bypasses: true, owns: true, ..protection() }, "'serving' is bound by no policy"),
             (Protection { owns: true, ..protection() }, "can become the owner of the tables"),
+            (Protection { makes_roles: true, ..protection() }, "can make roles for itself"),
             (Protection { others: vec!["lotline_app:bakery".into()], ..protection() }, "can become lotline_app:bakery"),
         ] {
             let Finding::Warning(text) = judge(&weak) else { panic!("{weak:?} has a way around") };
             assert!(text.contains(named) && text.contains("postgres.serve_url"), "{text}");
         }
         let open = Protection { open: vec!["read.lots".into()], ..protection() };
-        assert_eq!(judge(&open), Finding::Failure("no policy keeps tenants apart in read.lots".into()));
+        assert_eq!(judge(&open), Finding::Failure("nothing keeps tenants apart in read.lots".into()));
     }
 }

@@ -6,7 +6,10 @@
 
 DO $$
 BEGIN
-    CREATE ROLE lotline_read NOLOGIN;
+    -- Somebody who may not create roles is refused even one that is there.
+    IF to_regrole('lotline_read') IS NULL THEN
+        CREATE ROLE lotline_read NOLOGIN;
+    END IF;
 EXCEPTION
     WHEN duplicate_object OR unique_violation THEN NULL;
 END
@@ -33,6 +36,10 @@ BEGIN
                 WHEN duplicate_object OR unique_violation THEN NULL;
             END;
         END IF;
+        -- Made by hand, or before a restore.
+        IF NOT pg_has_role(tenants_role, kind, 'USAGE') THEN
+            EXECUTE format('GRANT %I TO %I', kind, tenants_role);
+        END IF;
         IF current_setting('server_version_num')::integer >= 160000 THEN
             may_become := pg_has_role(current_user, tenants_role, 'SET');
         ELSE
@@ -58,7 +65,7 @@ DECLARE
 BEGIN
     FOREACH target IN ARRAY ARRAY[
         'vault.personal_key', 'access.login_secret', 'access.login', 'access.strikes', 'access.password', 'access.link', 'access.session',
-        'access.refresh_token', 'access.signing_key', 'access.api_key', 'access.proof'
+        'access.refresh_token', 'access.signing_key', 'access.api_key', 'access.proof', 'access.sign_on_subject', 'access.sign_on_attempt'
     ] LOOP
         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);
         EXECUTE format(
