@@ -59,6 +59,14 @@ pub struct Databases {
 /// # Errors
 /// When PostgreSQL can't be reached or a migration fails; the message says which.
 pub async fn databases(config: &Config) -> anyhow::Result<Databases> {
+    bound(config, migrate(config).await?).await
+}
+
+/// The first part of [`databases`]: schemas and roles, before anybody can sign in as one of them. Gives the owner's connections.
+///
+/// # Errors
+/// As [`databases`].
+pub async fn migrate(config: &Config) -> anyhow::Result<PgPool> {
     let options = options(config)?;
     reach(&options, PATIENCE).await?;
     let owner = owner(config, &options).await?;
@@ -69,10 +77,10 @@ pub async fn databases(config: &Config) -> anyhow::Result<Databases> {
     let tenant = &config.tenant.id;
     tenancy::admit(&owner, tenant).await.with_context(|| {
         format!(
-            "the roles of the tenant '{tenant}' can't be made: let the user of postgres.url create roles (CREATEROLE)"
+            "the roles of the tenant '{tenant}' can't be made: let the user of postgres.url create roles (CREATEROLE), or make them as decision 14 says"
         )
     })?;
-    bound(config, owner).await
+    Ok(owner)
 }
 
 /// Connects to a database that is as this version needs it, and changes nothing.

@@ -180,8 +180,15 @@ async fn it_is_known_how_far_the_protection_goes() {
     let whole = tenancy::protection(&house.server().await).await.unwrap();
     let me = tenancy::app_role(&house.mine);
     let none = Vec::new();
-    let expected =
-        Protection { role: me.clone(), login: me, bypasses: false, owns: false, makes_roles: false, others: none.clone(), open: none };
+    let expected = Protection {
+        role: me.clone(),
+        login: me,
+        bypasses: false,
+        owns: false,
+        makes_roles: false,
+        others: none.clone(),
+        open: none,
+    };
     assert_eq!(whole, expected);
     // The default: the owner's login, in the tenant's role.
     let single = stack::bound(&house.database, &house.mine, 1).await;

@@ -120,7 +120,7 @@ async fn after(house: &House, breach: &str, table: &str) -> Found {
 #[tokio::test]
 async fn every_table_has_its_policy_and_its_readers() {
     let house = House::new().await;
-    let found = complaints(&mut *house.database.pool.acquire().await.unwrap()).await;
+    let found = complaints(&mut house.database.pool.acquire().await.unwrap()).await;
     assert_eq!(found, Vec::<String>::new());
     for column in ["tenant", "topic", "pool"] {
         assert!(house.tables.values().flatten().any(|(name, _)| name == column), "no table has a column {column}");
@@ -133,7 +133,9 @@ async fn every_table_has_its_policy_and_its_readers() {
 async fn a_policy_that_was_changed_is_found() {
     let house = House::new().await;
     // One of each migration and kind of condition.
-    for table in ["access.password", "access.sign_on_subject", "log.record", "cluster.owner", "cluster.lease", "read.lots"] {
+    for table in
+        ["access.password", "access.sign_on_subject", "log.record", "cluster.owner", "cluster.lease", "read.lots"]
+    {
         for (breach, opens) in [
             (format!("ALTER POLICY of_tenant ON {table} USING (true)"), true),
             (format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY"), true),
@@ -201,8 +203,9 @@ async fn a_server_that_could_become_somebody_else_is_found() {
     };
     let none = Vec::new;
     let keeper = format!("keeper of {}", house.mine);
-    let inherits =
-        format!("CREATE ROLE \"{keeper}\"; ALTER TABLE read.lots OWNER TO \"{keeper}\"; GRANT \"{keeper}\" TO \"{me}\"");
+    let inherits = format!(
+        "CREATE ROLE \"{keeper}\"; ALTER TABLE read.lots OWNER TO \"{keeper}\"; GRANT \"{keeper}\" TO \"{me}\""
+    );
     for (breach, expected) in [
         (format!("ALTER ROLE \"{me}\" BYPASSRLS"), (true, false, false, none(), none(), true)),
         (format!("GRANT pg_read_server_files TO \"{me}\""), (true, false, false, none(), none(), false)),

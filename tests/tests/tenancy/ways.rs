@@ -41,7 +41,9 @@ async fn no_form_of_a_statement_reaches_further() {
         for statement in [
             format!("{theirs} ON CONFLICT DO NOTHING"),
             format!("MERGE INTO {table} AS t USING (VALUES (1)) AS v (x) ON true WHEN MATCHED THEN DELETE"),
-            format!("MERGE INTO {table} AS t USING {table} AS o ON true WHEN MATCHED THEN UPDATE SET {first} = o.{first}"),
+            format!(
+                "MERGE INTO {table} AS t USING {table} AS o ON true WHEN MATCHED THEN UPDATE SET {first} = o.{first}"
+            ),
             format!("DELETE FROM {table} AS t USING {table} AS o WHERE o.{first} IS NOT NULL"),
             format!("WITH gone AS (DELETE FROM {table} RETURNING *) SELECT * FROM gone"),
             format!("SELECT * FROM {table} FOR UPDATE"),
@@ -52,7 +54,9 @@ async fn no_form_of_a_statement_reaches_further() {
             match sqlx::query(AssertSqlSafe(statement.clone())).execute(&mut *tx).await {
                 Ok(done) => assert!(done.rows_affected() <= 1, "{statement}"),
                 // The row that came with the statement is there already.
-                Err(refused) => assert!([REFUSED, "23505"].contains(&code(&refused).as_str()), "{statement}: {refused}"),
+                Err(refused) => {
+                    assert!([REFUSED, "23505"].contains(&code(&refused).as_str()), "{statement}: {refused}");
+                }
             }
             tx.rollback().await.unwrap();
         }
