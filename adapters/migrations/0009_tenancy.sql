@@ -58,13 +58,22 @@ END
 $$;
 REVOKE EXECUTE ON FUNCTION log.admit_tenant(text) FROM PUBLIC;
 
+-- With what the nodes of a tenant sign what they forward to each other; whichever starts first makes it. The secret before it was the
+-- installation's, by which the server of one tenant could have signed for the nodes of another. Its table stays, for backups of before fit in.
+CREATE TABLE vault.node_secret (
+    tenant text PRIMARY KEY,
+    secret bytea NOT NULL CHECK (octet_length(secret) = 32)
+);
+GRANT SELECT, INSERT ON vault.node_secret TO lotline_app;
+REVOKE ALL ON vault.cluster_secret FROM lotline_app;
+
 -- The policies of tables with a column `tenant`. The subquery is evaluated once a statement.
 DO $$
 DECLARE
     target text;
 BEGIN
     FOREACH target IN ARRAY ARRAY[
-        'vault.personal_key', 'access.login_secret', 'access.login', 'access.strikes', 'access.password', 'access.link', 'access.session',
+        'vault.personal_key', 'vault.node_secret', 'access.login_secret', 'access.login', 'access.strikes', 'access.password', 'access.link', 'access.session',
         'access.refresh_token', 'access.signing_key', 'access.api_key', 'access.proof', 'access.sign_on_subject', 'access.sign_on_attempt'
     ] LOOP
         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);

@@ -103,7 +103,6 @@ pub async fn protection(connection: impl PgExecutor<'_>) -> Result<Protection, s
                    WHERE c.relnamespace::regnamespace::text IN ('log', 'vault', 'cluster', 'access', 'read')
                        AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
                        AND has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
-                       AND c.oid <> 'vault.cluster_secret'::regclass
                        AND NOT (c.relrowsecurity AND (
                            SELECT count(*) = 1 AND bool_and(
                                pg_get_expr(p.polqual, p.polrelid) LIKE '%CURRENT_USER%'

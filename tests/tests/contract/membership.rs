@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lotline_adapters::cluster::{self, LeaseOptions, PostgresDirectory, PostgresLeases};
 use lotline_adapters::log::kafka::{KafkaLog, KafkaOptions};
+use lotline_domain::id::TenantId;
 use lotline_domain::ownership::{Directory, Membership};
 use lotline_domain::position::TopicKind;
 use lotline_tests::contract::subject::Postgres;
@@ -180,9 +181,13 @@ async fn the_directory_names_whoever_was_announced_last() {
 }
 
 #[tokio::test]
-async fn the_secret_is_made_once() {
+async fn the_secret_is_made_once_and_for_one_tenant() {
     let subject = Postgres::new().await;
-    let first = cluster::secret(&subject.pool).await.unwrap();
+    let (dairy, bakery) = (TenantId::new("dairy").unwrap(), TenantId::new("bakery").unwrap());
+    let first = cluster::secret(&subject.pool, &dairy).await.unwrap();
     assert_eq!(first.len(), 32);
-    assert_eq!(cluster::secret(&subject.pool).await.unwrap(), first);
+    assert_eq!(cluster::secret(&subject.pool, &dairy).await.unwrap(), first);
+    let others = stack::bound(&subject.database, &bakery, 1).await;
+    assert_ne!(cluster::secret(&others, &bakery).await.unwrap(), first);
+    assert!(cluster::secret(&others, &dairy).await.is_err(), "nobody makes or reads that of another tenant");
 }

@@ -15,7 +15,7 @@ const APPLIED: [(&str, &str); 21] = [
     ("adapters/migrations/0005_cluster.sql", "3f4c87ef61cbcf67"),
     ("adapters/migrations/0006_access.sql", "37d9f714c2edf6ba"),
     ("adapters/migrations/0008_sign_on.sql", "74a0e1df96150fbe"),
-    ("adapters/migrations/0009_tenancy.sql", "e2430f2fdf50f741"),
+    ("adapters/migrations/0009_tenancy.sql", "fc031b1089eb12f1"),
     ("projections/migrations/0001_projection.sql", "8b1debad25dc8860"),
     ("projections/migrations/0002_lots.sql", "7ac06adcaf73f700"),
     ("projections/migrations/0003_genealogy.sql", "cd3aedc770599b60"),

@@ -18,7 +18,10 @@ pub(crate) const REFUSED: &str = "42501";
 pub(crate) const NOBODYS: [(&str, &str); 3] = [
     ("log._sqlx_migrations", "which migrations of the log have run; the server can't read it"),
     ("read._sqlx_migrations", "the same of the read models"),
-    ("vault.cluster_secret", "with what the nodes of the whole installation sign"),
+    (
+        "vault.cluster_secret",
+        "what nodes signed with before; nobody reads it any more, and backups of then have a row for it",
+    ),
 ];
 
 pub(crate) fn is_nobodys(table: &str) -> bool {
