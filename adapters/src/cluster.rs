@@ -14,21 +14,29 @@ mod lease;
 pub use self::directory::PostgresDirectory;
 pub use self::lease::{LeaseOptions, PostgresLeases};
 
+use lotline_domain::id::TenantId;
 use lotline_domain::port::LogError;
 use sqlx::PgPool;
 
 use crate::clock::random_bytes;
 
-/// The installation's secret, made by whichever node asks first.
+/// The secret of the tenant's nodes, made by whichever node asks first.
 ///
 /// # Errors
 /// [`LogError::Broken`] when the database fails.
-pub async fn secret(pool: &PgPool) -> Result<Vec<u8>, LogError> {
-    let broken = |error| LogError::broken("read the cluster's secret", error);
+pub async fn secret(pool: &PgPool, tenant: &TenantId) -> Result<Vec<u8>, LogError> {
+    let broken = |error| LogError::broken("read the secret of the nodes", error);
     let fresh = random_bytes::<32>();
-    sqlx::query!("INSERT INTO vault.cluster_secret (secret) VALUES ($1) ON CONFLICT DO NOTHING", fresh.as_slice())
-        .execute(pool)
+    sqlx::query!(
+        "INSERT INTO vault.node_secret (tenant, secret) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        tenant.as_str(),
+        fresh.as_slice()
+    )
+    .execute(pool)
+    .await
+    .map_err(broken)?;
+    sqlx::query_scalar!("SELECT secret FROM vault.node_secret WHERE tenant = $1", tenant.as_str())
+        .fetch_one(pool)
         .await
-        .map_err(broken)?;
-    sqlx::query_scalar!("SELECT secret FROM vault.cluster_secret").fetch_one(pool).await.map_err(broken)
+        .map_err(broken)
 }

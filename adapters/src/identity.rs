@@ -108,7 +108,7 @@ pub struct PostgresIdentity {
 }
 
 impl PostgresIdentity {
-    /// On connections of a pool that works as [`crate::log::postgres::APP_ROLE`]. Makes the first signing key when there is none.
+    /// On connections of a pool that works as [`crate::tenancy::bound`]. Makes the first signing key when there is none.
     ///
     /// # Errors
     /// When the database fails, or the signing keys can't be decrypted.

@@ -1,7 +1,7 @@
 //! Commands between nodes: one hop, from the node that a client asked to the node that writes the stream's partition.
 //!
 //! `POST /peer/v1/commands` with a JSON [`Forwarded`]; the answer is a JSON `Result<Receipt, ForwardError>`. The actor is inside of what is
-//! signed, so a node vouches for who asked it, and nobody without the installation's secret can speak for anybody. A request that is sent
+//! signed, so a node vouches for who asked it, and nobody without the secret of the tenant's nodes can speak for anybody. A request that is sent
 //! again within its time is harmless: a command is decided once.
 
 mod client;
@@ -33,7 +33,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a node needs to take commands from others.
 #[derive(Clone)]
 pub struct PeerState {
-    /// The installation's secret.
+    /// The secret of the tenant's nodes.
     pub key: PeerKey,
     /// The way to this node's writers.
     pub bus: CommandBus,

@@ -247,7 +247,7 @@ impl Envelope {
             id: EventId(fields.parse(2, uuid)?),
             event_type: known_type(fields.text(3)?),
             subject: fields.text(5)?.to_owned(),
-            time: fields.parse(6, |text| Timestamp::parse(text).ok())?,
+            time: fields.parse(6, time)?,
             sequence: fields.parse(7, sequence)?,
             actor: fields.parse(8, |text| ActorId::new(text).ok())?,
             correlation_id: CorrelationId(fields.parse(9, uuid)?),
@@ -312,6 +312,10 @@ fn known_type(text: &str) -> Cow<'static, str> {
 fn uuid(text: &str) -> Option<Uuid> {
     // Only the hyphenated lowercase form has been written; accepting others would allow two texts for one id.
     Uuid::parse_str(text).ok().filter(|id| id.as_hyphenated().to_string() == text)
+}
+
+fn time(text: &str) -> Option<Timestamp> {
+    Timestamp::parse(text).ok().filter(|time| time.to_string() == text)
 }
 
 fn sequence(text: &str) -> Option<u64> {

@@ -19,7 +19,7 @@ url=$1 file=$2
 
 ask() { psql "$url" --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --command "$1"; }
 
-used=$(ask 'SELECT (SELECT count(*) FROM vault.personal_key) + (SELECT count(*) FROM vault.cluster_secret)
+used=$(ask 'SELECT (SELECT count(*) FROM vault.personal_key) + (SELECT count(*) FROM vault.cluster_secret) + (SELECT count(*) FROM vault.node_secret)
   + (SELECT count(*) FROM access.login_secret) + (SELECT count(*) FROM access.api_key)
   + (SELECT count(*) FROM log.origin) + (SELECT count(*) FROM (SELECT FROM log.record LIMIT 1) AS record)') || {
   echo 'restore: this database has no tables of Lotline; run `lotline migrate` on it first' >&2

@@ -42,7 +42,7 @@ impl Node {
         let address = config.cluster.address.clone().unwrap_or_else(|| format!("{}://{bound}", config.api.scheme()));
         tracing::info!(node = name, address, "this node");
         let database = databases.app.clone();
-        let key = PeerKey::new(&cluster::secret(&database).await?);
+        let key = PeerKey::new(&cluster::secret(&database, &config.tenant.id).await?);
         let directory = PostgresDirectory::new(
             database.clone(),
             config.ledger_topic(),

@@ -50,7 +50,7 @@ pub(crate) fn start(
     };
     lifecycle.spawn("the collector", watch.over("the collector", collector.run(lifecycle.token())));
     let follower = Follower {
-        pool: databases.owner.clone(),
+        pool: databases.queries.clone(),
         tenant: config.tenant.id.clone(),
         settings,
         progress: progress.clone(),

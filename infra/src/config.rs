@@ -102,6 +102,12 @@ impl Config {
             self.log.partitions
         );
         self.api.check()?;
+        anyhow::ensure!(self.postgres.query_connections > 0, "postgres.query_connections must be at least 1");
+        let longest = lotline_adapters::tenancy::MAX_TENANT_BYTES;
+        anyhow::ensure!(
+            self.tenant.id.as_str().len() <= longest,
+            "tenant.id must have at most {longest} letters: it is part of the names of PostgreSQL's roles"
+        );
         self.access.check()
     }
 

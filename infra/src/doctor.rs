@@ -2,6 +2,7 @@
 
 pub(crate) mod clock;
 mod durability;
+mod tenancy;
 
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ pub async fn examine(config: &Config) -> anyhow::Result<()> {
     let databases = within(stores::existing_databases(config)).await?;
     let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&databases.owner).await?;
     report.say("database", Finding::Good(format!("PostgreSQL {version}; all schemas up to date")))?;
+    report.say("rows", within(tenancy::examine(&databases)).await?)?;
     let topic = config.ledger_topic();
     within(async { Ok(origin::hold(&databases.owner, &topic, config.log.kind.name()).await?) }).await?;
     let ledger = within(stores::existing_ledger(config, &databases)).await?;

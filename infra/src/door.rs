@@ -73,7 +73,7 @@ impl Doorway {
             identity.run(token).await;
             anyhow::Ok(())
         });
-        let cookie_secret = cluster::secret(&databases.app).await?;
+        let cookie_secret = cluster::secret(&databases.app, &config.tenant.id).await?;
         let provider = provider(&config.access.oidc)?;
         let trail = Trail::new(bus.clone(), Arc::new(SystemClock), Arc::new(RandomIds::default()));
         let writers_end = CancellationToken::new();

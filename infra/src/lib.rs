@@ -55,7 +55,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             }
             Command::Admin(command) => admin::run(&config, command).await,
             Command::Demo(arguments) => demo::run(config, &arguments).await,
-            Command::Migrate => stores::databases(&config).await.map(|_| tracing::info!("all schemas are up to date")),
+            Command::Migrate => stores::migrate(&config).await.map(|_| tracing::info!("all schemas are up to date")),
             Command::Health(arguments) => health::ask(&config, &arguments).await,
             Command::Doctor => doctor::examine(&config).await,
             Command::Log(command) => log(&config, command).await,

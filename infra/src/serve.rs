@@ -121,7 +121,7 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
         doorway.welcome(config, &url, access, &mut lifecycle);
         Some(url)
     } else {
-        let (tenant, pool, mode) = (config.tenant.id.clone(), databases.owner.clone(), config.access.mode());
+        let (tenant, pool, mode) = (config.tenant.id.clone(), databases.queries.clone(), config.access.mode());
         let health = Health { tenant, pool, mode, readiness, metrics };
         let (peers, edge) = (Some(node.peers(bus.clone())), (edge::limits(config), edge.tls));
         let serving = lotline_api::serve_health(listener, health, peers, edge, lifecycle.token());
@@ -180,7 +180,7 @@ fn ownership_options(config: &Config) -> OwnershipOptions {
 }
 
 fn follow_progress(config: &Config, databases: &Databases, lifecycle: &mut Lifecycle) -> Progress {
-    let progress = Progress::new(databases.owner.clone(), config.tenant.id.clone());
+    let progress = Progress::new(databases.queries.clone(), config.tenant.id.clone());
     let (follower, cancel) = (progress.clone(), lifecycle.token());
     lifecycle.spawn("the progress of read models", async move {
         follower.run(cancel).await;
@@ -208,7 +208,7 @@ fn api_state(config: &Config, served: Served<'_>, shutdown: CancellationToken) -
         sites: config.tenant.sites.clone(),
         partitions: Partitions { ledger: logs.ledger.partitions(), signals: logs.signals.partitions() },
         bus: served.bus.clone(),
-        pool: served.databases.owner.clone(),
+        pool: served.databases.queries.clone(),
         progress: served.progress,
         keys: Arc::new(PostgresPersonalKeys::new(served.databases.app.clone())),
         clock: Arc::new(SystemClock),

@@ -7,6 +7,7 @@ use anyhow::Context;
 use lotline_adapters::log::kafka::{KafkaLog, KafkaOptions};
 use lotline_adapters::log::origin::{self, OriginError};
 use lotline_adapters::log::postgres::{self, PostgresLog};
+use lotline_adapters::tenancy;
 use lotline_domain::port::{EventLog, SignalLog};
 use lotline_domain::position::TopicKind;
 use sqlx::PgPool;
@@ -41,13 +42,16 @@ pub struct Existing {
     pub kafka: Option<Arc<KafkaLog>>,
 }
 
-/// The database, connected as its owner for read models and as the restricted role for the embedded log.
+/// The database, connected as its owner and in the role of the tenant. Whatever somebody has asked for goes through the latter, where
+/// PostgreSQL shows and takes rows of the tenant only.
 #[derive(Clone)]
 pub struct Databases {
-    /// Read models, migrations.
+    /// Migrations, and the projections' writing.
     pub owner: PgPool,
-    /// The embedded log, snapshots and personal keys.
+    /// The embedded log, snapshots, credentials and personal keys; in the tenant's role.
     pub app: PgPool,
+    /// Queries over read models; in the tenant's role.
+    pub queries: PgPool,
 }
 
 /// Connects and brings all schemas to this version. A PostgreSQL that is just starting is waited for.
@@ -55,6 +59,14 @@ pub struct Databases {
 /// # Errors
 /// When PostgreSQL can't be reached or a migration fails; the message says which.
 pub async fn databases(config: &Config) -> anyhow::Result<Databases> {
+    bound(config, migrate(config).await?).await
+}
+
+/// The first part of [`databases`]: schemas and roles, before anybody can sign in as one of them. Gives the owner's connections.
+///
+/// # Errors
+/// As [`databases`].
+pub async fn migrate(config: &Config) -> anyhow::Result<PgPool> {
     let options = options(config)?;
     reach(&options, PATIENCE).await?;
     let owner = owner(config, &options).await?;
@@ -62,8 +74,13 @@ pub async fn databases(config: &Config) -> anyhow::Result<Databases> {
     lotline_projections::migrate(&owner)
         .await
         .context("the schema of the read models can't be brought to this version")?;
-    let app = postgres::connect(options, APP_CONNECTIONS).await?;
-    Ok(Databases { owner, app })
+    let tenant = &config.tenant.id;
+    tenancy::admit(&owner, tenant).await.with_context(|| {
+        format!(
+            "the roles of the tenant '{tenant}' can't be made: let the user of postgres.url create roles (CREATEROLE), or make them as decision 14 says"
+        )
+    })?;
+    Ok(owner)
 }
 
 /// Connects to a database that is as this version needs it, and changes nothing.
@@ -75,19 +92,41 @@ pub async fn existing_databases(config: &Config) -> anyhow::Result<Databases> {
     reach(&options, Duration::ZERO).await?;
     let owner = owner(config, &options).await?;
     schemas::check(&owner, &place(&options)).await?;
-    let app = postgres::connect(options, APP_CONNECTIONS).await?;
-    Ok(Databases { owner, app })
+    let tenant = &config.tenant.id;
+    let admitted = tenancy::is_admitted(&owner, tenant).await.context("the roles of the database can't be read")?;
+    anyhow::ensure!(admitted, "the tenant '{tenant}' has no role at {} yet: run `lotline migrate`", place(&options));
+    bound(config, owner).await
+}
+
+/// Adds the pools that work for the tenant.
+async fn bound(config: &Config, owner: PgPool) -> anyhow::Result<Databases> {
+    let (options, tenant) = (serving(config)?, &config.tenant.id);
+    // The log asks in the same way, and says less about why it can't.
+    reach(&tenancy::bound(options.clone(), tenant), Duration::ZERO).await?;
+    let app = postgres::connect(options.clone(), tenant, APP_CONNECTIONS).await?;
+    let queries = connect(&tenancy::bound(options, tenant), config.postgres.query_connections).await?;
+    Ok(Databases { owner, app, queries })
 }
 
 fn options(config: &Config) -> anyhow::Result<PgConnectOptions> {
     config.postgres.url.parse().context("postgres.url is no PostgreSQL URL (postgres://user@host:port/database)")
 }
 
+/// As whom everything is asked that is not the owner's business.
+fn serving(config: &Config) -> anyhow::Result<PgConnectOptions> {
+    let url = config.postgres.serve_url.as_ref().unwrap_or(&config.postgres.url);
+    url.parse().context("postgres.serve_url is no PostgreSQL URL (postgres://user@host:port/database)")
+}
+
 async fn owner(config: &Config, options: &PgConnectOptions) -> anyhow::Result<PgPool> {
+    connect(options, config.postgres.max_connections).await
+}
+
+async fn connect(options: &PgConnectOptions, max_connections: u32) -> anyhow::Result<PgPool> {
     // A process that is paused within a transaction would hold its locks against the projections of other nodes.
     let options = options.clone().options([("idle_in_transaction_session_timeout", "10s")]);
     PgPoolOptions::new()
-        .max_connections(config.postgres.max_connections)
+        .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(10))
         .connect_with(options.clone())
         .await

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lotline_adapters::log::postgres;
+use lotline_adapters::tenancy;
+use lotline_domain::id::TenantId;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 
@@ -60,6 +63,16 @@ pub fn postgres_address() -> String {
 /// Folder of the programs that came with this PostgreSQL: `psql`, `pg_dump`, `pg_restore`.
 pub fn postgres_programs() -> PathBuf {
     setting("STACK_POSTGRES_BIN").into()
+}
+
+/// Connections to a migrated database that work for a tenant, as those of the server.
+///
+/// # Panics
+/// When the tenant can't be admitted.
+pub async fn bound(database: &Database, tenant: &TenantId, connections: u32) -> PgPool {
+    tenancy::admit(&database.pool, tenant).await.expect("the tenant is admitted");
+    let options = database.pool.connect_options().as_ref().clone();
+    postgres::connect(options, tenant, connections).await.expect("the tenant's role may connect")
 }
 
 /// Lets nobody into a database any more, and ends the connections that are there. `admin` is the URL of another one.

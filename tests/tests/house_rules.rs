@@ -10,6 +10,8 @@ use std::process::Command;
 mod manifests;
 #[path = "house_rules/metrics.rs"]
 mod metrics;
+#[path = "house_rules/migrations.rs"]
+mod migrations;
 #[path = "house_rules/names.rs"]
 mod names;
 #[path = "house_rules/source.rs"]
@@ -87,6 +89,12 @@ fn every_rule_holds_everywhere() {
 #[test]
 fn every_metric_is_described() {
     let findings = metrics::differences(&tracked());
+    assert!(findings.is_empty(), "{}", findings.join("\n"));
+}
+
+#[test]
+fn no_migration_has_changed() {
+    let findings = migrations::differences(&tracked());
     assert!(findings.is_empty(), "{}", findings.join("\n"));
 }
 

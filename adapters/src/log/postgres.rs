@@ -3,13 +3,14 @@
 //! Positions are assigned under the row lock of the partition (`log.partition`), never by a sequence, so they are dense and become
 //! visible in their order: who takes the lock sees all that was appended before. A writer is an epoch of that row; an append is one
 //! statement that finds the row with its epoch, or finds nothing and is fenced. Records are only ever inserted: a trigger refuses
-//! everything else, and Lotline connects as a role that does not own the table ([`as_app`]).
+//! everything else, and Lotline works in a role that does not own the table ([`crate::tenancy`]).
 //!
 //! NOTIFY wakes readers up and carries nothing; a reader that missed one looks again after [`FALLBACK_POLL`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use lotline_domain::id::TenantId;
 use lotline_domain::port::{BoxFuture, EventLog, LogError, LogRead, LogReader, LogWriter, SignalLog};
 use lotline_domain::record::{Offset, Record};
 use sqlx::PgPool;
@@ -17,6 +18,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use super::{MAX_RECORD_BYTES, check_offset, check_partition, check_published_sizes};
+use crate::tenancy;
 
 mod append;
 pub(super) mod headers;
@@ -27,9 +29,6 @@ use append::PostgresWriter;
 use reader::PostgresReader;
 use wakeup::Wakeups;
 
-/// The role that Lotline works as. It can append and read; it owns nothing.
-pub const APP_ROLE: &str = "lotline_app";
-
 /// How long a reader sleeps at most before it looks without having been woken.
 pub const FALLBACK_POLL: Duration = Duration::from_millis(250);
 
@@ -38,7 +37,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
-/// Creates or updates the schemas `log` and `vault`. Connect as the owner for this.
+/// Creates or updates the schemas `log`, `vault`, `cluster` and `access`. Connect as the owner for this.
 ///
 /// # Errors
 /// [`MigrateError`], such as when the role `lotline_app` is missing and may not be created.
@@ -55,22 +54,17 @@ pub fn migrations() -> &'static Migrator {
     &MIGRATIONS
 }
 
-/// The same server and database, but working as [`APP_ROLE`] from the start of each connection.
-#[must_use]
-pub fn as_app(options: PgConnectOptions) -> PgConnectOptions {
-    options.options([("role", APP_ROLE)])
-}
-
-/// A pool that works as [`APP_ROLE`]; a connection is not pinged before each use, since every user of it copes with a lost one.
+/// A pool that works for a tenant, in a role that can append and read and owns nothing; a connection is not pinged before each use, since
+/// every user of it copes with a lost one.
 ///
 /// # Errors
-/// [`LogError::Broken`] when the server can't be reached or the role is missing.
-pub async fn connect(options: PgConnectOptions, max_connections: u32) -> Result<PgPool, LogError> {
+/// [`LogError::Broken`] when the server can't be reached or the tenant has not been [admitted](tenancy::admit).
+pub async fn connect(options: PgConnectOptions, tenant: &TenantId, max_connections: u32) -> Result<PgPool, LogError> {
     let pool = PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(STATEMENT_TIMEOUT)
         .test_before_acquire(false)
-        .connect_with(as_app(options))
+        .connect_with(tenancy::bound(options, tenant))
         .await;
     pool.map_err(|error| LogError::broken("connect to PostgreSQL", error))
 }

@@ -33,7 +33,7 @@ pub struct Cookies {
 }
 
 impl Cookies {
-    /// `secret` is the installation's, so that every node takes what another has handed out. `secure` unless browsers come by plain HTTP on
+    /// `secret` is that of the tenant's nodes, so that every node takes what another has handed out. `secure` unless browsers come by plain HTTP on
     /// loopback.
     pub fn new(secret: &[u8], secure: bool) -> Self {
         Self { key: Hmac::new_from_slice(secret).expect("invariant: HMAC takes keys of any length"), secure }

@@ -1,4 +1,4 @@
-//! How a node proves that it is one: HMAC-SHA-256 (RFC 2104) under the installation's secret.
+//! How a node proves that it is one: HMAC-SHA-256 (RFC 2104) under the secret of the tenant's nodes.
 //!
 //! Header `lotline-signature: t=<Unix milliseconds>,h=<64 hex digits>`; the tag covers `t`, a newline, and the body.
 
@@ -28,7 +28,7 @@ pub(super) enum NotANode {
     Wrong,
 }
 
-/// The installation's secret.
+/// The secret of the tenant's nodes.
 #[derive(Clone)]
 pub struct PeerKey(Hmac<Sha256>);
 

@@ -177,16 +177,23 @@ impl AuditQuery {
     }
 }
 
-fn write_key(key: AuditKey) -> Cursor {
-    let time = key.decided_at.to_rfc3339_opts(SecondsFormat::Micros, true);
-    Cursor::new(&format!("{time}/{}/{}", key.partition, key.log_offset))
+/// The cursor of an event: what [`read_key`] reads.
+pub fn write_key(key: AuditKey) -> Cursor {
+    Cursor::new(&key_text(key))
 }
 
-fn read_key(text: &str) -> Option<AuditKey> {
+fn key_text(key: AuditKey) -> String {
+    let time = key.decided_at.to_rfc3339_opts(SecondsFormat::Micros, true);
+    format!("{time}/{}/{}", key.partition, key.log_offset)
+}
+
+/// Reads the text of a cursor; nothing when it is none of this list.
+pub fn read_key(text: &str) -> Option<AuditKey> {
     let mut parts = text.split('/');
     let decided_at = DateTime::parse_from_rfc3339(parts.next()?).ok()?.to_utc();
     let (partition, log_offset) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    parts.next().is_none().then_some(AuditKey { decided_at, partition, log_offset })
+    let key = AuditKey { decided_at, partition, log_offset };
+    (key_text(key) == text).then_some(key)
 }
 
 /// Whether a row is what a filter asks for, for subscriptions, which read everything in order.

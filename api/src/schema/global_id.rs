@@ -7,6 +7,7 @@ use lotline_projections::signals::SignalKey;
 use uuid::Uuid;
 
 use super::failure::bad_input;
+use super::signal;
 
 /// What an id names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,7 +31,7 @@ impl NodeId {
             Self::Lot(id) => format!("lot:{id}"),
             Self::QcDecision(id) => format!("qc_decision:{id}"),
             Self::Pipeline(id) => format!("pipeline:{id}"),
-            Self::Signal(key) => format!("signal:{}:{}", key.site, key.number),
+            Self::Signal(key) => format!("signal:{}", signal::write_key(&key.site, key.number)),
             Self::AuditEntry(id) => format!("audit_entry:{id}"),
         };
         ID(BASE64_URL_SAFE_NO_PAD.encode(text))
@@ -46,10 +47,7 @@ impl NodeId {
             "qc_decision" => uuid().map(Self::QcDecision),
             "pipeline" => uuid().map(Self::Pipeline),
             "audit_entry" => uuid().map(Self::AuditEntry),
-            "signal" => {
-                let (site, number) = rest.split_once(':')?;
-                Some(Self::Signal(SignalKey { site: site.to_owned(), number: number.parse().ok()? }))
-            }
+            "signal" => signal::read_key(rest).map(Self::Signal),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@ use async_graphql::{ComplexObject, Context, Enum, Error, ID, InputObject, Object
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt};
 use lotline_domain::access::role::Permission;
+use lotline_domain::id::SiteId;
 use lotline_domain::signal::{
     Address, DataType as DomainDataType, ModbusTable as DomainTable, WordOrder as DomainWordOrder,
 };
@@ -286,17 +287,14 @@ impl SignalQuery {
     ) -> Result<Connection<Cursor, Signal>, Error> {
         let scope = Scope::of(ctx);
         let size = connection::size(first)?;
-        let after = connection::after(after.as_deref(), |text| {
-            let (site, number) = text.split_once(':')?;
-            Some(SignalKey { site: site.to_owned(), number: number.parse().ok()? })
-        })?;
+        let after = connection::after(after.as_deref(), read_key)?;
         scope.check_site(site.as_deref()).await?;
         scope.wait(ctx, &[Model::Signals], consistent_with, consistency_timeout_ms).await?;
         let Narrowed { site, sites } = scope.sight()?.narrow(Permission::LookUp, site)?;
         let (filter, has_previous) = (SignalFilter { site, sites, device }, after.is_some());
         let page = Page { first: size + 1, after };
         let rows = signals::list(scope.pool(), scope.tenant(), &filter, &page).await.or_fail("list signals")?;
-        let cursor = |row: &SignalRow| Cursor::new(&format!("{}:{}", row.site, row.number));
+        let cursor = |row: &SignalRow| Cursor::new(&write_key(&row.site, row.number));
         Ok(connection::connection(rows, size, has_previous, cursor, Signal))
     }
 
@@ -340,6 +338,18 @@ impl SignalQuery {
         let rows = samples::history(scope.pool(), scope.tenant(), &key, range, first).await.or_fail("read history")?;
         Ok(rows.into_iter().map(SignalValue::from).collect())
     }
+}
+
+/// The text of a signal's key, in cursors and global ids: what [`read_key`] reads.
+pub fn write_key(site: &str, number: i32) -> String {
+    format!("{site}:{number}")
+}
+
+/// Reads a key; nothing when no signal can have it.
+pub fn read_key(text: &str) -> Option<SignalKey> {
+    let (site, number) = text.split_once(':')?;
+    let site = SiteId::new(site).ok()?;
+    Some(SignalKey { site: site.into(), number: number.parse().ok()? })
 }
 
 fn keys(ids: &[ID]) -> Result<HashSet<SignalKey>, Error> {

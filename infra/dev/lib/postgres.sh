@@ -64,7 +64,7 @@ postgres_settings() {
 listen_addresses = '127.0.0.1'
 port = $1
 unix_socket_directories = ''
-max_connections = 200
+max_connections = 400
 timezone = 'UTC'
 log_timezone = 'UTC'
 log_line_prefix = '%m [%p] %q%u@%d '

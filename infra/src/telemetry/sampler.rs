@@ -56,6 +56,7 @@ impl Sampler {
             self.queues();
             pool("owner", &self.databases.owner);
             pool("app", &self.databases.app);
+            pool("queries", &self.databases.queries);
             tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
                 ((), (), next) = async { tokio::join!(self.roles(), self.database(), self.log(partition)) } => partition = next,

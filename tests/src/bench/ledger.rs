@@ -17,7 +17,6 @@ use lotline_domain::position::TopicKind;
 use lotline_domain::record::Record;
 use lotline_projections::worker::{LedgerWorker, WorkerContext};
 use sqlx::PgPool;
-use sqlx::postgres::PgConnectOptions;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -137,8 +136,7 @@ async fn open(kind: Kind, tenant: &TenantId, database: &stack::Database) -> anyh
         }
         Kind::Postgres => {
             postgres::migrate(&database.pool).await?;
-            let options: PgConnectOptions = database.url.parse()?;
-            let pool = postgres::connect(options, 16).await?;
+            let pool = stack::bound(database, tenant, 16).await;
             Arc::new(PostgresLog::open(&pool, &topic, PARTITIONS).await?)
         }
     })

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use lotline_adapters::log::kafka::{KafkaLog, KafkaOptions};
 use lotline_adapters::log::memory::MemoryLog;
 use lotline_adapters::log::postgres::{self, PostgresLog};
+use lotline_domain::id::TenantId;
 use lotline_domain::port::{BoxFuture, EventLog, LogError, SignalLog};
 use lotline_domain::position::TopicKind;
 use lotline_domain::record::Record;
@@ -54,11 +55,11 @@ impl Subject for Memory {
     }
 }
 
-/// In a PostgreSQL database of its own. Logs work as the application's role, strangers as the owner.
+/// In a PostgreSQL database of its own. Logs work for the tenant `dairy`, strangers as the owner.
 pub struct Postgres {
     /// As the owner.
     pub database: Database,
-    /// As the application's role.
+    /// In the role of the tenant `dairy`.
     pub pool: PgPool,
 }
 
@@ -67,8 +68,8 @@ impl Postgres {
     pub async fn new() -> Self {
         let database = stack::database("contract").await;
         postgres::migrate(&database.pool).await.expect("the migrations run");
-        let options = database.pool.connect_options().as_ref().clone();
-        let pool = postgres::connect(options, 8).await.expect("the application's role may connect");
+        let tenant = TenantId::new("dairy").expect("a valid tenant id");
+        let pool = stack::bound(&database, &tenant, 8).await;
         Self { database, pool }
     }
 

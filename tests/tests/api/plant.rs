@@ -129,7 +129,9 @@ impl Plant {
     pub(crate) async fn at_the_edge(name: &str, limits: Limits, edge: Edge) -> Self {
         let database = stack::database(name).await;
         lotline_projections::migrate(&database.pool).await.expect("the read models are prepared");
+        lotline_adapters::log::postgres::migrate(&database.pool).await.expect("the tenants' roles are prepared");
         let tenant = TenantId::new("test").expect("a valid tenant");
+        let queries = stack::bound(&database, &tenant, 8).await;
         let sites: Vec<SiteId> = ["north", "south"].map(|site| SiteId::new(site).expect("a valid site")).to_vec();
         let (ledger, signals) =
             (MemoryLog::new("lotline.test.ledger.v1", 3), MemoryLog::new("lotline.test.signals.v1", 1));
@@ -159,7 +161,7 @@ impl Plant {
             tokio::spawn(LedgerWorker::new(context(Arc::new(ledger.clone())), partition).run(shutdown.clone()));
         }
         tokio::spawn(SignalsWorker::new(context(Arc::new(signals.clone())), 0).run(shutdown.clone()));
-        let progress = Progress::new(database.pool.clone(), tenant.clone());
+        let progress = Progress::new(queries.clone(), tenant.clone());
         tokio::spawn(progress.clone().run(shutdown.clone()));
         let (keys, connections) = (Arc::new(Keys::default()), TaskTracker::new());
         let state = ApiState {
@@ -167,7 +169,7 @@ impl Plant {
             sites,
             partitions: Partitions { ledger: 3, signals: 1 },
             bus,
-            pool: database.pool,
+            pool: queries,
             progress,
             keys: keys.clone(),
             clock: Arc::new(Fixed),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lotline_adapters::cluster::{self, LeaseOptions, PostgresDirectory, PostgresLeases};
 use lotline_adapters::log::kafka::{KafkaLog, KafkaOptions};
+use lotline_domain::id::TenantId;
 use lotline_domain::ownership::{Directory, Membership};
 use lotline_domain::position::TopicKind;
 use lotline_tests::contract::subject::Postgres;
@@ -13,6 +14,9 @@ use sqlx::{Connection, PgConnection};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+const LEDGER: &str = "lotline.dairy.ledger.v1";
+const WRITERS: &str = "writers/lotline.dairy.ledger.v1";
 
 /// A group needs its session timeout to see that a member has died.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -102,7 +106,7 @@ async fn a_kafka_group_shares_partitions() {
 async fn leases_share_partitions() {
     let subject = Postgres::new().await;
     let join = async |name| {
-        let mut options = LeaseOptions::new("writers", name, 4);
+        let mut options = LeaseOptions::new(WRITERS, name, 4);
         (options.lasts, options.renew_every) = (Duration::from_secs(3), Duration::from_millis(200));
         Box::new(PostgresLeases::new(subject.pool.clone(), options)) as Box<dyn Membership>
     };
@@ -117,11 +121,11 @@ async fn the_leases_of_a_dead_node_are_inherited_and_those_of_another_pool_are_n
         (options.lasts, options.renew_every) = (Duration::from_secs(2), Duration::from_millis(200));
         Node::listen(Box::new(PostgresLeases::new(subject.pool.clone(), options)))
     };
-    let (dying, other) = (join("writers", "one"), join("projections", "one"));
+    let (dying, other) = (join(WRITERS, "one"), join("projections/lotline.dairy.ledger.v1", "one"));
     shared([&dying], [4]).await;
     shared([&other], [4]).await;
     dying.die().await;
-    let heir = join("writers", "two");
+    let heir = join(WRITERS, "two");
     shared([&heir], [4]).await;
     assert_eq!(*other.assigned.borrow(), all());
     heir.leave().await;
@@ -132,7 +136,7 @@ async fn the_leases_of_a_dead_node_are_inherited_and_those_of_another_pool_are_n
 #[tokio::test]
 async fn a_node_that_is_cut_off_holds_nothing_after_its_time() {
     let subject = Postgres::new().await;
-    let mut options = LeaseOptions::new("writers", "one", 4);
+    let mut options = LeaseOptions::new(WRITERS, "one", 4);
     (options.lasts, options.renew_every) = (Duration::from_secs(1), Duration::from_millis(100));
     let mut leases = PostgresLeases::new(subject.pool.clone(), options);
     assert_eq!(leases.changed().await, all());
@@ -149,7 +153,7 @@ async fn a_node_that_is_cut_off_holds_nothing_after_its_time() {
 #[tokio::test]
 async fn a_node_that_is_paused_in_its_turn_does_not_hold_up_the_others() {
     let subject = Postgres::new().await;
-    let mut leases = PostgresLeases::new(subject.pool.clone(), LeaseOptions::new("writers", "one", 4));
+    let mut leases = PostgresLeases::new(subject.pool.clone(), LeaseOptions::new(WRITERS, "one", 4));
     let mut paused = std::pin::pin!(leases.changed());
     let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND database =
                 (SELECT oid FROM pg_database WHERE datname = current_database())";
@@ -157,8 +161,7 @@ async fn a_node_that_is_paused_in_its_turn_does_not_hold_up_the_others() {
     while sqlx::query_scalar::<_, i64>(held).fetch_one(&subject.pool).await.unwrap() == 0 {
         assert!(futures_util::poll!(paused.as_mut()).is_pending(), "it went through its turn unseen");
     }
-    let heir =
-        Node::listen(Box::new(PostgresLeases::new(subject.pool.clone(), LeaseOptions::new("writers", "two", 4))));
+    let heir = Node::listen(Box::new(PostgresLeases::new(subject.pool.clone(), LeaseOptions::new(WRITERS, "two", 4))));
     shared([&heir], [4]).await;
     heir.leave().await;
 }
@@ -169,7 +172,7 @@ async fn the_directory_names_whoever_was_announced_last() {
     let node = |name: &str, topic: &str| {
         PostgresDirectory::new(subject.pool.clone(), topic, "postgres", name, format!("http://{name}"))
     };
-    let (one, two, other) = (node("one", "a"), node("two", "a"), node("one", "b"));
+    let (one, two, other) = (node("one", LEDGER), node("two", LEDGER), node("one", "lotline.dairy.other.v1"));
     assert_eq!(one.owner(0).await.unwrap(), None);
     assert_eq!((one.announce(0).await.unwrap(), two.announce(0).await.unwrap()), (1, 2));
     let owner = one.owner(0).await.unwrap().unwrap();
@@ -178,9 +181,13 @@ async fn the_directory_names_whoever_was_announced_last() {
 }
 
 #[tokio::test]
-async fn the_secret_is_made_once() {
+async fn the_secret_is_made_once_and_for_one_tenant() {
     let subject = Postgres::new().await;
-    let first = cluster::secret(&subject.pool).await.unwrap();
+    let (dairy, bakery) = (TenantId::new("dairy").unwrap(), TenantId::new("bakery").unwrap());
+    let first = cluster::secret(&subject.pool, &dairy).await.unwrap();
     assert_eq!(first.len(), 32);
-    assert_eq!(cluster::secret(&subject.pool).await.unwrap(), first);
+    assert_eq!(cluster::secret(&subject.pool, &dairy).await.unwrap(), first);
+    let others = stack::bound(&subject.database, &bakery, 1).await;
+    assert_ne!(cluster::secret(&others, &bakery).await.unwrap(), first);
+    assert!(cluster::secret(&others, &dairy).await.is_err(), "nobody makes or reads that of another tenant");
 }

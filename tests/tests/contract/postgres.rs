@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lotline_adapters::log::postgres::{APP_ROLE, FALLBACK_POLL};
+use lotline_adapters::log::postgres::FALLBACK_POLL;
 use lotline_domain::port::{AppendError, EventLog, LogRead};
 use lotline_tests::contract::subject::Postgres;
 use lotline_tests::contract::{DEADLINE, Subject, plain, plain_batch, read_all, values};
@@ -47,7 +47,7 @@ async fn the_application_owns_nothing() {
     let subject = Postgres::new().await;
     subject.open(1).await;
     let role: String = sqlx::query_scalar("SELECT current_user::text").fetch_one(&subject.pool).await.unwrap();
-    assert_eq!(role, APP_ROLE);
+    assert_eq!(role, "lotline_app:dairy");
     for statement in [
         "ALTER TABLE log.record DISABLE TRIGGER append_only",
         "DROP TABLE log.record",

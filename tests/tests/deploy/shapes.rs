@@ -19,7 +19,10 @@ fn compose_starts_two_nodes_that_know_each_other() {
     compose.apply_merge().unwrap();
     let compose: Value = serde_yaml_ng::from_value(compose).unwrap();
     let services = compose["services"].as_object().unwrap();
-    assert_eq!(services.keys().collect::<Vec<_>>(), ["kafka", "lotline-1", "lotline-2", "postgres"]);
+    assert_eq!(
+        services.keys().collect::<Vec<_>>(),
+        ["kafka", "login", "lotline-1", "lotline-2", "migrate", "postgres"]
+    );
     let mut seen = Vec::new();
     for (name, port, collects) in [("lotline-1", 8080, true), ("lotline-2", 8081, false)] {
         let service = &services[name];
@@ -32,6 +35,10 @@ fn compose_starts_two_nodes_that_know_each_other() {
         let Command::Serve(serve) = command(&service["command"]).command else { panic!("{name} serves") };
         assert_eq!(serve.roles.contains(&Role::Collector), collects, "one node reads machines");
         assert!([Role::Api, Role::Writer, Role::Projector].iter().all(|role| serve.roles.contains(role)), "{name}");
+        // Whatever is asked is asked by a login that is made before the node starts.
+        assert!(set("LOTLINE_POSTGRES__SERVE_URL").starts_with("postgres://lotline_app%3Adairy:"), "{name}");
+        assert_eq!(set("LOTLINE_TENANT__ID"), "dairy", "{name}");
+        assert_eq!(service["depends_on"]["login"]["condition"], "service_completed_successfully", "{name}");
         for needed in ["kafka", "postgres"] {
             assert_eq!(service["depends_on"][needed]["condition"], "service_healthy", "{name}");
         }
@@ -46,6 +53,9 @@ fn compose_starts_two_nodes_that_know_each_other() {
         }
         seen.push(set("LOTLINE_CLUSTER__NODE"));
     }
+    assert!(matches!(command(&services["migrate"]["command"]).command, Command::Migrate));
+    assert!(services["migrate"]["environment"].get("LOTLINE_POSTGRES__SERVE_URL").is_none());
+    assert_eq!(services["login"]["depends_on"]["migrate"]["condition"], "service_completed_successfully");
     let count = seen.len();
     seen.sort();
     seen.dedup();

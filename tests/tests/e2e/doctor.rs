@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lotline_adapters::log::postgres::{self, PostgresLog};
+use lotline_adapters::log::postgres::PostgresLog;
 use lotline_domain::envelope::{Attributes, CommandHash, Envelope, Hash};
 use lotline_domain::id::{ActorId, CommandId, CorrelationId, EventId, SiteId, StreamKey, TenantId};
 use lotline_domain::port::EventLog;
@@ -14,6 +14,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::site::{Plant, SITE};
@@ -158,6 +159,42 @@ async fn durability_and_clock_of_postgres_are_read_from_it() {
     );
 }
 
+/// The owner's login, which is all that one URL gives, could leave the tenant's role; a login of its own can't.
+#[tokio::test]
+async fn it_is_said_how_far_rows_are_protected() {
+    let mut plant = Plant::new("rows", Log::Postgres).await;
+    drop(plant.serve().await);
+    let rows = |plant: &Plant| {
+        let doctor = said(&tool(plant, &["doctor"]));
+        doctor.lines().find(|line| line.starts_with("rows")).unwrap_or_else(|| panic!("{doctor}")).to_owned()
+    };
+    let line = rows(&plant);
+    assert!(line.contains("WARNING") && line.contains("'lotline' can become the owner of the tables"), "{line}");
+    assert!(line.contains("set postgres.serve_url"), "{line}");
+
+    let tenant = plant.settings.tenant.clone();
+    let served_by = |plant: &mut Plant, role: &str| {
+        let url = plant.database.url.replace("lotline@", &format!("{role}%3A{tenant}@"));
+        plant.settings.environment.retain(|(name, _)| name != "LOTLINE_POSTGRES__SERVE_URL");
+        plant.settings.environment.push(("LOTLINE_POSTGRES__SERVE_URL".into(), url));
+    };
+    served_by(&mut plant, "lotline_app");
+    run(&plant, &format!("ALTER ROLE \"lotline_app:{tenant}\" LOGIN")).await;
+    let line = rows(&plant);
+    assert!(!line.contains("WARNING") && line.contains("can become nobody else"), "{line}");
+    let server = plant.serve().await;
+    let ann = Client::new(&server.url, "ann");
+    let registered = ann.mutate("registerLot", "", &lot(SITE, "L-1", "1", &[])).await;
+    let question = "query($at: PositionToken) { lots(first: 5, consistentWith: $at) { edges { node { code } } } }";
+    let answer = ann.query(question, &json!({ "at": registered["position"] })).await;
+    assert_eq!(answer["lots"]["edges"][0]["node"]["code"], "L-1", "{answer}");
+
+    served_by(&mut plant, "lotline_read");
+    run(&plant, &format!("ALTER ROLE \"lotline_read:{tenant}\" LOGIN")).await;
+    let said = complaint(&plant, &["doctor"]);
+    assert!(said.contains(&format!("permission denied to set role \"lotline_app:{tenant}\"")), "{said}");
+}
+
 /// An event that was decided by a clock that was ahead holds the times of its successors there.
 #[tokio::test]
 async fn an_event_of_the_future_is_found() {
@@ -182,7 +219,7 @@ async fn an_event_of_the_future_is_found() {
         tenant,
     };
     let (_, record) = Envelope::seal_record(&attributes, Hash::default(), "{}".into());
-    let pool = postgres::connect(plant.database.url.parse().unwrap(), 2).await.unwrap();
+    let pool = plant.bound().await;
     let log = PostgresLog::open(&pool, &format!("lotline.{}.ledger.v1", plant.settings.tenant), 4).await.unwrap();
     log.writer(2).await.unwrap().append(vec![record]).await.unwrap();
     let output = tool(&plant, &["doctor"]);

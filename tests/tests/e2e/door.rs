@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use lotline_adapters::identity::{Hasher, HasherOptions, IdentityOptions, PostgresIdentity};
-use lotline_adapters::log::postgres;
 use lotline_domain::access::command::AccessCommand;
 use lotline_domain::access::role::Role;
 use lotline_domain::id::{TenantId, UserId};
 use lotline_domain::identity::token::TokenPolicy;
 use lotline_domain::port::Clock;
 use lotline_domain::timestamp::Timestamp;
+use lotline_tests::stack;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -207,8 +207,9 @@ pub(crate) async fn foreign(house: &House, tenant: &str, seconds: i64, user: Use
             lotline_adapters::clock::SystemClock.now().plus_micros(-self.0 * 1_000_000)
         }
     }
-    let pool = postgres::connect(house.plant.database.url.parse().unwrap(), 2).await.unwrap();
-    let policy = TokenPolicy::new("lotline", "lotline", TenantId::new(tenant).unwrap());
+    let tenant = TenantId::new(tenant).unwrap();
+    let pool = stack::bound(&house.plant.database, &tenant, 2).await;
+    let policy = TokenPolicy::new("lotline", "lotline", tenant);
     let hasher = Arc::new(Hasher::new(&HasherOptions::default()).unwrap());
     let options = IdentityOptions::new(policy, hasher);
     let identity = PostgresIdentity::open(pool, Arc::new(Behind(seconds)), ids(), options).await.unwrap();

@@ -20,8 +20,8 @@ use serde_json::{Value, json};
 use crate::site::{self, Plant, SITE};
 
 /// The users that the stack has made.
-const SERVER: &str = "lotline";
-const INTEGRATOR: &str = "integrator";
+pub(crate) const SERVER: &str = "lotline";
+pub(crate) const INTEGRATOR: &str = "integrator";
 
 /// How long a start may take that can't succeed. The product looks for the brokers for 10 s.
 const START_DEADLINE: Duration = Duration::from_secs(30);
@@ -141,7 +141,7 @@ async fn the_configuration_is_shown_without_what_opens_doors() {
 }
 
 /// A plant on the secured Kafka, as an operator would configure it: options in the file, the password in the environment.
-async fn secured_plant(name: &str, kafka: &Secured) -> Plant {
+pub(crate) async fn secured_plant(name: &str, kafka: &Secured) -> Plant {
     let mut plant = Plant::new(name, Log::Kafka).await;
     plant.settings.brokers = Some(kafka.brokers.clone());
     plant.client = kafka.options(SERVER);
@@ -154,7 +154,7 @@ async fn secured_plant(name: &str, kafka: &Secured) -> Plant {
 }
 
 /// Gives rights as the README tells an operator to: role, tenant and user of each, all at the same time.
-fn grant<const N: usize>(kafka: &Secured, rights: [(&str, &str, &str); N]) {
+pub(crate) fn grant<const N: usize>(kafka: &Secured, rights: [(&str, &str, &str); N]) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/deploy/kafka-acls.sh");
     let path = format!("{}:{}", kafka.access.join("bin").display(), std::env::var("PATH").unwrap());
     let started = rights.map(|(role, tenant, user)| {
@@ -177,22 +177,22 @@ fn integrator(kafka: &Secured, tenant: &str) -> Output {
 }
 
 /// The integrator's client.
-fn client(kafka: &Secured) -> ClientConfig {
+pub(crate) fn client(kafka: &Secured) -> ClientConfig {
     let mut config: ClientConfig = kafka.options(INTEGRATOR).into_iter().collect();
     config.set("bootstrap.servers", &kafka.brokers);
     config
 }
 
 /// Why the integrator may not write.
-async fn write(kafka: &Secured, topic: &str) -> Option<RDKafkaErrorCode> {
-    let producer: FutureProducer = client(kafka).set("message.timeout.ms", "20000").create().unwrap();
+pub(crate) async fn write(kafka: &Secured, topic: &str) -> Option<RDKafkaErrorCode> {
+    let producer: FutureProducer = client(kafka).set("message.timeout.ms", "10000").create().unwrap();
     let record = FutureRecord::to(topic).key("north").payload("forged");
     let delivery = producer.send_result(record).unwrap();
     delivery.await.unwrap().err().and_then(|(error, _)| error.rdkafka_error_code())
 }
 
 /// Why the integrator may not read as a member of this group; nothing when it gets its records.
-fn join(kafka: &Secured, topic: &str, group: &str) -> Option<RDKafkaErrorCode> {
+pub(crate) fn join(kafka: &Secured, topic: &str, group: &str) -> Option<RDKafkaErrorCode> {
     let mut config = client(kafka);
     let consumer: BaseConsumer = config.set("group.id", group).set("auto.offset.reset", "earliest").create().unwrap();
     consumer.subscribe(&[topic]).unwrap();
@@ -250,7 +250,7 @@ async fn ended(mut child: Child, until: Instant) -> Output {
     child.wait_with_output().expect("its output can be read")
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
     printed

@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use lotline_adapters::log::kafka::{KafkaLog, KafkaOptions};
-use lotline_adapters::log::postgres::{self, PostgresLog};
+use lotline_adapters::log::postgres::PostgresLog;
 use lotline_domain::id::{CollectorId, DeviceId, SiteId, TenantId};
 use lotline_domain::port::{LogRead, SignalLog};
 use lotline_domain::position::TopicKind;
@@ -20,6 +20,7 @@ use lotline_tests::oracle::{self, Oracle};
 use lotline_tests::server::{Log, Server, Settings};
 use lotline_tests::stack::{self, Database};
 use serde_json::json;
+use sqlx::PgPool;
 
 /// The site that every test works in.
 pub(crate) const SITE: &str = "north";
@@ -56,12 +57,17 @@ impl Plant {
         Server::start(&self.settings, &["serve"]).await
     }
 
+    /// Connections that work for the tenant, as those of the server.
+    pub(crate) async fn bound(&self) -> PgPool {
+        stack::bound(&self.database, &TenantId::new(self.settings.tenant.as_str()).unwrap(), 4).await
+    }
+
     /// The ledger, opened beside the server.
     pub(crate) async fn ledger(&self) -> Arc<dyn LogRead> {
         let topic = format!("lotline.{}.ledger.v1", self.settings.tenant);
         match self.settings.log {
             Log::Postgres => {
-                let pool = postgres::connect(self.database.url.parse().unwrap(), 4).await.unwrap();
+                let pool = self.bound().await;
                 Arc::new(PostgresLog::open(&pool, &topic, PARTITIONS).await.unwrap())
             }
             Log::Kafka => Arc::new(KafkaLog::open(self.kafka(topic, PARTITIONS), TopicKind::Ledger).await.unwrap()),
@@ -78,7 +84,7 @@ impl Plant {
         let topic = format!("lotline.{}.signals.v1", self.settings.tenant);
         match self.settings.log {
             Log::Postgres => {
-                let pool = postgres::connect(self.database.url.parse().unwrap(), 4).await.unwrap();
+                let pool = self.bound().await;
                 Arc::new(PostgresLog::open(&pool, &topic, SIGNAL_PARTITIONS).await.unwrap())
             }
             Log::Kafka => {

@@ -55,9 +55,12 @@ pub(crate) fn members_take_the_lints(file: &File) -> Vec<String> {
     if inherited == Some(true) { Vec::new() } else { vec!["[lints] must be `workspace = true`".to_owned()] }
 }
 
+/// A workspace of its own, which takes nothing from the root: only cargo-fuzz builds it.
+const APART: &str = "tests/fuzz";
+
 /// The member whose manifest this is.
 fn member_of(file: &File) -> Option<&str> {
-    file.path.strip_suffix("/Cargo.toml")
+    file.path.strip_suffix("/Cargo.toml").filter(|folder| *folder != APART)
 }
 
 /// All dependencies of a manifest, also those of a target.

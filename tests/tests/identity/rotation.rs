@@ -118,6 +118,7 @@ async fn private_keys_are_encrypted_when_there_is_a_key_for_that() {
     let mut options = crate::stand::options("bakery");
     options.key_encryption = Some(KeyEncryption::new([7; 32]));
     let moved =
-        PostgresIdentity::open(stand.postgres.pool.clone(), stand.clock.clone(), stand.ids.clone(), options).await;
+        PostgresIdentity::open(stand.postgres.database.pool.clone(), stand.clock.clone(), stand.ids.clone(), options)
+            .await;
     assert!(why(moved).contains("under another key"));
 }

@@ -113,6 +113,13 @@ spec:
             secretKeyRef:
               name: {{ required "postgres.existingSecret names the Secret with PostgreSQL's URL" $root.Values.postgres.existingSecret }}
               key: {{ $root.Values.postgres.key }}
+        {{- with $root.Values.postgres.serveKey }}
+        - name: LOTLINE_POSTGRES__SERVE_URL
+          valueFrom:
+            secretKeyRef:
+              name: {{ $root.Values.postgres.existingSecret }}
+              key: {{ . }}
+        {{- end }}
         {{- with $root.Values.kafka.sasl }}
         {{- if .existingSecret }}
         - name: LOTLINE_KAFKA__CLIENT__SASL_USERNAME
