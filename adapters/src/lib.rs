@@ -10,3 +10,4 @@ pub mod log;
 pub mod personal_keys;
 pub mod sign_on;
 pub mod snapshot;
+pub mod traces;

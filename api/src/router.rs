@@ -20,7 +20,10 @@ use crate::rate::Meter;
 use crate::server::{ApiState, Server};
 use crate::transport::caller::{CORRELATION_ID, MODE, Trace, check_origin, correlation_id};
 use crate::transport::problem::Problem;
-use crate::{health, pages, peer, playground, transport};
+use crate::{health, pages, peer, playground, spans, transport};
+
+/// Whatever has no route of its own.
+pub(crate) const OTHER: &str = "other";
 
 /// The whole API.
 pub fn router(state: ApiState) -> Router {
@@ -89,12 +92,13 @@ async fn frame(State(server): State<Arc<Server>>, mut request: Request, next: Ne
     let route = route(request.uri().path());
     let door = &server.state.door;
     let foreign = door.check_origin(request.headers(), &server.state.edge.origins);
-    let trace = Trace::from_headers(request.headers(), id);
+    let mut trace = Trace::from_headers(request.headers(), id);
+    let mut recorded = spans::request(&server.state.traces, request.method(), route, &mut trace);
     let meter = Meter::default();
+    let span = spans::line(request.method(), route, &trace);
     request.extensions_mut().insert(trace);
     request.extensions_mut().insert(meter.clone());
-    let span =
-        tracing::info_span!("request", http.method = %request.method(), http.route = route, correlation_id = %id);
+    request.extensions_mut().extend(spans::extension(&recorded));
     let mut response = match foreign {
         Ok(()) => next.run(request).instrument(span).await,
         Err(problem) => problem.into_response(),
@@ -105,13 +109,14 @@ async fn frame(State(server): State<Arc<Server>>, mut request: Request, next: Ne
     headers.insert(MODE, HeaderValue::from_static(door.mode().as_str()));
     let id = HeaderValue::from_str(&id.to_string()).expect("invariant: a UUID is visible ASCII");
     headers.insert(CORRELATION_ID, id);
+    spans::answer(&mut recorded, &mut response);
     let status = response.status().as_u16().to_string();
     counter!("lotline_http_requests_total", "route" => route, "status" => status).increment(1);
     histogram!("lotline_http_request_seconds", "route" => route).record(started.elapsed().as_secs_f64());
     response
 }
 
-/// A label of bounded cardinality.
+/// A label of bounded cardinality; [`OTHER`] is no route.
 fn route(path: &str) -> &'static str {
     match path {
         "/graphql" => "/graphql",
@@ -121,6 +126,6 @@ fn route(path: &str) -> &'static str {
         "/metrics" => "/metrics",
         peer::PATH => peer::PATH,
         path if path.starts_with("/api/v1/auth/") => "/api/v1/auth",
-        _ => "other",
+        _ => OTHER,
     }
 }

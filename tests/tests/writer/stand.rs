@@ -22,6 +22,7 @@ use lotline_domain::port::{BoxFuture, Clock, Ids, LogError, LogRead, Snapshot, S
 use lotline_domain::qc::QcOutcome;
 use lotline_domain::record::{Offset, StoredRecord};
 use lotline_domain::timestamp::Timestamp;
+use lotline_domain::trace::Traces;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -125,6 +126,7 @@ impl Stand {
             snapshots: Arc::clone(&self.shelf) as Arc<dyn SnapshotStore>,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             ids: Arc::clone(&self.ids) as Arc<dyn Ids>,
+            traces: Traces::default(),
         }
     }
 
