@@ -74,13 +74,7 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     let mut lifecycle = Lifecycle::new();
     let traces = telemetry::traces::start(config, listener.local_addr()?, &mut lifecycle)?;
     let edge = edge::open(config, &mut lifecycle)?;
-    let ports = Ports {
-        log: logs.ledger.clone(),
-        snapshots: Arc::new(PostgresSnapshots::new(databases.app.clone())),
-        clock: Arc::new(SystemClock),
-        ids: Arc::new(RandomIds::default()),
-        traces: traces.clone(),
-    };
+    let ports = ports(&logs, &databases, traces.clone());
     let progress = follow_progress(config, &databases, &mut lifecycle);
     let (bus, writers) = CommandBus::new(&config.tenant.id, &config.tenant.sites, &ports, writer_options(config));
     let mut readiness: Vec<(&'static str, Arc<dyn Readiness>)> = Vec::new();
@@ -132,6 +126,16 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
         None
     };
     Ok(Running { lifecycle, bus, url })
+}
+
+fn ports(logs: &Logs, databases: &Databases, traces: Traces) -> Ports {
+    Ports {
+        log: logs.ledger.clone(),
+        snapshots: Arc::new(PostgresSnapshots::new(databases.app.clone())),
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(RandomIds::default()),
+        traces,
+    }
 }
 
 /// Sends what comes for the writers to other nodes, and learns from the log who may do what.

@@ -67,7 +67,7 @@ pub fn admit(server: &Server, mut request: Request) -> Result<Operation, Box<Res
     });
     // A name that no operation has is reported by the schema, whatever its kind.
     let kind = chosen.map_or(OperationType::Query, |(_, operation)| operation.node.ty);
-    let called = chosen.and_then(|(name, _)| name.map(ToString::to_string));
+    let called = chosen.filter(|_| server.state.traces.is_on()).and_then(|(name, _)| name.map(ToString::to_string));
     let demands =
         chosen.map(|(_, operation)| authority::demands(document, &operation.node, &variables)).unwrap_or_default();
     let asked =

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -78,7 +78,7 @@ impl Collector {
             if let Some(found) = find(&spans) {
                 return found;
             }
-            let names: Vec<String> = spans.iter().map(|told| told.line()).collect();
+            let names: Vec<String> = spans.iter().map(Told::line).collect();
             assert!(Instant::now() < until, "no {what} among:\n{}", names.join("\n"));
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -107,7 +107,7 @@ impl Told {
 }
 
 async fn take(State(collector): State<Collector>, headers: HeaderMap, body: Bytes) -> Response {
-    assert_eq!(headers.get("content-type").map(|value| value.as_bytes()), Some(&b"application/x-protobuf"[..]));
+    assert_eq!(headers.get("content-type").map(HeaderValue::as_bytes), Some(&b"application/x-protobuf"[..]));
     let mut kept = collector.kept.lock().unwrap();
     if let Some(status) = kept.refusals.pop_front() {
         return (status, [("retry-after", "1")]).into_response();

@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
+use futures_util::SinkExt;
 use lotline_tests::client::{Client, decision, lot};
 use lotline_tests::server::{Log, Server, Settings, free_port};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::metric::metric;
 use crate::site::{self, Plant, SITE};
@@ -140,12 +143,16 @@ async fn from_a_request_at_one_node_to_a_subscriber_by_way_of_another() {
     assert!(events_of(&plant).await.contains(&Some(header)), "the event goes on from the command");
     drop(working);
 
+    nothing_of_people(&collector);
+}
+
+fn nothing_of_people(collector: &Collector) {
     for text in ["otto", "Ottos Rahm", "Huber", "krank", "ann", "lots { code", "127.0.0.1", "hunter2"] {
         assert!(!collector.has_heard(text), "'{text}' has left the house");
     }
     assert!(collector.has_heard("FromTheTablet"), "what has left it can be found");
     for headers in collector.headers() {
-        assert_eq!(headers.get("authorization").map(|value| value.as_bytes()), Some(SECRET.as_bytes()));
+        assert_eq!(headers.get("authorization").map(HeaderValue::as_bytes), Some(SECRET.as_bytes()));
     }
 }
 
@@ -268,6 +275,45 @@ async fn without_a_trace_of_its_own_a_request_begins_one_as_often_as_the_ratio_s
     assert_eq!(line["span"]["span_id"].as_str().map(str::len), Some(16), "{line}");
 }
 
+/// What is asked on a socket begins a trace each time: the socket outlives them all.
+#[tokio::test]
+async fn each_operation_on_a_socket_has_a_trace_of_its_own() {
+    let collector = Collector::start().await;
+    let plant = plant("socket", Log::Postgres, &collector.endpoint, "1").await;
+    let server = plant.serve().await;
+    let mut request = format!("{}/graphql", server.url.replace("http://", "ws://")).into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("graphql-transport-ws"));
+    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+    let watched = "subscription OnTheTablet { lotChanged(site: \"north\") { lots { code } } }";
+    for message in [
+        json!({ "type": "connection_init" }),
+        json!({ "type": "subscribe", "id": "1", "payload": { "query": watched } }),
+        json!({ "type": "subscribe", "id": "2", "payload": { "query": "query One { sites }" } }),
+        json!({ "type": "subscribe", "id": "3", "payload": { "query": "query Two { sites }" } }),
+    ] {
+        socket.send(Message::text(message.to_string())).await.unwrap();
+    }
+    let operation = async |name: &'static str| {
+        let of = |told: &&Told| told.attribute("graphql.operation.name").as_deref() == Some(name);
+        collector.until(name, |spans| spans.iter().find(|told| of(told) && told.span.name != "deliver").cloned()).await
+    };
+    let (one, two, opened) = (operation("One").await, operation("Two").await, operation("OnTheTablet").await);
+    for told in [&one, &two, &opened] {
+        assert!(told.span.parent_span_id.is_empty() && told.span.kind() == SpanKind::Server, "{}", told.line());
+    }
+    assert!(one.trace() != two.trace() && two.trace() != opened.trace());
+    // The subscription has begun, since its span has ended.
+    for number in 1..=3 {
+        mutate(&server, "registerLot", &lot(SITE, &format!("L-{number}"), "5", &[]), Some(&sampled(TRACE))).await;
+    }
+    let deliver = collector.until("delivery", |spans| {
+        let linked = |told: &&Told| told.span.name == "deliver" && told.links_to(&opened.trace(), &opened.span.span_id);
+        spans.iter().find(linked).cloned()
+    });
+    let deliver = deliver.await;
+    assert!(deliver.span.links.iter().any(|link| hex::encode(&link.trace_id) == TRACE), "{}", deliver.line());
+}
+
 /// Spans that had this outcome.
 async fn spans(server: &Server, outcome: &str) -> f64 {
     metric(server, &format!("lotline_trace_spans_total{{outcome=\"{outcome}\"}} ")).await
@@ -282,11 +328,14 @@ async fn a_collector_that_is_not_there_harms_nothing() {
     let shown = reqwest::get(format!("{}/metrics", server.url)).await.unwrap().text().await.unwrap();
     assert!(shown.contains("lotline_trace_spans_total{outcome=\"failed\"} 0"), "it is there from the start: {shown}");
     let until = Instant::now() + PATIENCE;
-    let mut number = 0;
-    while spans(&server, "failed").await < 1.0 || spans(&server, "queue_full").await < 1.0 {
+    let (mut number, mut failed, mut failures) = (0, 0.0, 0);
+    while failures < 2 || spans(&server, "queue_full").await < 1.0 {
         number += 1;
         mutate(&server, "registerLot", &lot(SITE, &format!("L-{number}"), "5", &[]), None).await;
-        assert!(Instant::now() < until, "nothing is counted as lost:\n{}", server.printed());
+        let now = spans(&server, "failed").await;
+        failures += u32::from(now > failed);
+        failed = now;
+        assert!(Instant::now() < until, "not enough is counted as lost:\n{}", server.printed());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let began = Instant::now();

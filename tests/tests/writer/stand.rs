@@ -91,6 +91,7 @@ pub(crate) struct Stand {
     pub(crate) clock: Arc<HandClock>,
     pub(crate) ids: Arc<CountedIds>,
     pub(crate) options: WriterOptions,
+    pub(crate) traces: Traces,
 }
 
 /// One process: a bus and its writers.
@@ -117,6 +118,7 @@ impl Stand {
             clock: Arc::new(HandClock(Mutex::new(start))),
             ids: Arc::new(CountedIds(AtomicU64::new(1))),
             options: WriterOptions { authorisation: Authorisation::Development, ..WriterOptions::default() },
+            traces: Traces::default(),
         }
     }
 
@@ -126,7 +128,7 @@ impl Stand {
             snapshots: Arc::clone(&self.shelf) as Arc<dyn SnapshotStore>,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             ids: Arc::clone(&self.ids) as Arc<dyn Ids>,
-            traces: Traces::default(),
+            traces: self.traces.clone(),
         }
     }
 
