@@ -208,8 +208,11 @@ impl Complaints {
         self.failing = true;
         self.lost += spans;
         if let Some(lost) = self.due() {
-            let error = failure as &dyn Error;
-            tracing::warn!(error, spans.lost = lost, "spans do not reach the collector; everything else goes on");
+            tracing::warn!(
+                error = causes(failure),
+                spans.lost = lost,
+                "spans do not reach the collector; everything else goes on"
+            );
         }
     }
 
@@ -234,6 +237,17 @@ impl Complaints {
         self.last = Some(Instant::now());
         Some(std::mem::take(&mut self.lost))
     }
+}
+
+/// Down to the last one: what a log for machines shows of an error is its first line only.
+fn causes(failure: &Failure) -> String {
+    let mut text = failure.to_string();
+    let mut source = failure.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 /// Returns some time after the process has begun to end.

@@ -344,6 +344,7 @@ async fn a_collector_that_is_not_there_harms_nothing() {
     let printed = server.printed();
     let complaints = printed.lines().filter(|line| line.contains("spans do not reach the collector")).count();
     assert_eq!(complaints, 1, "it is said once in a while:\n{printed}");
+    assert!(printed.contains("Connection refused"), "with the cause:\n{printed}");
     assert!(!printed.contains("hunter2"), "{printed}");
     assert!(!printed.contains("not stopped within"), "{printed}");
 }
