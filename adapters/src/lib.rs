@@ -11,3 +11,4 @@ pub mod personal_keys;
 pub mod sign_on;
 pub mod snapshot;
 pub mod tenancy;
+pub mod traces;

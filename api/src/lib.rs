@@ -16,6 +16,7 @@ pub mod router;
 pub mod schema;
 pub mod serve;
 pub mod server;
+mod spans;
 mod tally;
 #[cfg(test)]
 mod testing;

@@ -11,7 +11,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::auth::cookie::CSRF;
 use crate::auth::door::API_KEY;
 use crate::rate;
-use crate::transport::caller::{CORRELATION_ID, MODE};
+use crate::transport::caller::{CORRELATION_ID, MODE, TRACE};
 
 /// How long a browser may remember what it was told, in seconds.
 const REMEMBER: Duration = Duration::from_mins(10);
@@ -29,7 +29,7 @@ pub(crate) fn cors(origins: &[String]) -> CorsLayer {
         .allow_credentials(true)
         .allow_methods([Method::GET, Method::POST])
         .allow_headers(asked.into_iter().chain([HeaderName::from_static("traceparent")]).collect::<Vec<_>>())
-        .expose_headers([rate::POLICY, rate::LEFT, header::RETRY_AFTER, CORRELATION_ID, MODE])
+        .expose_headers([rate::POLICY, rate::LEFT, header::RETRY_AFTER, CORRELATION_ID, MODE, TRACE])
         .max_age(REMEMBER)
 }
 

@@ -17,10 +17,11 @@ use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use lotline_commands::bus::{CommandBus, ForwardError, Forwarded, Receipt};
 use lotline_domain::port::Clock;
 
+use crate::spans::RequestSpan;
 use crate::transport::problem::Problem;
 
 /// Where nodes ask each other.
@@ -49,6 +50,7 @@ pub(crate) fn routes(state: PeerState) -> Router {
 /// Takes a command that another node forwards.
 async fn take(
     State(state): State<PeerState>,
+    span: Option<Extension<RequestSpan>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Result<Receipt, ForwardError>>, Problem> {
@@ -60,8 +62,12 @@ async fn take(
         tracing::warn!(reason = %reason, "a request as from another node was refused");
         return Err(Problem::new(StatusCode::UNAUTHORIZED, "NOT_A_NODE", reason.to_string()));
     }
-    let command: Forwarded =
+    let mut command: Forwarded =
         serde_json::from_slice(&body).map_err(|error| Problem::bad_request("MALFORMED_COMMAND", error.to_string()))?;
+    // The span of this very request, which goes on from what the other node has sent.
+    if let Some(Extension(span)) = span {
+        command.request.traceparent = Some(span.0.to_string());
+    }
     metrics::counter!("lotline_commands_taken_total").increment(1);
     Ok(Json(state.bus.submit_here(command).await))
 }

@@ -22,7 +22,10 @@ use crate::server::{ApiState, Server};
 use crate::trail::attempts::Attempt;
 use crate::transport::caller::{CORRELATION_ID, MODE, Trace, check_origin, correlation_id};
 use crate::transport::problem::Problem;
-use crate::{health, pages, peer, playground, transport};
+use crate::{health, pages, peer, playground, spans, transport};
+
+/// Whatever has no route of its own.
+pub(crate) const OTHER: &str = "other";
 
 /// The label of everything that signs in and out.
 const AUTH: &str = "/api/v1/auth";
@@ -95,13 +98,13 @@ async fn frame(State(server): State<Arc<Server>>, mut request: Request, next: Ne
     let door = &server.state.door;
     let foreign = door.check_origin(request.headers(), &server.state.edge.origins);
     let address = connected(request.extensions());
-    let trace = Trace { address, ..Trace::from_headers(request.headers(), id) };
+    let mut trace = Trace { address, ..Trace::from_headers(request.headers(), id) };
+    let mut recorded = spans::request(&server.state.traces, request.method(), route, &mut trace);
     let meter = Meter::default();
+    let span = spans::line(request.method(), route, &trace);
     request.extensions_mut().insert(trace.clone());
     request.extensions_mut().insert(meter.clone());
-    let span = tracing::info_span!(
-        "request", http.method = %request.method(), http.route = route, correlation_id = %id, trace_id = trace.trace_id()
-    );
+    request.extensions_mut().extend(spans::extension(&recorded));
     let (counting, asked) = (Arc::clone(&server), request);
     let answer = async move {
         let mut response = match foreign {
@@ -123,6 +126,7 @@ async fn frame(State(server): State<Arc<Server>>, mut request: Request, next: Ne
     headers.insert(MODE, HeaderValue::from_static(door.mode().as_str()));
     let id = HeaderValue::from_str(&id.to_string()).expect("invariant: a UUID is visible ASCII");
     headers.insert(CORRELATION_ID, id);
+    spans::answer(&mut recorded, &mut response);
     let status = response.status().as_u16().to_string();
     counter!("lotline_http_requests_total", "route" => route, "status" => status).increment(1);
     histogram!("lotline_http_request_seconds", "route" => route).record(started.elapsed().as_secs_f64());
@@ -148,7 +152,7 @@ fn connected(extensions: &Extensions) -> Option<IpAddr> {
     extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip().to_canonical())
 }
 
-/// A label of bounded cardinality.
+/// A label of bounded cardinality; [`OTHER`] is no route.
 fn route(path: &str) -> &'static str {
     match path {
         "/graphql" => "/graphql",
@@ -158,6 +162,6 @@ fn route(path: &str) -> &'static str {
         "/metrics" => "/metrics",
         peer::PATH => peer::PATH,
         path if path.starts_with("/api/v1/auth/") => AUTH,
-        _ => "other",
+        _ => OTHER,
     }
 }

@@ -7,6 +7,7 @@ use lotline_commands::bus::CommandBus;
 use lotline_domain::id::{ActorId, SiteId, TenantId};
 use lotline_domain::port::{BoxFuture, Clock, Ids, PersonalKeys};
 use lotline_domain::position::TopicKind;
+use lotline_domain::trace::Traces;
 use lotline_projections::progress::Progress;
 use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -102,6 +103,8 @@ pub struct ApiState {
     pub readiness: Vec<(&'static str, Arc<dyn Readiness>)>,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
+    /// Where spans go.
+    pub traces: Traces,
     /// Ends open sockets and streams.
     pub shutdown: CancellationToken,
     /// Waits for open sockets and streams. A client that does not read can hold it up: wait with a deadline.

@@ -15,6 +15,7 @@ use lotline_domain::port::{
 };
 use lotline_domain::record::Offset;
 use lotline_domain::timestamp::Timestamp;
+use lotline_domain::trace::Traces;
 use lotline_projections::progress::Progress;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::Value;
@@ -91,8 +92,13 @@ impl Ids for Absent {
 pub(crate) fn state(limits: Limits) -> ApiState {
     let tenant = TenantId::new("test").unwrap();
     let sites = vec![SiteId::new("north").unwrap()];
-    let ports =
-        Ports { log: Arc::new(Absent), snapshots: Arc::new(Absent), clock: Arc::new(Absent), ids: Arc::new(Absent) };
+    let ports = Ports {
+        log: Arc::new(Absent),
+        snapshots: Arc::new(Absent),
+        clock: Arc::new(Absent),
+        ids: Arc::new(Absent),
+        traces: Traces::default(),
+    };
     // The writers are dropped, so the bus finds nobody to take its commands.
     let (bus, _writers) = CommandBus::new(&tenant, &sites, &ports, WriterOptions::default());
     let options = PgPoolOptions::new().acquire_timeout(Duration::from_millis(50));
@@ -105,6 +111,7 @@ pub(crate) fn state(limits: Limits) -> ApiState {
         ids: Arc::new(Absent),
         door: Door::Open,
         readiness: Vec::new(),
+        traces: Traces::default(),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         shutdown: tokio_util::sync::CancellationToken::new(),
         connections: tokio_util::task::TaskTracker::new(),

@@ -14,6 +14,7 @@ use lotline_domain::partition::partition_of;
 use lotline_domain::port::{BoxFuture, Clock, EventLog, Ids, SnapshotStore};
 use lotline_domain::position::Position;
 use lotline_domain::state::Subject;
+use lotline_domain::trace::{Span, SpanKind, Traces};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -116,6 +117,7 @@ struct Shared {
     statuses: Vec<watch::Receiver<WriterStatus>>,
     tenant_view: Arc<TenantView>,
     options: WriterOptions,
+    traces: Traces,
 }
 
 /// What writers need from outside.
@@ -129,6 +131,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Fresh ids.
     pub ids: Arc<dyn Ids>,
+    /// Where spans go.
+    pub traces: Traces,
 }
 
 impl CommandBus {
@@ -160,7 +164,8 @@ impl CommandBus {
                 crate::writer::Wires { jobs, status, tenant: Arc::clone(&view) },
             ));
         }
-        let shared = Shared { tenant: tenant.clone(), partitions, queues, statuses, tenant_view: view, options };
+        let (tenant, traces) = (tenant.clone(), ports.traces.clone());
+        let shared = Shared { tenant, partitions, queues, statuses, tenant_view: view, options, traces };
         (Self { shared: Arc::new(shared), others: None }, writers)
     }
 
@@ -211,15 +216,21 @@ impl CommandBus {
         let partition = self.partition(&request)?;
         let (mut request, mut tried_at) = (request, None);
         let mut pause = FIRST_LOOK_AGAIN;
+        // Each try goes on from here, not from the one before it.
+        let parent = if self.shared.traces.is_on() { request.traceparent.clone() } else { None };
         loop {
+            if parent.is_some() {
+                request.traceparent.clone_from(&parent);
+            }
             let elsewhere = *self.shared.statuses[partition as usize].borrow() == WriterStatus::Elsewhere;
             match &self.others {
                 Some(others) if elsewhere => {
                     let within = deadline.saturating_duration_since(Instant::now());
+                    let span = self.span("forward", SpanKind::Client, partition, &mut request);
                     let command = Forwarded { request, tried_at, within };
                     match others.forward(partition, &command).await {
                         Ok(receipt) => return Ok(receipt),
-                        Err(ForwardError::Answer(error)) => return Err(error),
+                        Err(ForwardError::Answer(error)) => return Err(noted(span, error)),
                         Err(ForwardError::NotOwner { tried_at: at }) => tried_at = tried_at.or(at),
                     }
                     request = command.request;
@@ -258,7 +269,43 @@ impl CommandBus {
         partition.copied().ok_or_else(|| SubmitError::UnknownStream(request.stream.to_string()))
     }
 
+    /// A span about a command, from which the command goes on.
+    fn span(&self, name: &'static str, kind: SpanKind, partition: u32, request: &mut CommandRequest) -> Span {
+        let mut span = self.shared.traces.child(name, kind, request.traceparent.as_deref());
+        if span.is_recording() {
+            span.pass_on(&mut request.traceparent);
+            span.set("lotline.command", request.command.name());
+            span.set("lotline.command_id", request.command_id.to_string());
+            span.set("lotline.correlation_id", request.correlation_id.to_string());
+            span.set("lotline.stream", request.stream.to_string());
+            span.set("lotline.partition", i64::from(partition));
+        }
+        span
+    }
+
     async fn enqueue(
+        &self,
+        partition: u32,
+        mut request: CommandRequest,
+        tried_at: Option<u64>,
+        deadline: Instant,
+    ) -> Result<Receipt, Rejected> {
+        let mut span = self.span("command", SpanKind::Internal, partition, &mut request);
+        let answer = self.wait(partition, request, tried_at, deadline).await;
+        if span.is_recording() {
+            match &answer {
+                Ok(receipt) => {
+                    span.set("lotline.outcome", if receipt.replayed { "replayed" } else { "accepted" });
+                    span.set("lotline.position", receipt.position.to_string());
+                }
+                Err(Rejected::Answer(error)) => drop(noted(span, error.clone())),
+                Err(Rejected::NotOwner { .. }) => span.fail("not_owner"),
+            }
+        }
+        answer
+    }
+
+    async fn wait(
         &self,
         partition: u32,
         request: CommandRequest,
@@ -281,4 +328,18 @@ impl CommandBus {
             Ok(Err(_)) | Err(_) => Err(Rejected::Answer(SubmitError::Unavailable)),
         }
     }
+}
+
+/// The same error, which a span now tells of. A refusal is an outcome like any other; the rest are failures.
+fn noted(mut span: Span, error: SubmitError) -> SubmitError {
+    match &error {
+        SubmitError::Refused { code, .. } => {
+            span.set("lotline.outcome", "refused");
+            span.set("lotline.refusal", code.clone());
+        }
+        SubmitError::Busy { .. } => span.fail("busy"),
+        SubmitError::UnknownStream(_) => span.fail("unknown_stream"),
+        SubmitError::Unavailable => span.fail("unavailable"),
+    }
+    error
 }

@@ -8,6 +8,7 @@
 
 mod batch;
 mod recovery;
+mod spans;
 
 pub(crate) use recovery::load_snapshot;
 
@@ -315,7 +316,10 @@ impl PartitionWriter {
             }
             let started = tokio::time::Instant::now();
             metrics::histogram!("lotline_writer_batch_events").record(records.len() as f64);
-            match writer.append(records).await {
+            let mut spans = pending.spans(&self.ports, records.len());
+            let appended = writer.append(records).await;
+            spans.end(appended.as_ref().err());
+            match appended {
                 Ok(last) => {
                     metrics::histogram!("lotline_writer_append_seconds").record(started.elapsed().as_secs_f64());
                     self.batch_limit = (self.batch_limit * 2).min(self.options.max_batch);

@@ -31,6 +31,7 @@ pub mod schema;
 pub mod signal;
 pub mod state;
 pub mod timestamp;
+pub mod trace;
 pub mod trail;
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use lotline_domain::id::{ActorId, CommandId, CorrelationId, StreamKey, UserId};
 use lotline_domain::identity::name::LoginName;
 use lotline_domain::identity::port::{Identity, LinkPurpose};
 use lotline_domain::port::{Clock, Ids, PersonalKeys};
+use lotline_domain::trace::Traces;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::cli::AdminCommand;
@@ -62,6 +63,7 @@ impl Steward {
             snapshots: Arc::new(PostgresSnapshots::new(databases.app.clone())),
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds::default()),
+            traces: Traces::default(),
         };
         let (tenant, sites) = (&config.tenant.id, &config.tenant.sites);
         let (bus, writers) = CommandBus::new(tenant, sites, &ports, WriterOptions::default());

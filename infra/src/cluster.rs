@@ -38,7 +38,7 @@ impl Node {
     /// # Errors
     /// When the database fails.
     pub(crate) async fn open(config: &Config, databases: &Databases, bound: SocketAddr) -> anyhow::Result<Self> {
-        let name = config.cluster.node.clone().unwrap_or_else(|| format!("{}:{}", host_name(), bound.port()));
+        let name = name(config, bound);
         let address = config.cluster.address.clone().unwrap_or_else(|| format!("{}://{bound}", config.api.scheme()));
         tracing::info!(node = name, address, "this node");
         let database = databases.app.clone();
@@ -88,6 +88,11 @@ impl Node {
         let options = LeaseOptions::new(format!("{work}/{topic}"), self.name.as_str(), partitions);
         Box::new(PostgresLeases::new(self.database.clone(), options))
     }
+}
+
+/// What this node is called.
+pub(crate) fn name(config: &Config, bound: SocketAddr) -> String {
+    config.cluster.node.clone().unwrap_or_else(|| format!("{}:{}", host_name(), bound.port()))
 }
 
 /// Names need only be unique within an installation; one without a name of its own is told apart by its port.

@@ -1,7 +1,8 @@
 //! Configuration in layers: defaults, then a TOML file, then the environment. One struct per section; unknown keys are refused.
 //!
 //! Environment variables are `LOTLINE_<SECTION>__<KEY>`, such as `LOTLINE_POSTGRES__URL`. Below `LOTLINE_KAFKA__CLIENT__` stand options of
-//! librdkafka, with underscores for the dots in their names. `lotline config` prints the result.
+//! librdkafka, with underscores for the dots in their names. `lotline config` prints the result. Some variables of OpenTelemetry are heard too, below the
+//! file, see [`otlp`].
 
 mod access;
 mod api;
@@ -10,6 +11,7 @@ mod collector;
 mod kafka;
 mod ledger;
 mod oidc;
+mod otlp;
 mod postgres;
 mod schema_registry;
 mod telemetry;
@@ -30,6 +32,7 @@ pub use collector::CollectorSection;
 pub use kafka::KafkaSection;
 pub use ledger::{LedgerSection, LogKind};
 pub use oidc::{OidcSection, RoleEntry};
+pub use otlp::OtlpSection;
 pub use postgres::PostgresSection;
 pub use schema_registry::SchemaRegistrySection;
 pub use telemetry::{LogFormat, TelemetrySection};
@@ -57,12 +60,15 @@ pub struct Config {
     pub collector: CollectorSection,
     /// Where the formats are registered.
     pub schema_registry: SchemaRegistrySection,
-    /// Logs.
+    /// Logs and traces.
     pub telemetry: TelemetrySection,
 }
 
 /// Of the command line: who decides, see [`crate::cli::DecisionArgs`].
 const NO_SETTINGS: [&str; 2] = ["ACTOR", "TOKEN"];
+
+/// Maps whose names and values in the environment are read by rules of their own.
+const LETTER_BY_LETTER: [&str; 2] = ["KAFKA__CLIENT__", "TELEMETRY__OTLP__HEADERS__"];
 
 impl Config {
     /// Reads all layers. Without `file`, `lotline.toml` in the working directory is used when it is there.
@@ -70,7 +76,7 @@ impl Config {
     /// # Errors
     /// A file that can't be read, a key that is not known, a value that does not fit; the message names the key and its layer.
     pub fn load(file: Option<&Path>) -> anyhow::Result<Self> {
-        let mut layers = Figment::from(Serialized::defaults(Self::default()));
+        let mut layers = Figment::from(Serialized::defaults(Self::default())).merge(otlp::standard());
         layers = match file {
             Some(path) => {
                 anyhow::ensure!(path.is_file(), "the configuration file {} does not exist", path.display());
@@ -80,12 +86,14 @@ impl Config {
         };
         let client = Env::prefixed("LOTLINE_KAFKA__CLIENT__");
         let client = kafka::from_environment(client.iter().map(|(name, value)| (name.to_string(), value)));
-        let is_setting =
-            |name: &UncasedStr| !name.starts_with("KAFKA__CLIENT__") && !NO_SETTINGS.iter().any(|no| name == no);
+        let is_setting = |name: &UncasedStr| {
+            !LETTER_BY_LETTER.iter().any(|place| name.starts_with(place)) && !NO_SETTINGS.iter().any(|no| name == no)
+        };
         let others = Env::prefixed("LOTLINE_").filter(is_setting).split("__");
         let config: Self = layers
             .merge(others)
             .merge(Serialized::default("kafka.client", client))
+            .merge(otlp::own_headers())
             .extract()
             .context("the configuration can't be used")?;
         config.check()?;
@@ -108,6 +116,7 @@ impl Config {
             self.tenant.id.as_str().len() <= longest,
             "tenant.id must have at most {longest} letters: it is part of the names of PostgreSQL's roles"
         );
+        self.telemetry.otlp.check()?;
         self.access.check()
     }
 

@@ -62,7 +62,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Formats(arguments) => formats::run(&config, &arguments).await,
             Command::Projections(command) => projections::run(config, command).await,
             Command::Config => {
-                let shown = Config { kafka: config.kafka.redacted(), ..config };
+                let mut shown = Config { kafka: config.kafka.redacted(), ..config };
+                shown.telemetry.otlp = shown.telemetry.otlp.redacted();
                 let text = toml::to_string_pretty(&shown).context("the configuration can't be shown")?;
                 Ok(output::print(&redact(&text))?)
             }

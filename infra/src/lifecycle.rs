@@ -44,6 +44,10 @@ pub struct Unwilling {
 pub struct Lifecycle {
     cancel: CancellationToken,
     tasks: JoinSet<anyhow::Result<()>>,
+    /// Cancelled when all tasks have ended.
+    closing: CancellationToken,
+    /// What ends after them.
+    last: JoinSet<()>,
     /// Of the tasks that have not ended.
     names: BTreeMap<Id, &'static str>,
 }
@@ -51,7 +55,13 @@ pub struct Lifecycle {
 impl Lifecycle {
     /// No task yet.
     pub fn new() -> Self {
-        Self { cancel: CancellationToken::new(), tasks: JoinSet::new(), names: BTreeMap::new() }
+        Self {
+            cancel: CancellationToken::new(),
+            tasks: JoinSet::new(),
+            closing: CancellationToken::new(),
+            last: JoinSet::new(),
+            names: BTreeMap::new(),
+        }
     }
 
     /// What every task selects on.
@@ -66,6 +76,16 @@ impl Lifecycle {
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
         let handle = self.tasks.spawn(async move { task.await.map_err(Into::into) });
+        self.names.insert(handle.id(), name);
+    }
+
+    /// Adds a task that serves the others and is asked to end after them, within the same deadline. Nothing depends on it: its end ends nothing.
+    pub fn spawn_last<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        name: &'static str,
+        task: impl FnOnce(CancellationToken) -> F,
+    ) {
+        let handle = self.last.spawn(task(self.closing.clone()));
         self.names.insert(handle.id(), name);
     }
 
@@ -116,9 +136,15 @@ impl Lifecycle {
                 let (name, ended) = self.named(ended);
                 settle(&mut result, ended.with_context(|| format!("{name} failed while stopping")));
             }
+            self.closing.cancel();
+            while let Some(ended) = self.last.join_next_with_id().await {
+                let (name, ended) = self.named(ended.map(|(id, ())| (id, Ok(()))));
+                settle(&mut result, ended.with_context(|| format!("{name} failed")));
+            }
         });
         if drained.await.is_err() {
             self.tasks.abort_all();
+            self.last.abort_all();
             let tasks = std::mem::take(&mut self.names).into_values().collect();
             settle(&mut result, Err(Unwilling { deadline, tasks }.into()));
         }
@@ -221,6 +247,26 @@ mod tests {
         let error = lifecycle.run(SHORT).await.unwrap_err();
         let Unwilling { deadline, tasks } = error.downcast_ref().unwrap();
         assert_eq!((*deadline, &tasks[..]), (SHORT, &["the deaf", "the stubborn"][..]));
+    }
+
+    #[tokio::test]
+    async fn what_is_last_ends_after_the_rest() {
+        let (told, mut order) = tokio::sync::mpsc::unbounded_channel();
+        let mut lifecycle = Lifecycle::new();
+        let (token, closed) = (lifecycle.token(), told.clone());
+        lifecycle.spawn_last("the last", |closing| async move {
+            closing.cancelled().await;
+            closed.send("last").unwrap();
+        });
+        lifecycle.spawn("the first", async move {
+            token.cancelled().await;
+            tokio::task::yield_now().await;
+            told.send("first").unwrap();
+            anyhow::Ok(())
+        });
+        lifecycle.token().cancel();
+        lifecycle.run(Duration::from_mins(1)).await.unwrap();
+        assert_eq!((order.recv().await, order.recv().await), (Some("first"), Some("last")));
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lotline_adapters::clock::SystemClock;
 use lotline_domain::port::LogRead;
+use lotline_domain::trace::Traces;
 use lotline_projections::worker::{LedgerWorker, SignalsWorker, WorkerContext, WorkerError};
 
 use crate::cluster::Node;
@@ -18,6 +19,7 @@ pub(crate) fn start(
     node: &Node,
     logs: &Logs,
     databases: &Databases,
+    traces: &Traces,
     lifecycle: &mut Lifecycle,
 ) -> Watch {
     let watch = Watch::default();
@@ -26,6 +28,7 @@ pub(crate) fn start(
         log,
         clock: Arc::new(SystemClock),
         tenant: config.tenant.id.clone(),
+        traces: traces.clone(),
     };
     let leases = |log: &dyn LogRead| node.leases("projections", log.topic(), log.partitions());
     let (ledger, signals) = (context(logs.ledger.clone()), context(logs.signals.clone()));

@@ -9,6 +9,7 @@ use lotline_adapters::clock::SystemClock;
 use lotline_domain::port::{Clock, LogRead};
 use lotline_domain::position::TopicKind;
 use lotline_domain::record::Offset;
+use lotline_domain::trace::Traces;
 use lotline_projections::decisions;
 use lotline_projections::generations::{self, Idle};
 use lotline_projections::model::Model;
@@ -155,7 +156,7 @@ async fn rebuild(mut config: Config, models: &[Model], restart: bool, lanes: u32
             TopicKind::Signals => logs.signals.clone(),
         };
         let (pool, tenant) = (databases.owner.clone(), config.tenant.id.clone());
-        let context = WorkerContext { pool, log, clock: Arc::new(SystemClock), tenant };
+        let context = WorkerContext { pool, log, clock: Arc::new(SystemClock), tenant, traces: Traces::default() };
         let names = models.iter().map(|model| model.name()).collect::<Vec<_>>().join(", ");
         let started = Instant::now();
         let (rebuild, mut show) = (Rebuild { context, models, restart, lanes }, shown());

@@ -15,6 +15,7 @@ use lotline_commands::ownership::{Owners, OwnershipOptions};
 use lotline_commands::snapshotter::SnapshotOptions;
 use lotline_commands::writer::{PartitionWriter, WriterOptions, WriterStatus};
 use lotline_domain::access::need::Authorisation;
+use lotline_domain::trace::Traces;
 use lotline_projections::progress::Progress;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -71,13 +72,9 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     let databases = stores::databases(config).await?;
     let logs = stores::logs(config, &databases).await?;
     let mut lifecycle = Lifecycle::new();
+    let traces = telemetry::traces::start(config, listener.local_addr()?, &mut lifecycle)?;
     let edge = edge::open(config, &mut lifecycle)?;
-    let ports = Ports {
-        log: logs.ledger.clone(),
-        snapshots: Arc::new(PostgresSnapshots::new(databases.app.clone())),
-        clock: Arc::new(SystemClock),
-        ids: Arc::new(RandomIds::default()),
-    };
+    let ports = ports(&logs, &databases, traces.clone());
     let progress = follow_progress(config, &databases, &mut lifecycle);
     let (bus, writers) = CommandBus::new(&config.tenant.id, &config.tenant.sites, &ports, writer_options(config));
     let mut readiness: Vec<(&'static str, Arc<dyn Readiness>)> = Vec::new();
@@ -96,7 +93,7 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
         forward(writers, &bus, ports, &mut lifecycle);
     }
     if has(Role::Projector) {
-        let watch = crate::projecting::start(config, &node, &logs, &databases, &mut lifecycle);
+        let watch = crate::projecting::start(config, &node, &logs, &databases, &traces, &mut lifecycle);
         readiness.push(("projector", running(watch)));
     }
     if has(Role::Collector) {
@@ -114,8 +111,8 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     let url = if let Some(doorway) = doorway {
         let access = bus.access();
         let front = (doorway.build(config, listener.local_addr()?, &access), edge);
-        let served =
-            Served { node: &node, bus: &bus, logs: &logs, databases: &databases, progress, readiness, metrics, front };
+        let (node, bus, logs, databases) = (&node, &bus, &logs, &databases);
+        let served = Served { node, bus, logs, databases, progress, readiness, metrics, traces, front };
         let state = api_state(config, served, lifecycle.token());
         let url = listen(listener, state, doorway.serving(), &mut lifecycle)?;
         doorway.welcome(config, &url, access, &mut lifecycle);
@@ -145,6 +142,16 @@ async fn doorway(
     let doorway = Doorway::open(config, databases, bus, lifecycle).await?;
     let writers_end = doorway.writers_end();
     Ok((Some(doorway), writers_end))
+}
+
+fn ports(logs: &Logs, databases: &Databases, traces: Traces) -> Ports {
+    Ports {
+        log: logs.ledger.clone(),
+        snapshots: Arc::new(PostgresSnapshots::new(databases.app.clone())),
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(RandomIds::default()),
+        traces,
+    }
 }
 
 /// Sends what comes for the writers to other nodes, and learns from the log who may do what.
@@ -198,6 +205,7 @@ struct Served<'a> {
     progress: Progress,
     readiness: Vec<(&'static str, Arc<dyn Readiness>)>,
     metrics: PrometheusHandle,
+    traces: Traces,
     front: (Door, Edge),
 }
 
@@ -219,6 +227,7 @@ fn api_state(config: &Config, served: Served<'_>, shutdown: CancellationToken) -
         peers: Some(served.node.peers(served.bus.clone())),
         readiness: served.readiness,
         metrics: served.metrics,
+        traces: served.traces,
         shutdown,
         connections: TaskTracker::new(),
     }

@@ -1,7 +1,8 @@
-//! Logs and metrics of the process.
+//! Logs, metrics and traces of the process.
 
 mod descriptions;
 pub(crate) mod sampler;
+pub(crate) mod traces;
 
 use std::sync::OnceLock;
 

@@ -239,7 +239,7 @@ pub(crate) async fn swap(
     .execute(&mut *db)
     .await?;
     let told = stand.iter().map(|(&(model, partition), &next)| {
-        Announcement { model, partition, next, tenant: tenant.to_string(), halt: true }.to_string()
+        Announcement { model, partition, next, tenant: tenant.to_string(), halt: true, traced: Vec::new() }.to_string()
     });
     sqlx::query!(
         "SELECT pg_notify('lotline_read', told)::TEXT AS told FROM UNNEST($1::TEXT[]) AS u (told)",

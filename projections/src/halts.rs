@@ -119,7 +119,7 @@ pub(crate) async fn lift(db: &mut PgConnection, place: &Place, halt: &Due) -> Re
     .fetch_one(&mut *db)
     .await?;
     let (model, partition, tenant) = (halt.model, place.partition, place.tenant.to_string());
-    let told = Announcement { model, partition, next, tenant, halt: true }.to_string();
+    let told = Announcement { model, partition, next, tenant, halt: true, traced: Vec::new() }.to_string();
     sqlx::query!("SELECT pg_notify('lotline_read', $1)::TEXT AS told", told).fetch_one(db).await?;
     Ok(())
 }

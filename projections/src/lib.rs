@@ -13,6 +13,7 @@ use thiserror::Error;
 pub mod access;
 pub mod audit;
 mod batch;
+mod causes;
 mod connection;
 mod copy;
 pub mod decisions;

@@ -10,6 +10,7 @@ use lotline_domain::envelope::Hash;
 use lotline_domain::id::TenantId;
 use lotline_domain::record::Offset;
 use lotline_domain::timestamp::Timestamp;
+use lotline_domain::trace::TraceContext;
 use sqlx::{Connection, PgConnection, PgExecutor, PgPool};
 
 use crate::connection::Expendable;
@@ -192,6 +193,8 @@ pub(crate) struct Step<'a> {
     pub(crate) heads: BTreeMap<&'a str, ChainHead>,
     /// Whether a stream is given up with this step.
     pub(crate) halt: bool,
+    /// Events among them that are traced, at most [`lotline_domain::trace::MAX_LINKS`].
+    pub(crate) traced: &'a [(Offset, TraceContext)],
 }
 
 /// A stream to give up.
@@ -323,6 +326,7 @@ impl Place {
             next: step.next,
             tenant: self.tenant.to_string(),
             halt: step.halt,
+            traced: step.traced.to_vec(),
         };
         // Not waiting for the disk: after a crash the offset falls back together with the rows, and the log is read again from there.
         let moved = sqlx::query!(

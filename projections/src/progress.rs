@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use lotline_domain::id::TenantId;
 use lotline_domain::position::{Position, TopicKind};
 use lotline_domain::record::Offset;
+use lotline_domain::trace::TraceContext;
 use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use thiserror::Error;
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::causes::Causes;
 use crate::generations::{self, Idle};
 use crate::model::Model;
 use crate::offsets;
@@ -44,6 +46,7 @@ struct Shared {
     positions: BTreeMap<Model, watch::Sender<Position>>,
     /// Invariant: a halt is published before any position that lies beyond it.
     halts: watch::Sender<Arc<[Halt]>>,
+    causes: Causes,
 }
 
 /// A read model can't be had at the position asked for.
@@ -71,7 +74,8 @@ pub enum WaitError {
     },
 }
 
-/// What a worker announces at a commit: `<model> <l|s> <partition> <next> <tenant>`, and ` halt` when a stream was given up.
+/// What a worker announces at a commit: `<model> <l|s> <partition> <next> <tenant>`, ` halt` when a stream was given up, and ` <offset>=<traceparent>` for
+/// each event that is traced. PostgreSQL takes 8,000 bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Announcement {
     pub(crate) model: Model,
@@ -79,6 +83,7 @@ pub(crate) struct Announcement {
     pub(crate) next: Offset,
     pub(crate) tenant: String,
     pub(crate) halt: bool,
+    pub(crate) traced: Vec<(Offset, TraceContext)>,
 }
 
 /// State of a model in one partition.
@@ -134,7 +139,7 @@ impl Progress {
     pub fn new(pool: PgPool, tenant: TenantId) -> Self {
         let positions = Model::ALL.into_iter().map(|model| (model, watch::Sender::new(Position::default()))).collect();
         let halts = watch::Sender::new(Arc::from([]));
-        Self { shared: Arc::new(Shared { pool, tenant, positions, halts }) }
+        Self { shared: Arc::new(Shared { pool, tenant, positions, halts, causes: Causes::default() }) }
     }
 
     /// Follows the workers until cancelled. Outages of PostgreSQL are waited out.
@@ -172,6 +177,11 @@ impl Progress {
     pub fn subscribe(&self, model: Model) -> watch::Receiver<Position> {
         self.shared.position(model).subscribe()
     }
+
+    /// The trace of an event that a model has just taken, if it is recorded and was announced here.
+    pub fn cause(&self, model: Model, partition: u32, offset: Offset) -> Option<TraceContext> {
+        self.shared.causes.of(model, partition, offset)
+    }
 }
 
 impl Shared {
@@ -203,6 +213,8 @@ impl Shared {
         if announcement.tenant != self.tenant.as_str() {
             return Ok(());
         }
+        // Before the position is published, which wakes whoever asks for them.
+        self.causes.note(announcement.model, announcement.partition, &announcement.traced);
         if announcement.halt {
             return self.reload().await;
         }
@@ -305,7 +317,10 @@ impl fmt::Display for Announcement {
             TopicKind::Signals => 's',
         };
         write!(f, "{} {topic} {} {} {}", self.model, self.partition, self.next, self.tenant)?;
-        if self.halt { f.write_str(" halt") } else { Ok(()) }
+        if self.halt {
+            f.write_str(" halt")?;
+        }
+        self.traced.iter().try_for_each(|(offset, context)| write!(f, " {offset}={context}"))
     }
 }
 
@@ -324,20 +339,33 @@ impl FromStr for Announcement {
         let partition = word()?.parse().map_err(|_| NotUnderstood)?;
         let next = word()?.parse().map_err(|_| NotUnderstood)?;
         let tenant = word()?.to_owned();
-        Ok(Self { model, partition, next, tenant, halt: words.next() == Some("halt") })
+        let mut halt = false;
+        let mut traced = Vec::new();
+        for word in words {
+            halt |= word == "halt";
+            traced
+                .extend(word.split_once('=').and_then(|(at, context)| Some((at.parse().ok()?, context.parse().ok()?))));
+        }
+        Ok(Self { model, partition, next, tenant, halt, traced })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use lotline_domain::trace::MAX_LINKS;
+
     use super::*;
 
     #[test]
     fn announcements_read_back() {
-        for halt in [false, true] {
-            let announcement =
-                Announcement { model: Model::QcDecisions, partition: 3, next: 17, tenant: "dairy".into(), halt };
-            assert_eq!(announcement.to_string().parse(), Ok(announcement));
+        let context = TraceContext { trace_id: [0xab; 16], span_id: [0xff; 8], flags: 1 };
+        for (halt, count) in [(false, 0), (true, 0), (true, 1), (false, MAX_LINKS)] {
+            let (model, tenant) = (Model::QcDecisions, "x".repeat(63));
+            let traced = vec![(Offset::MAX, context); count];
+            let announcement = Announcement { model, partition: 3, next: Offset::MAX, tenant, halt, traced };
+            let told = announcement.to_string();
+            assert!(told.len() < 8_000, "PostgreSQL takes it: {}", told.len());
+            assert_eq!(told.parse(), Ok(announcement));
         }
         assert_eq!("".parse::<Announcement>(), Err(NotUnderstood));
         assert_eq!("herds l 0 1 dairy".parse::<Announcement>(), Err(NotUnderstood));

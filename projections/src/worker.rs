@@ -6,6 +6,7 @@ use std::time::Duration;
 use lotline_domain::chain::ChainBreak;
 use lotline_domain::id::TenantId;
 use lotline_domain::port::{Clock, LogError, LogRead};
+use lotline_domain::trace::Traces;
 use sqlx::PgPool;
 use thiserror::Error;
 use tokio::time::sleep;
@@ -34,6 +35,8 @@ pub struct WorkerContext {
     pub clock: Arc<dyn Clock>,
     /// Whose topic it is.
     pub tenant: TenantId,
+    /// Where spans go.
+    pub traces: Traces,
 }
 
 impl WorkerContext {

@@ -20,3 +20,5 @@ mod refusing;
 mod retrying;
 #[path = "writer/stand.rs"]
 mod stand;
+#[path = "writer/traced.rs"]
+mod traced;

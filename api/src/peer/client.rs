@@ -7,6 +7,7 @@ use std::time::Duration;
 use lotline_commands::bus::{Forward, ForwardError, Forwarded, Receipt};
 use lotline_domain::ownership::{Directory, Owner};
 use lotline_domain::port::{BoxFuture, Clock};
+use lotline_domain::trace::TraceContext;
 use tokio::time::sleep;
 
 use super::signature::SIGNATURE;
@@ -93,6 +94,11 @@ impl PeerClient {
             .header("content-type", "application/json")
             .header(SIGNATURE.as_str(), self.key.sign(&body, self.clock.now()))
             .body(body);
+        let context = command.request.traceparent.as_ref().and_then(|text| text.parse::<TraceContext>().ok());
+        let request = match context {
+            Some(context) => request.header("traceparent", context.to_string()),
+            None => request,
+        };
         let response = request.send().await?;
         let status = response.status();
         if !status.is_success() {

@@ -248,7 +248,7 @@ impl AuditSubscription {
         let changes = live::follow(ctx, feed, filter.stream.as_deref(), after).await?;
         Ok(changes.filter_map(move |change| {
             // One offset is one event.
-            let item = change.map(|Change { mut rows, position }| {
+            let item = change.map(|Change { mut rows, position, .. }| {
                 rows.retain(|row| matches(&filter, row));
                 let entry = rows.pop().map(AuditEntry)?;
                 Some(AuditItem { entry, position: PositionToken(position) })

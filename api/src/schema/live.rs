@@ -7,7 +7,7 @@
 //! Invariant: progress is published after the commit, so a read that begins after a position was seen finds every row before it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_graphql::Context;
 use futures_util::Stream;
@@ -16,6 +16,7 @@ use lotline_domain::partition::partition_of;
 use lotline_domain::port::BoxFuture;
 use lotline_domain::position::{Position, TopicKind};
 use lotline_domain::record::Offset;
+use lotline_domain::trace::{Span, SpanKind, TraceContext, Traces};
 use lotline_projections::model::Model;
 use lotline_projections::progress;
 use tokio::sync::{Notify, watch};
@@ -25,6 +26,8 @@ use super::failure::{OrFail, behind};
 use super::scalar::PositionToken;
 use super::scope::{Scope, used_below};
 use crate::server::{ApiState, Server};
+use crate::spans;
+use crate::transport::caller::Caller;
 
 /// How to read what changed in a model: its rows at an offset of a partition or later, in order, all rows of the last offset included.
 pub type Fetch<R> = for<'a> fn(&'a ApiState, u32, Offset, u32) -> BoxFuture<'a, Result<Vec<R>, sqlx::Error>>;
@@ -41,16 +44,70 @@ pub struct Feed<R> {
 
 /// Tells a transport that a subscription knows its place: whatever happens from now on will be told.
 #[derive(Debug, Clone, Default)]
-pub struct Begun(Arc<Notify>);
+pub struct Begun(Arc<Beginning>);
+
+#[derive(Debug, Default)]
+struct Beginning {
+    fired: Notify,
+    /// Ends with the beginning.
+    span: Mutex<Span>,
+}
 
 impl Begun {
+    /// Lets a span last until then.
+    pub fn during(&self, span: Span) {
+        *self.0.span.lock().unwrap_or_else(PoisonError::into_inner) = span;
+    }
+
     fn fire(&self) {
-        self.0.notify_one();
+        self.during(Span::default());
+        self.0.fired.notify_one();
     }
 
     /// Returns once it was fired.
     pub async fn wait(&self) {
-        self.0.notified().await;
+        self.0.fired.notified().await;
+    }
+}
+
+/// What the item of a subscription that is being made comes from, for the span of its delivery.
+#[derive(Debug, Clone, Default)]
+pub struct Told(Arc<Telling>);
+
+#[derive(Debug, Default)]
+struct Telling {
+    /// The subscription itself.
+    opened: Option<TraceContext>,
+    name: Option<String>,
+    cause: Mutex<Option<(Model, u32, TraceContext)>>,
+}
+
+impl Told {
+    /// Nothing yet, to somebody.
+    pub fn new(caller: &Caller, name: Option<String>) -> Self {
+        let opened = TraceContext::sampled(caller.trace.traceparent.as_deref());
+        Self(Arc::new(Telling { opened, name, cause: Mutex::default() }))
+    }
+
+    fn note(&self, cause: Option<(Model, u32, TraceContext)>) {
+        *self.0.cause.lock().unwrap_or_else(PoisonError::into_inner) = cause;
+    }
+
+    /// A span about bringing the item to the subscriber, when what it comes from is traced. It is in no trace but its own, which links to that of
+    /// the cause and, if that is traced, to the subscription: neither of them goes on for as long.
+    pub fn span(&self, traces: &Traces) -> Span {
+        let Some((model, partition, cause)) = self.0.cause.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return Span::default();
+        };
+        let links = [cause].into_iter().chain(self.0.opened).collect();
+        let mut span = traces.linked("deliver", SpanKind::Producer, None, links);
+        span.set("graphql.operation.type", "subscription");
+        if let Some(name) = self.0.name.as_deref().filter(|_| span.is_recording()) {
+            spans::name(&mut span, name);
+        }
+        span.set("lotline.model", model.name());
+        span.set("lotline.partition", i64::from(partition));
+        span
     }
 }
 
@@ -61,6 +118,8 @@ pub struct Change<R> {
     pub rows: Vec<R>,
     /// Everything up to and including this change has been handed out.
     pub position: Position,
+    /// Partition and offset of the event or batch.
+    spot: (u32, Offset),
 }
 
 struct Follower<R> {
@@ -74,6 +133,8 @@ struct Follower<R> {
     position: Position,
     progress: watch::Receiver<Position>,
     pending: VecDeque<Change<R>>,
+    /// Only where spans are recorded.
+    told: Option<Told>,
 }
 
 /// Follows a model from a position, or from now. `site` narrows it to the partition of the site's stream, or of `_tenant`; the caller
@@ -107,7 +168,9 @@ pub async fn follow<R: Send + 'static>(
     let mut beside = Vec::new();
     used_below(ctx.field(), &mut beside);
     beside.retain(|model| *model != feed.model);
-    let follower = Follower { server, feed, beside, partitions, turn: 0, position, progress, pending: VecDeque::new() };
+    let told = ctx.data_opt::<Told>().filter(|_| server.state.traces.is_on()).cloned();
+    let pending = VecDeque::new();
+    let follower = Follower { server, feed, beside, partitions, turn: 0, position, progress, pending, told };
     Ok(try_unfold(follower, |mut follower| async move {
         let change = follower.next().await?;
         Ok(change.map(|change| (change, follower)))
@@ -145,6 +208,11 @@ impl<R> Follower<R> {
             if let Some(change) = self.pending.pop_front() {
                 let deadline = Instant::now() + self.server.state.limits.consistency_timeout();
                 let waited = self.server.state.progress.wait_for(&self.beside, &change.position, deadline).await;
+                if let Some(told) = &self.told {
+                    let (model, (partition, offset)) = (self.feed.model, change.spot);
+                    let cause = self.server.state.progress.cause(model, partition, offset);
+                    told.note(cause.map(|cause| (model, partition, cause)));
+                }
                 return waited.map(|()| Some(change)).map_err(|error| behind(&error));
             }
             let reached = self.progress.borrow_and_update().clone();
@@ -182,7 +250,8 @@ impl<R> Follower<R> {
                 Some(change) if change.position.get(topic, partition) == Some(next) => change.rows.push(row),
                 Some(_) | None => {
                     self.position.advance(topic, partition, next);
-                    self.pending.push_back(Change { rows: vec![row], position: self.position.clone() });
+                    let (position, spot) = (self.position.clone(), (partition, next - 1));
+                    self.pending.push_back(Change { rows: vec![row], position, spot });
                 }
             }
         }

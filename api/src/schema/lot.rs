@@ -320,7 +320,7 @@ impl LotSubscription {
         scope.check_site(site.as_deref()).await?;
         let changes = live::follow(ctx, feed, site.as_deref(), after).await?;
         Ok(changes.filter_map(move |change| {
-            let item = change.and_then(|Change { mut rows, position }| {
+            let item = change.and_then(|Change { mut rows, position, .. }| {
                 let sight = Sight::now(&server, actor)?;
                 rows.retain(|row| site.as_ref().is_none_or(|site| *site == row.site));
                 rows.retain(|row| sight.may_at(Permission::LookUp, &row.site));

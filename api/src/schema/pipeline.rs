@@ -296,7 +296,7 @@ impl PipelineSubscription {
         let changes = live::follow(ctx, feed, None, after).await?;
         Ok(changes.filter_map(move |change| {
             // One event touches one pipeline.
-            let item = change.and_then(|Change { mut rows, position }| {
+            let item = change.and_then(|Change { mut rows, position, .. }| {
                 let sight = Sight::now(&server, actor)?;
                 let pipeline = rows.pop().filter(|row| sight.may_view(row.id)).map(Pipeline);
                 Ok(pipeline.map(|pipeline| PipelineChange { pipeline, position: PositionToken(position) }))

@@ -269,7 +269,7 @@ impl QcSubscription {
         let changes = live::follow(ctx, feed, site.as_deref(), after).await?;
         Ok(changes.filter_map(move |change| {
             // One event is one decision.
-            let item = change.and_then(|Change { mut rows, position }| {
+            let item = change.and_then(|Change { mut rows, position, .. }| {
                 let sight = Sight::now(&server, actor)?;
                 rows.retain(|row| site.as_ref().is_none_or(|site| *site == row.site));
                 rows.retain(|row| sight.may_at(Permission::LookUp, &row.site));

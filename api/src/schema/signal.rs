@@ -392,7 +392,7 @@ impl SignalSubscription {
         };
         let changes = live::follow(ctx, feed, None, after).await?;
         Ok(changes.filter_map(move |change| {
-            let item = change.map(|Change { rows, position }| {
+            let item = change.map(|Change { rows, position, .. }| {
                 let values = rows.into_iter().map(SignalValue::from).filter(|value| wanted.contains(&value.key));
                 let values: Vec<SignalValue> = values.collect();
                 (!values.is_empty()).then_some(SignalValues { values, position: PositionToken(position) })

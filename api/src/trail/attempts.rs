@@ -106,7 +106,12 @@ mod tests {
     use super::*;
 
     fn trace(number: u128) -> Trace {
-        Trace { correlation_id: CorrelationId(Uuid::from_u128(number)), traceparent: None, address: None }
+        Trace {
+            correlation_id: CorrelationId(Uuid::from_u128(number)),
+            traceparent: None,
+            address: None,
+            is_socket: false,
+        }
     }
 
     fn at(micros: i64) -> Timestamp {

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use axum::http::{Extensions, HeaderMap, HeaderName, StatusCode, header};
 use lotline_domain::id::{ActorId, CorrelationId};
 use lotline_domain::port::{Clock, Ids};
+use lotline_domain::trace::TraceContext;
 use uuid::Uuid;
 
 use super::problem::Problem;
@@ -17,6 +18,8 @@ use crate::auth::door::Credential;
 pub const ACTOR: HeaderName = HeaderName::from_static("x-lotline-actor");
 /// Request and response header with the correlation id.
 pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+/// Response header with the trace and the span of a request that is recorded: W3C Trace Context, level 2 draft, section 4.
+pub const TRACE: HeaderName = HeaderName::from_static("traceresponse");
 /// Response header that says how callers are identified.
 pub const MODE: HeaderName = HeaderName::from_static("x-lotline-mode");
 /// The actor of requests that name none.
@@ -38,10 +41,12 @@ pub struct Caller {
 pub struct Trace {
     /// From the request, or fresh.
     pub correlation_id: CorrelationId,
-    /// W3C Trace Context.
+    /// W3C Trace Context, of the request or of the span that it has here.
     pub traceparent: Option<String>,
     /// Where the request comes from. For the program's log only: it is personal, and the ledger is for ever.
     pub address: Option<IpAddr>,
+    /// Whether each operation may begin a trace of its own, as on a socket, which outlives any trace.
+    pub is_socket: bool,
 }
 
 impl Caller {
@@ -61,18 +66,18 @@ impl Trace {
     pub fn from_headers(headers: &HeaderMap, correlation_id: CorrelationId) -> Self {
         let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok());
         let traceparent = traceparent.filter(|text| is_traceparent(text)).map(str::to_owned);
-        Self { correlation_id, traceparent, address: None }
-    }
-
-    /// The part of `traceparent` that all spans of a trace share.
-    pub fn trace_id(&self) -> Option<&str> {
-        self.traceparent.as_deref()?.split('-').nth(1)
+        Self { correlation_id, traceparent, address: None, is_socket: is_socket(headers) }
     }
 
     /// What the router has noted with a request.
     pub fn of(extensions: &Extensions) -> &Self {
         extensions.get().expect("invariant: every request passes the router's frame")
     }
+}
+
+/// Whether a request asks for a WebSocket.
+pub fn is_socket(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Reads an actor's id.
@@ -123,15 +128,8 @@ fn is_loopback_name(authority: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// W3C Trace Context section 3.2.2: `version-traceid-parentid-flags` in lower-case hex.
 fn is_traceparent(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let hex = |part: &str, len: usize| {
-        part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    let nonzero = |part: &str| part.bytes().any(|b| b != b'0');
-    matches!(parts.as_slice(), [version, trace, parent, flags]
-        if hex(version, 2) && *version != "ff" && hex(trace, 32) && nonzero(trace) && hex(parent, 16) && nonzero(parent) && hex(flags, 2))
+    text.parse::<TraceContext>().is_ok()
 }
 
 #[cfg(test)]
@@ -151,7 +149,6 @@ mod tests {
         let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let caller = read(&headers(&[("x-lotline-actor", "ann"), ("traceparent", trace)])).unwrap();
         assert_eq!((caller.actor.as_str(), caller.trace.traceparent.as_deref()), ("ann", Some(trace)));
-        assert_eq!(caller.trace.trace_id(), trace.split('-').nth(1));
         assert!(read(&headers(&[("x-lotline-actor", "a b")])).is_err());
         for reserved in ["system", "lotline"] {
             assert!(read(&headers(&[("x-lotline-actor", reserved)])).is_err(), "{reserved}");

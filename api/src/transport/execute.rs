@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, once, unfold};
 use lotline_domain::access::actor::Actor;
+use lotline_domain::trace::Span;
 use lotline_domain::trail::{AttemptKind, Suspect};
 use serde::Serialize;
 
@@ -20,9 +21,10 @@ use crate::auth::proof::{self, Asked};
 use crate::guard;
 use crate::rate::Exceeded;
 use crate::schema::authority::{self, Demand};
-use crate::schema::live::Begun;
+use crate::schema::live::{Begun, Told};
 use crate::schema::scope::Scope;
 use crate::server::Server;
+use crate::spans;
 use crate::trail::attempts::Attempt;
 
 /// How often it is asked whether somebody may go on with a subscription.
@@ -33,6 +35,8 @@ pub struct Operation {
     request: Request,
     /// What it is.
     pub kind: OperationType,
+    /// As the document calls it.
+    name: Option<String>,
     /// What its fields take.
     demands: Vec<Demand>,
     /// A proof that came with it, and the mutations that it may be for.
@@ -65,6 +69,7 @@ pub fn admit(server: &Server, mut request: Request) -> Result<Operation, Box<Res
     });
     // A name that no operation has is reported by the schema, whatever its kind.
     let kind = chosen.map_or(OperationType::Query, |(_, operation)| operation.node.ty);
+    let called = chosen.filter(|_| server.state.traces.is_on()).and_then(|(name, _)| name.map(ToString::to_string));
     let demands =
         chosen.map(|(_, operation)| authority::demands(document, &operation.node, &variables)).unwrap_or_default();
     let asked =
@@ -74,7 +79,7 @@ pub fn admit(server: &Server, mut request: Request) -> Result<Operation, Box<Res
         Some(async_graphql::Value::String(text)) => Some((text, asked)),
         _ => None,
     };
-    Ok(Operation { request, kind, demands, proof })
+    Ok(Operation { request, kind, name: called, demands, proof })
 }
 
 /// Whether the caller may still be here, and have what the operation takes.
@@ -106,7 +111,19 @@ fn begin(server: &Server, caller: &Caller, demands: &[Demand]) -> Result<(), Box
 }
 
 /// Runs a query or mutation within the time limit.
-pub async fn run(server: &Arc<Server>, operation: Operation, caller: Caller) -> Response {
+pub async fn run(server: &Arc<Server>, operation: Operation, mut caller: Caller) -> Response {
+    let mut span = spans::operation(server, &mut caller, operation.kind, operation.name.as_deref());
+    let response = perform(server, operation, caller).await;
+    if span.is_recording()
+        && let Some(code) = response.errors.first().and_then(first_code)
+    {
+        span.fail(if code == "TIMEOUT" { "timeout" } else { "graphql" });
+        span.set("lotline.error.code", code);
+    }
+    response
+}
+
+async fn perform(server: &Arc<Server>, operation: Operation, caller: Caller) -> Response {
     if let Err(refusal) = begin(server, &caller, &operation.demands) {
         return *refusal;
     }
@@ -131,19 +148,37 @@ pub async fn run(server: &Arc<Server>, operation: Operation, caller: Caller) -> 
 pub fn stream(
     server: &Arc<Server>,
     operation: Operation,
-    caller: Caller,
+    mut caller: Caller,
     begun: Begun,
 ) -> BoxStream<'static, Response> {
     if operation.kind == OperationType::Subscription {
+        let span = spans::operation(server, &mut caller, operation.kind, operation.name.as_deref());
         if let Err(refusal) = begin(server, &caller, &operation.demands) {
             return once(async { *refusal }).boxed();
         }
-        let request = operation.request.data(Scope::new(Arc::clone(server), caller.clone())).data(begun);
+        let told = Told::new(&caller, operation.name);
+        begun.during(span);
+        let scope = Scope::new(Arc::clone(server), caller.clone());
+        let request = operation.request.data(scope).data(begun).data(told.clone());
         let results = server.schema.execute_stream(request).map(coded).boxed();
-        return permitted(Arc::clone(server), caller, operation.demands, results);
+        let results = permitted(Arc::clone(server), caller, operation.demands, results);
+        return if server.state.traces.is_on() { delivered(Arc::clone(server), told, results) } else { results };
     }
     let server = Arc::clone(server);
     once(async move { run(&server, operation, caller).await }).boxed()
+}
+
+/// The same results, each with a span if what it tells of is traced, from the result until the transport has taken it.
+fn delivered(server: Arc<Server>, told: Told, results: BoxStream<'static, Response>) -> BoxStream<'static, Response> {
+    let stream = unfold((results, Span::default()), move |(mut results, last)| {
+        let (server, told) = (Arc::clone(&server), told.clone());
+        async move {
+            drop(last);
+            let result = results.next().await?;
+            Some((result, (results, told.span(&server.state.traces))))
+        }
+    });
+    stream.boxed()
 }
 
 /// The same results for as long as the caller may have them, which is asked before each and once a second; then one error, and the end.
@@ -237,6 +272,13 @@ fn timed_out(limit: Duration) -> Response {
         limit.as_millis()
     );
     error("TIMEOUT", message)
+}
+
+fn first_code(error: &ServerError) -> Option<String> {
+    match error.extensions.as_ref()?.get("code")? {
+        async_graphql::Value::String(code) => Some(code.clone()),
+        _ => None,
+    }
 }
 
 fn has_code(response: &Response, code: &str) -> bool {

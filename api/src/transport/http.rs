@@ -27,7 +27,7 @@ pub async fn graphql(State(server): State<Arc<Server>>, request: axum::extract::
 async fn dispatch(server: &Arc<Server>, mut parts: Parts, body: Body) -> Result<Response, Problem> {
     let (door, now) = (&server.state.door, server.state.clock.now());
     let trace = Trace::of(&parts.extensions).clone();
-    if parts.headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+    if trace.is_socket {
         let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
             .await
             .map_err(|rejection| Problem::new(rejection.status(), "INVALID_UPGRADE", rejection.body_text()))?;

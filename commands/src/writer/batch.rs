@@ -13,10 +13,12 @@ use lotline_domain::record::{Offset, Record};
 use lotline_domain::refusal::Refusal;
 use lotline_domain::state::{Decision, Subject};
 use lotline_domain::timestamp::Timestamp;
+use lotline_domain::trace::SpanKind;
 
+use super::spans::AppendSpans;
 use super::{Job, PartitionWriter, Rejected};
 use crate::answers::{Outcome, Refused};
-use crate::bus::{Receipt, SubmitError};
+use crate::bus::{Ports, Receipt, SubmitError};
 use crate::fold::PartitionFold;
 use crate::tenant::TenantAt;
 
@@ -82,6 +84,8 @@ impl<'a> Batch<'a> {
     /// Decides a command: its events join the batch, its answer waits for the append.
     pub(super) fn decide(&mut self, job: Job) {
         let request = &job.request;
+        let traces = &self.writer.ports.traces;
+        let _span = traces.child("decide", SpanKind::Internal, request.traceparent.as_deref());
         let key = request.stream.as_str();
         let hash = request.hash();
         let (clock, head) = (self.writer.ports.clock.now(), self.fold.chain.head(key));
@@ -259,6 +263,12 @@ fn is_traceparent(text: &str) -> bool {
 }
 
 impl Pending {
+    /// Spans of the append that all of them wait for.
+    pub(super) fn spans(&self, ports: &Ports, records: usize) -> AppendSpans {
+        let parents = self.entries.iter().map(|entry| entry.job.request.traceparent.as_deref());
+        AppendSpans::begin(ports, self.partition, parents, records)
+    }
+
     /// Answers every command; `next` covers all of them. A caller that has gone away needs no answer.
     pub(super) fn answer(self, next: Offset) {
         let position = Position::at(TopicKind::Ledger, self.partition, next);

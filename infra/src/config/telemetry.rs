@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::otlp::OtlpSection;
+
 /// How the server talks about itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -10,6 +12,8 @@ pub struct TelemetrySection {
     pub format: LogFormat,
     /// Filter in the syntax of `RUST_LOG`, such as `info,lotline_commands=debug`.
     pub level: String,
+    /// Traces for an OpenTelemetry collector.
+    pub otlp: OtlpSection,
 }
 
 /// Shape of log lines.
@@ -24,6 +28,10 @@ pub enum LogFormat {
 
 impl Default for TelemetrySection {
     fn default() -> Self {
-        Self { format: LogFormat::Pretty, level: "info,sqlx::postgres::notice=warn".into() }
+        Self {
+            format: LogFormat::Pretty,
+            level: "info,sqlx::postgres::notice=warn".into(),
+            otlp: OtlpSection::default(),
+        }
     }
 }

@@ -354,6 +354,13 @@ const METRICS: &[(Kind, &str, Unit, &[&str], &str)] = &[
     ),
     (
         Counter,
+        "lotline_trace_spans_total",
+        Unit::Count,
+        &["outcome"],
+        "Spans for the collector: exported, queue_full (dropped before it was asked), failed (it could not be asked), rejected (it took others).",
+    ),
+    (
+        Counter,
         "lotline_refresh_tokens_reused_total",
         Unit::Count,
         &[],

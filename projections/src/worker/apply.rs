@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lotline_domain::event::Event;
 use lotline_domain::record::Offset;
+use lotline_domain::trace::{MAX_LINKS, Span, SpanKind, TraceContext, Traces};
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
@@ -24,6 +25,8 @@ pub(super) struct Target {
     pub(super) place: Place,
     /// How many models are written at the same time, here and wherever else this is shared; nothing means as many as there are.
     pub(super) lanes: Option<Arc<Semaphore>>,
+    /// Where spans go.
+    pub(super) traces: Traces,
 }
 
 /// Why a batch is not in a model.
@@ -115,6 +118,7 @@ impl Target {
     async fn carry(self, mut cursor: Cursor, batch: Arc<LedgerBatch>) -> Result<Cursor, Stopped> {
         let started = Instant::now();
         let begin = batch.index_of(cursor.next);
+        let mut span = self.span(&cursor, &batch, begin);
         let mut open = if cursor.next < batch.next { vec![(begin, batch.events.len())] } else { Vec::new() };
         // Ranges still to do, the next one on top. A range that fails is halved until a single event is at fault.
         while let Some((from, to)) = open.pop() {
@@ -131,7 +135,10 @@ impl Target {
             }
             match self.attempt(&cursor, &batch, from, to).await {
                 Attempt::Applied => cursor.next = batch.next_after(to),
-                Attempt::Overtaken => return Err(self.overtaken(&cursor)),
+                Attempt::Overtaken => {
+                    span.fail("overtaken");
+                    return Err(self.overtaken(&cursor));
+                }
                 Attempt::Poison(error) if events.len() == 1 => {
                     self.give_up(&mut cursor, &events[0], batch.next_after(to), &error).await?;
                 }
@@ -144,6 +151,21 @@ impl Target {
         }
         meter::applied(&self.place, cursor.model, batch.events.len() - begin, started.elapsed());
         Ok(cursor)
+    }
+
+    /// A span about bringing events from `begin` on into a model, if any that concerns it is traced.
+    fn span(&self, cursor: &Cursor, batch: &LedgerBatch, begin: usize) -> Span {
+        if !self.traces.is_on() {
+            return Span::default();
+        }
+        let events = &batch.events[begin..];
+        let links = traced(events, cursor.model).map(|(_, context)| context).collect();
+        let mut span = self.traces.linked(format!("process {}", cursor.model), SpanKind::Consumer, None, links);
+        self.traces.about_log(&mut span, &self.place.topic, self.place.partition, events.len());
+        span.set("messaging.operation.name", "project");
+        span.set("messaging.operation.type", "process");
+        span.set("lotline.model", cursor.model.name());
+        span
     }
 
     async fn attempt(&self, cursor: &Cursor, batch: &LedgerBatch, from: usize, to: usize) -> Attempt {
@@ -174,7 +196,13 @@ impl Target {
         let (tenant, partition) = (batch.tenant.as_str(), batch.partition as i32);
         let (generation, halted, skipped) = (cursor.generation, &cursor.halted, &cursor.skipped);
         let slice = Slice { tenant, partition, generation, events, halted, skipped };
-        let step = Step { from: cursor, next: batch.next_after(to), heads: slice.heads(), halt: false };
+        let told: Vec<_> = if self.traces.is_on() && !cursor.rebuild {
+            traced(events, cursor.model).take(MAX_LINKS).collect()
+        } else {
+            Vec::new()
+        };
+        let (next, heads) = (batch.next_after(to), slice.heads());
+        let step = Step { from: cursor, next, heads, halt: false, traced: &told };
         // A rebuild knows of no halts and leaves nothing out.
         let decisions = if cursor.rebuild { Vec::new() } else { decisions::about(cursor.model, events) };
         if decisions.is_empty() && !slice.facts().any(|(_, fact)| cursor.model.concerns(&fact.event)) {
@@ -240,7 +268,7 @@ impl Target {
         let events = std::slice::from_ref(event);
         let (generation, halted, skipped) = (cursor.generation, &cursor.halted, &cursor.skipped);
         let slice = Slice { tenant: "", partition: 0, generation, events, halted, skipped };
-        let step = Step { from: cursor, next, heads: slice.heads(), halt: true };
+        let step = Step { from: cursor, next, heads: slice.heads(), halt: true, traced: &[] };
         let halt = NewHalt {
             cause: HaltCause::Poison,
             stream: event.stream(),
@@ -275,6 +303,15 @@ impl Target {
         meter::overtaken(&self.place, cursor.model);
         Stopped::Overtaken
     }
+}
+
+/// The events that concern a model and are part of a recorded trace, with their places.
+fn traced(events: &[LedgerEvent], model: Model) -> impl Iterator<Item = (Offset, TraceContext)> {
+    events.iter().filter_map(move |event| {
+        let context = TraceContext::sampled(event.envelope.attributes.traceparent.as_deref())?;
+        let fact = event.fact.as_ref().ok()?;
+        model.concerns(&fact.event).then_some((event.offset, context))
+    })
 }
 
 fn first_unreadable<'a>(events: &'a [LedgerEvent], cursor: &Cursor) -> Option<(usize, &'a str)> {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use lotline_domain::position::TopicKind;
 use lotline_domain::record::Offset;
+use lotline_domain::trace::Traces;
 use tokio::sync::Semaphore;
 
 use super::apply::{Halted, Poison, Stopped, Target};
@@ -88,7 +89,8 @@ impl Filler {
                 return Err(FillError::Overtaken);
             }
             let source = Source::open(context, &place, &resumed.cursors, resumed.heads).await?;
-            let target = Target { pool: context.pool.clone(), place, lanes: Some(lanes) };
+            // What is read again was traced when it was new.
+            let target = Target { pool: context.pool.clone(), place, lanes: Some(lanes), traces: Traces::default() };
             Kind::Ledger(LedgerFiller { target, cursors: resumed.cursors, source, ahead: None })
         };
         let filler = Self { kind, done: Arc::new(AtomicI64::new(0)) };

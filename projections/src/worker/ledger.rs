@@ -48,7 +48,8 @@ pub(super) struct Source {
 impl LedgerWorker {
     /// A worker for a partition. Any number may run on one partition, in any processes; they slow each other down and do no harm.
     pub fn new(context: WorkerContext, partition: u32) -> Self {
-        let target = Target { pool: context.pool.clone(), place: context.place(partition), lanes: None };
+        let (pool, place, traces) = (context.pool.clone(), context.place(partition), context.traces.clone());
+        let target = Target { pool, place, lanes: None, traces };
         Self { context, target }
     }
 

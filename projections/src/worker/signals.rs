@@ -172,7 +172,7 @@ impl SignalsWorker {
         records: &[SignalRecord],
         next: Offset,
     ) -> Result<Attempt, ApplyError> {
-        let step = Step { from: cursor, next, heads: std::collections::BTreeMap::new(), halt: false };
+        let step = Step { from: cursor, next, heads: std::collections::BTreeMap::new(), halt: false, traced: &[] };
         let mut connection = Expendable::acquire(&self.context.pool).await?;
         let mut tx = connection.get().begin().await?;
         if !self.place.advance(&mut tx, &step).await? {

@@ -15,6 +15,7 @@ use lotline_domain::id::{SiteId, TenantId};
 use lotline_domain::port::EventLog;
 use lotline_domain::position::TopicKind;
 use lotline_domain::record::Record;
+use lotline_domain::trace::Traces;
 use lotline_projections::worker::{LedgerWorker, WorkerContext};
 use sqlx::PgPool;
 use tokio::task::JoinSet;
@@ -184,6 +185,7 @@ impl Rig {
             snapshots: Arc::new(MemorySnapshots::default()),
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds::default()),
+            traces: Traces::default(),
         };
         let (bus, writers) = CommandBus::new(
             &tenant,
@@ -205,6 +207,7 @@ impl Rig {
                     log: log.clone(),
                     clock: Arc::new(SystemClock),
                     tenant: tenant.clone(),
+                    traces: Traces::default(),
                 };
                 let worker = LedgerWorker::new(context, partition);
                 let cancel = cancel.clone();

@@ -14,6 +14,7 @@ use lotline_domain::access::need::Authorisation;
 use lotline_domain::id::{SiteId, TenantId};
 use lotline_domain::port::{EventLog, LogRead};
 use lotline_domain::position::TopicKind;
+use lotline_domain::trace::Traces;
 use lotline_projections::model::Model;
 use lotline_projections::worker::{LedgerWorker, WorkerContext};
 use sqlx::PgPool;
@@ -67,6 +68,7 @@ async fn fill(tenant: &TenantId, log: Arc<dyn EventLog>) -> anyhow::Result<u64> 
         snapshots: Arc::new(MemorySnapshots::default()),
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds::default()),
+        traces: Traces::default(),
     };
     let (bus, writers) = CommandBus::new(
         tenant,
@@ -113,6 +115,7 @@ async fn catch_up(tenant: &TenantId, log: Arc<dyn LogRead>, pool: &PgPool) -> an
             log: log.clone(),
             clock: Arc::new(SystemClock),
             tenant: tenant.clone(),
+            traces: Traces::default(),
         };
         workers.spawn(LedgerWorker::new(context, partition).run(cancel.clone()));
     }

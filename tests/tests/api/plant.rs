@@ -18,6 +18,7 @@ use lotline_domain::id::{ActorId, SiteId, TenantId};
 use lotline_domain::personal::PersonalKey;
 use lotline_domain::port::{BoxFuture, Clock, Ids, LogError, LogRead, PersonalKeys, Snapshot, SnapshotStore};
 use lotline_domain::timestamp::Timestamp;
+use lotline_domain::trace::Traces;
 use lotline_projections::progress::Progress;
 use lotline_projections::worker::{LedgerWorker, SignalsWorker, WorkerContext};
 use lotline_tests::stack;
@@ -140,6 +141,7 @@ impl Plant {
             snapshots: Arc::new(Fixed),
             clock: Arc::new(Fixed),
             ids: Arc::new(Fixed),
+            traces: Traces::default(),
         };
         let (bus, writers) = CommandBus::new(
             &tenant,
@@ -155,6 +157,7 @@ impl Plant {
             pool: database.pool.clone(),
             clock: Arc::new(Fixed),
             tenant: tenant.clone(),
+            traces: Traces::default(),
             log,
         };
         for partition in 0..3 {
@@ -170,6 +173,7 @@ impl Plant {
             partitions: Partitions { ledger: 3, signals: 1 },
             bus,
             pool: queries,
+            traces: Traces::default(),
             progress,
             keys: keys.clone(),
             clock: Arc::new(Fixed),

@@ -20,7 +20,7 @@ fn folder() -> PathBuf {
 /// `lotline config` in a folder, with nothing of this process's own settings.
 fn config(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(binary());
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LOTLINE_")) {
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LOTLINE_") || name.starts_with("OTEL_")) {
         command.env_remove(name);
     }
     command.current_dir(folder).arg("config").args(arguments).envs(environment.iter().copied());
@@ -73,6 +73,43 @@ fn options_of_kafka_come_in_layers_too() {
 }
 
 #[test]
+fn a_collector_of_spans_is_named_by_three_layers_and_its_headers_are_shown_to_nobody() {
+    let folder = folder();
+    let standard = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://standard:4318"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20hunter2,x-team=hunter2"),
+        ("OTEL_SERVICE_NAME", "standard"),
+    ];
+    let otlp = |environment: &[(&str, &str)]| {
+        let output = config(&folder, &[], environment);
+        assert!(!String::from_utf8_lossy(&output.stdout).contains("hunter2"), "it is a secret");
+        shown(&output)["telemetry"]["otlp"].as_table().unwrap().clone()
+    };
+    assert!(!otlp(&[]).contains_key("endpoint"), "by default there is none");
+    let shown = otlp(&standard);
+    assert_eq!(shown["endpoint"].as_str(), Some("http://standard:4318"));
+    assert_eq!(shown["service_name"].as_str(), Some("standard"));
+    assert_eq!(shown["headers"].as_table().unwrap().len(), 2, "{shown}");
+    std::fs::write(folder.join("lotline.toml"), "[telemetry.otlp]\nendpoint = \"http://file:4318\"\n").unwrap();
+    let shown = otlp(&standard);
+    assert_eq!(shown["endpoint"].as_str(), Some("http://file:4318"), "the file beats what is there for all programs");
+    assert_eq!(shown["service_name"].as_str(), Some("standard"), "and leaves the rest of it");
+    let own = [
+        ("LOTLINE_TELEMETRY__OTLP__ENDPOINT", "http://own:4318"),
+        ("LOTLINE_TELEMETRY__OTLP__HEADERS__X_API_KEY", "hunter2"),
+    ];
+    let shown = otlp(&[&standard[..], &own].concat());
+    assert_eq!(shown["endpoint"].as_str(), Some("http://own:4318"), "Lotline's own variables beat the file");
+    assert!(shown["headers"].as_table().unwrap().contains_key("x-api-key"), "{shown}");
+
+    let complaint = refused(&config(&folder, &[], &[("LOTLINE_TELEMETRY__OTLP__SAMPLE_RATIO", "2")]));
+    assert!(complaint.contains("telemetry.otlp.sample_ratio"), "{complaint}");
+    let with_password = [("LOTLINE_TELEMETRY__OTLP__ENDPOINT", "http://ann:hunter2@host:4318")];
+    let complaint = refused(&config(&folder, &[], &with_password));
+    assert!(complaint.contains("telemetry.otlp") && !complaint.contains("hunter2"), "{complaint}");
+}
+
+#[test]
 fn what_is_not_known_is_refused_in_every_layer() {
     let folder = folder();
     for (file, name) in [
@@ -90,6 +127,7 @@ fn what_is_not_known_is_refused_in_every_layer() {
         ("LOTLINE_LGO__QUEUE", "lgo"),
         ("LOTLINE_API__LIMITS__DETPH", "detph"),
         ("LOTLINE_COLLECTOR__PUBLISHER__MAX_BATCH", "max_batch"),
+        ("LOTLINE_TELEMETRY__OTLP__ENDPIONT", "endpiont"),
     ] {
         let complaint = refused(&config(&folder, &[], &[(variable, "1")]));
         assert!(complaint.contains(&format!("`{name}`")) && complaint.contains("LOTLINE_"), "{complaint}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lotline_domain::port::LogRead;
 use lotline_domain::position::{Position, TopicKind};
 use lotline_domain::record::Offset;
+use lotline_domain::trace::Traces;
 use lotline_projections::model::Model;
 use lotline_projections::progress::{self, ModelStatus, Progress};
 use lotline_projections::rebuild::Rebuild;
@@ -52,6 +53,7 @@ impl Rig {
             log: Arc::new(log),
             clock: Arc::new(StoppedClock),
             tenant: tenant(),
+            traces: Traces::default(),
         }
     }
 
@@ -146,7 +148,8 @@ impl Rig {
     pub(crate) fn rebuild(&self, log: impl LogRead, models: &[Model]) -> Rebuild {
         let options = PgPoolOptions::new().max_connections(6);
         let pool = options.connect_lazy_with(self.database.pool.connect_options().as_ref().clone());
-        let context = WorkerContext { pool, log: Arc::new(log), clock: Arc::new(StoppedClock), tenant: tenant() };
+        let (clock, traces) = (Arc::new(StoppedClock), Traces::default());
+        let context = WorkerContext { pool, log: Arc::new(log), clock, tenant: tenant(), traces };
         Rebuild { context, models: models.to_vec(), restart: false, lanes: 4 }
     }
 

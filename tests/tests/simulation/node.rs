@@ -8,6 +8,7 @@ use lotline_commands::ownership::{Owners, OwnershipOptions};
 use lotline_domain::id::{SiteId, TenantId};
 use lotline_domain::ownership::Directory;
 use lotline_domain::port::{Clock, EventLog, Ids, SnapshotStore};
+use lotline_domain::trace::Traces;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,7 @@ impl Node {
             snapshots: Arc::new(SimSnapshots(Arc::clone(&host))) as Arc<dyn SnapshotStore>,
             clock: Arc::clone(&world.clocks[slot]) as Arc<dyn Clock>,
             ids: Arc::clone(&world.ids) as Arc<dyn Ids>,
+            traces: Traces::default(),
         };
         let tenant = TenantId::new(plan.tenant.as_str()).expect("a valid tenant");
         let sites: Vec<SiteId> = plan.sites.iter().map(|site| SiteId::new(*site).expect("a valid site")).collect();

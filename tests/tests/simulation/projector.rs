@@ -13,6 +13,7 @@ use lotline_adapters::log::memory::{Fault, MemoryLog};
 use lotline_domain::id::TenantId;
 use lotline_domain::port::{Clock, EventLog, LogRead};
 use lotline_domain::timestamp::Timestamp;
+use lotline_domain::trace::Traces;
 use lotline_projections::model::Model;
 use lotline_projections::progress;
 use lotline_projections::worker::{LedgerWorker, WorkerContext, WorkerError};
@@ -68,6 +69,7 @@ impl Following<'_> {
             log: Arc::new(self.log.clone()),
             clock: Arc::new(StoppedClock),
             tenant: self.tenant.clone(),
+            traces: Traces::default(),
         };
         let cancel = CancellationToken::new();
         let task = tokio::spawn(LedgerWorker::new(context, partition).run(cancel.clone()));

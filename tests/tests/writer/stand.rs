@@ -22,6 +22,7 @@ use lotline_domain::port::{BoxFuture, Clock, Ids, LogError, LogRead, Snapshot, S
 use lotline_domain::qc::QcOutcome;
 use lotline_domain::record::{Offset, StoredRecord};
 use lotline_domain::timestamp::Timestamp;
+use lotline_domain::trace::Traces;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -90,6 +91,7 @@ pub(crate) struct Stand {
     pub(crate) clock: Arc<HandClock>,
     pub(crate) ids: Arc<CountedIds>,
     pub(crate) options: WriterOptions,
+    pub(crate) traces: Traces,
 }
 
 /// One process: a bus and its writers.
@@ -116,6 +118,7 @@ impl Stand {
             clock: Arc::new(HandClock(Mutex::new(start))),
             ids: Arc::new(CountedIds(AtomicU64::new(1))),
             options: WriterOptions { authorisation: Authorisation::Development, ..WriterOptions::default() },
+            traces: Traces::default(),
         }
     }
 
@@ -125,6 +128,7 @@ impl Stand {
             snapshots: Arc::clone(&self.shelf) as Arc<dyn SnapshotStore>,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             ids: Arc::clone(&self.ids) as Arc<dyn Ids>,
+            traces: self.traces.clone(),
         }
     }
 

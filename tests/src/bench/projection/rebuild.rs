@@ -16,6 +16,7 @@ use lotline_commands::writer::WriterOptions;
 use lotline_domain::access::need::Authorisation;
 use lotline_domain::id::{SiteId, TenantId};
 use lotline_domain::port::LogRead;
+use lotline_domain::trace::Traces;
 use lotline_projections::worker::{LedgerWorker, WorkerContext};
 use sqlx::PgPool;
 use tokio::task::JoinSet;
@@ -49,6 +50,7 @@ pub(super) async fn measure(report: &mut Report, serving: Serving, copy_seconds:
         snapshots: Arc::new(MemorySnapshots::default()),
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds::default()),
+        traces: Traces::default(),
     };
     let options = WriterOptions { authorisation: Authorisation::Development, ..WriterOptions::default() };
     let (bus, writers) = CommandBus::new(&serving.tenant, std::slice::from_ref(&site), &ports, options);
@@ -63,6 +65,7 @@ pub(super) async fn measure(report: &mut Report, serving: Serving, copy_seconds:
             log: serving.log.clone(),
             clock: Arc::new(SystemClock),
             tenant: serving.tenant.clone(),
+            traces: Traces::default(),
         };
         workers.spawn(LedgerWorker::new(context, partition).run(cancel.clone()));
     }
