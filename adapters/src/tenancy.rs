@@ -4,9 +4,12 @@
 //! (`migrations/0009_tenancy.sql`, and `0013_tenancy.sql` of the projections). A setting could be changed by any statement; a role is changed
 //! only by a login that is a member of another. How far that goes says [`protection`].
 
+use std::time::Duration;
+
 use lotline_domain::id::TenantId;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgExecutor, PgPool};
+use tokio::time::sleep;
 
 /// What the server may do, without a tenant: no row is visible in this role.
 pub const APP_ROLE: &str = "lotline_app";
@@ -16,6 +19,9 @@ pub const READ_ROLE: &str = "lotline_read";
 
 /// Longest id of a tenant that fits behind the longer of the two in a name of PostgreSQL, which has 63 bytes.
 pub const MAX_TENANT_BYTES: usize = 63 - READ_ROLE.len() - 1;
+
+const TRIES: u32 = 50;
+const AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// The role in which the server works for a tenant.
 pub fn app_role(tenant: &TenantId) -> String {
@@ -33,8 +39,32 @@ pub fn bound(options: PgConnectOptions, tenant: &TenantId) -> PgConnectOptions {
 /// # Errors
 /// When PostgreSQL fails, the owner may not create roles, or the id is longer than [`MAX_TENANT_BYTES`].
 pub async fn admit(pool: &PgPool, tenant: &TenantId) -> Result<(), sqlx::Error> {
-    sqlx::query!("SELECT log.admit_tenant($1)::text AS done", tenant.as_str()).fetch_one(pool).await?;
-    Ok(())
+    let made = || sqlx::query!("SELECT log.admit_tenant($1)::text AS done", tenant.as_str()).fetch_one(pool);
+    settle(made, is_collision).await.map(drop)
+}
+
+/// Tries again what has failed because of a collision, which is over by then.
+pub(crate) async fn settle<T, E, F: Future<Output = Result<T, E>>>(
+    attempt: impl Fn() -> F,
+    is_collision: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    for _ in 1..TRIES {
+        match attempt().await {
+            Err(error) if is_collision(&error) => sleep(AGAIN_AFTER).await,
+            settled => return settled,
+        }
+    }
+    attempt().await
+}
+
+/// Roles belong to all databases of a cluster. Of two that make or grant the same one at the same moment, the second is told so by an error.
+pub(crate) fn is_collision(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else { return false };
+    match error.code().as_deref() {
+        Some("23505") => error.table().is_some_and(|table| table.starts_with("pg_auth")),
+        Some("XX000") => error.message() == "tuple concurrently updated",
+        _ => false,
+    }
 }
 
 /// Whether the tenant has its roles.

@@ -3,10 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing step fails the test")]
 
+use futures_util::future::join_all;
 use lotline_adapters::log::postgres;
 use lotline_adapters::tenancy::{self, Protection};
 use lotline_domain::id::TenantId;
-use lotline_tests::stack;
+use lotline_tests::stack::{self, Services};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -20,6 +21,25 @@ mod plans;
 mod ways;
 
 use house::{House, REFUSED, code, run, value};
+
+/// Roles are of the whole cluster, so all want to make and grant the same ones.
+#[tokio::test]
+async fn many_databases_of_a_new_cluster_are_migrated_at_the_same_moment() {
+    let cluster = Services::start("roles", &["postgres"]).await;
+    let url = cluster.setting("STACK_POSTGRES_URL").await;
+    let mut databases = Vec::new();
+    for _ in 0..12 {
+        databases.push(stack::database_at(&url, "roles").await);
+    }
+    // The read models make the role, so that nobody is a member of it yet.
+    let prepared = databases.iter().map(async |database| lotline_projections::migrate(&database.pool).await.unwrap());
+    join_all(prepared).await;
+    let migrated = databases.iter().map(async |database| {
+        postgres::migrate(&database.pool).await.unwrap();
+        tenancy::admit(&database.pool, &TenantId::new("dairy").unwrap()).await.unwrap();
+    });
+    join_all(migrated).await;
+}
 
 #[tokio::test]
 async fn nobody_sees_rows_of_another_tenant() {

@@ -13,9 +13,9 @@ use std::time::Duration;
 use lotline_domain::id::TenantId;
 use lotline_domain::port::{BoxFuture, EventLog, LogError, LogRead, LogReader, LogWriter, SignalLog};
 use lotline_domain::record::{Offset, Record};
-use sqlx::PgPool;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgPool};
 
 use super::{MAX_RECORD_BYTES, check_offset, check_partition, check_published_sizes};
 use crate::tenancy;
@@ -46,7 +46,18 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
     let mut migrator = Migrator { migrations: MIGRATIONS.migrations.clone(), ..Migrator::DEFAULT };
     migrator.dangerous_set_table_name("log._sqlx_migrations");
     migrator.create_schema("log");
-    migrator.run(pool).await
+    let migrated = || async {
+        // One that fails keeps the lock of those who migrate, so it must not go back to the pool.
+        let mut connection = pool.acquire().await?.detach();
+        migrator.run(&mut connection).await?;
+        connection.close().await?;
+        Ok(())
+    };
+    let is_collision = |error: &MigrateError| match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => tenancy::is_collision(error),
+        _ => false,
+    };
+    tenancy::settle(migrated, is_collision).await
 }
 
 /// What [`migrate`] applies, for those who only want to know whether it has been.
