@@ -49,7 +49,7 @@ pub async fn run(report: &mut Report) -> anyhow::Result<()> {
 
 async fn tokens(report: &mut Report) -> anyhow::Result<()> {
     let postgres = Postgres::new().await;
-    let policy = TokenPolicy::new("https://lotline.example", "lotline", TenantId::new("bench")?);
+    let policy = TokenPolicy::new("https://lotline.example", "lotline", TenantId::new("dairy")?);
     let hasher = Hasher::new(&HasherOptions { memory_kib: 8, passes: 1, ..HasherOptions::default() })?;
     let options = IdentityOptions::new(policy, Arc::new(hasher));
     let ids = Arc::new(RandomIds::default());
