@@ -1,7 +1,8 @@
 //! Who may do what, for those who ask before there is a command: the API at its door.
 //!
 //! The answer comes from the same fold on which the writers of this process decide. It is there once the tenant's stream has been read, and
-//! gone when it can't be read any further: then nobody can be let in.
+//! gone when what is in it can't be trusted: then nobody can be let in. While the log can't be reached it stays as it was, so that queries go on;
+//! nothing can be decided here meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;

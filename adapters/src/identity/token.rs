@@ -105,8 +105,9 @@ impl AccessTokens for TokenBook {
         if ended.contains(&claims.session) { Err(TokenRefusal::SessionEnded) } else { Ok(claims) }
     }
 
-    fn has_ended(&self, session: SessionId) -> bool {
-        self.watch.has_ended(session)
+    fn goes_on(&self, session: SessionId) -> Result<(), TokenRefusal> {
+        let (_, ended) = self.watch.current().ok_or(TokenRefusal::Unavailable)?;
+        if ended.contains(&session) { Err(TokenRefusal::SessionEnded) } else { Ok(()) }
     }
 
     fn jwks(&self) -> String {

@@ -133,10 +133,6 @@ impl Watch {
         fresh.then(|| (Arc::clone(&known.keys), Arc::clone(&known.ended)))
     }
 
-    pub(super) fn has_ended(&self, session: SessionId) -> bool {
-        self.read().ended.contains(&session)
-    }
-
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
         // What is known is replaced as a whole, so it is good even after a panic elsewhere.
         self.known.read().unwrap_or_else(PoisonError::into_inner)

@@ -125,9 +125,7 @@ impl Door {
             if now >= *expires_at {
                 return Err(refused(TokenRefusal::Expired));
             }
-            if guard.identity.tokens.has_ended(*session) {
-                return Err(refused(TokenRefusal::SessionEnded));
-            }
+            guard.identity.tokens.goes_on(*session).map_err(refused)?;
         }
         guard.standing(&caller.actor, now)
     }

@@ -18,6 +18,7 @@ use lotline_domain::access::actor::Actor;
 use lotline_domain::identity::port::ProofScope;
 use lotline_domain::identity::proof;
 use lotline_domain::identity::sign_on::Person;
+use lotline_domain::identity::token::TokenRefusal;
 use lotline_domain::trail::{AttemptKind, Suspect};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -61,6 +62,7 @@ pub(super) async fn by_password(State(server): State<Arc<Server>>, request: Requ
     let guard = server.guard()?;
     let (parts, body) = request.into_parts();
     let caller = server.required(Intent::Change, &parts).await?;
+    server.count(&caller, &parts.extensions)?;
     let (user, session) = session::person(&caller)?;
     let given: ByPassword = json::read(&server, &parts, body).await?;
     let confirmed = guard.identity.passwords.confirm(user, &given.password, session::address(&parts)).await;
@@ -74,6 +76,7 @@ pub(super) async fn at_provider(State(server): State<Arc<Server>>, request: Requ
     let guard = server.guard()?;
     let (parts, body) = request.into_parts();
     let caller = server.required(Intent::Change, &parts).await?;
+    server.count(&caller, &parts.extensions)?;
     let (user, session) = session::person(&caller)?;
     let given: AtProvider = json::read(&server, &parts, body).await?;
     let return_to = given.return_to.map(sign_on::own_path).transpose()?;
@@ -88,7 +91,11 @@ pub(super) async fn at_provider(State(server): State<Arc<Server>>, request: Requ
 pub(super) async fn by_provider(guard: &Guard, person: &Person, scope: ProofScope) -> Result<Response, Problem> {
     let known = guard.identity.subjects.find(&person.subject).await.map_err(|error| json::store(&error))?;
     let (tokens, access) = (&guard.identity.tokens, guard.access()?);
-    if known != Some(scope.user) || tokens.has_ended(scope.session) || !access.is_active(scope.user) {
+    let goes_on = match tokens.goes_on(scope.session) {
+        Err(TokenRefusal::Unavailable) => return Err(json::unavailable()),
+        verdict => verdict.is_ok(),
+    };
+    if known != Some(scope.user) || !goes_on || !access.is_active(scope.user) {
         let message = "somebody else has signed in at the provider than is signed in here";
         let attempt = attempts::Attempt::new(AttemptKind::ProofRefused, Suspect::User(scope.user));
         return Err(Problem::new(StatusCode::FORBIDDEN, "PROOF_OF_ANOTHER", message).of(attempt));

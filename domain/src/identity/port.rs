@@ -321,8 +321,11 @@ pub trait AccessTokens: Send + Sync + 'static {
     /// # Errors
     /// [`TokenRefusal`].
     fn verify(&self, token: &str) -> Result<Arc<Claims>, TokenRefusal>;
-    /// Whether a session has ended, as far as is known here: for what goes on without a token, such as a subscription.
-    fn has_ended(&self, session: SessionId) -> bool;
+    /// Whether a session goes on, for what goes on without a token, such as a subscription. Asks nobody either.
+    ///
+    /// # Errors
+    /// [`TokenRefusal::SessionEnded`], or [`TokenRefusal::Unavailable`] when what is known here is too old.
+    fn goes_on(&self, session: SessionId) -> Result<(), TokenRefusal>;
     /// The public keys: a JWK set (RFC 7517 section 5) as JSON.
     fn jwks(&self) -> String;
 }

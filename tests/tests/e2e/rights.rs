@@ -293,3 +293,47 @@ async fn a_changed_role_counts_on_the_other_node() {
     }
     drop(first);
 }
+
+/// The answer to a command is given again to whoever sends it again. What it shows is another question, and asked anew.
+#[tokio::test]
+async fn an_answer_that_is_given_again_shows_what_may_be_seen_now() {
+    let (house, admin) = House::with_sites("rights-again", &SITES).await;
+    let user = house.member(admin, "olga", None, Role::Manager).await;
+    let olga = house.token(user).await;
+    house.until(&[("authorization", &olga)], 200).await;
+    let address = json!({ "modbus": { "unit": 1, "table": "COILS", "address": 0 } });
+    let definition = json!({ "tasks": [{ "id": "read", "kind": "sql" }] });
+    let commands = [
+        ("registerLot", "lot", lot("north", "A", "1", &[])),
+        ("recordQcDecision", "qcDecision", decision("north", "A", "PASS")),
+        (
+            "declareSignal",
+            "signal",
+            json!({ "idempotencyKey": key(), "site": "north", "name": "s", "unit": "1", "dataType": "BOOL", "device": "d", "address": address }),
+        ),
+        ("draftPipeline", "pipeline", json!({ "idempotencyKey": key(), "name": "p", "definition": definition })),
+    ];
+    for (name, thing, input) in &commands {
+        let payload = house.mutate(&olga, name, &format!("replayed {thing} {{ id }}"), input).await;
+        assert_eq!((&payload["replayed"], payload[thing]["id"].is_string()), (&json!(false), true), "{payload}");
+        let again = house.mutate(&olga, name, &format!("replayed {thing} {{ id }}"), input).await;
+        assert_eq!((&again["replayed"], &again[thing]), (&json!(true), &payload[thing]), "{again}");
+    }
+    let none = AccessCommand::ChangeMembership { user_id: user, site: None, roles: RoleSet::EMPTY };
+    house.decide(admin.actor(), none).await;
+    let until = Instant::now() + PATIENCE;
+    while house.graphql(&[("authorization", &olga)], "{ projections { model } }", &json!({})).await.code()
+        != "FORBIDDEN"
+    {
+        assert!(Instant::now() < until, "the role is not taken away");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for (name, thing, input) in &commands {
+        let again = house.mutate(&olga, name, &format!("replayed version {thing} {{ id }}"), input).await;
+        assert_eq!((&again["replayed"], &again[thing]), (&json!(true), &Value::Null), "{again}");
+        assert!(
+            again["version"].is_string() || again["version"].is_number(),
+            "what became of it is no secret: {again}"
+        );
+    }
+}

@@ -118,7 +118,8 @@ async fn signing_out_ends_one_session_or_all() {
     assert!(!node.ports.sessions.end(bob, sessions[0].session, EndReason::SignedOut).await.unwrap(), "not bob's");
     assert!(node.ports.sessions.end(ann, sessions[0].session, EndReason::SignedOut).await.unwrap());
     assert!(!node.ports.sessions.end(ann, sessions[0].session, EndReason::SignedOut).await.unwrap(), "once");
-    assert!(node.ports.tokens.has_ended(sessions[0].session));
+    assert_eq!(node.ports.tokens.goes_on(sessions[0].session), Err(TokenRefusal::SessionEnded));
+    assert_eq!(node.ports.tokens.goes_on(sessions[1].session), Ok(()));
     assert_eq!(clients(ann).await, ["tablet", "phone"]);
     let kept = Some(sessions[1].session);
     assert_eq!(node.ports.sessions.end_all(ann, kept, EndReason::PasswordChanged).await.unwrap(), 1);
@@ -186,6 +187,7 @@ async fn a_node_that_hears_nothing_lets_nobody_in() {
         sleep(Duration::from_millis(50)).await;
     }
     assert!(begun.elapsed() > STALE_AFTER, "not before");
+    assert_eq!(node.ports.tokens.goes_on(tokens.session), Err(TokenRefusal::Unavailable), "nor does anything go on");
     loop {
         node.identity.look().await.unwrap();
         match node.ports.tokens.verify(&tokens.access) {

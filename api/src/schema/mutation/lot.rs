@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_graphql::{Context, Error, ID, InputObject, Object};
 use chrono::{DateTime, NaiveDate, Utc};
+use lotline_domain::access::role::Permission;
 use lotline_domain::command::{Command, ParentInput, RegisterLot};
 use lotline_domain::lot::LotType as DomainLotType;
 use lotline_domain::state::Subject;
@@ -83,11 +84,14 @@ payload! {
             }
         }
 
-        /// The lot, as soon as the read model shows it; null when refused.
+        /// The lot, as soon as the read model shows it; null when refused, or when the caller may look it up no more.
         async fn lot(&self, ctx: &Context<'_>) -> Result<Option<Lot>, Error> {
             let Some((scope, receipt)) = self.0.visible(ctx, &[Model::Lots]).await? else { return Ok(None) };
             match &receipt.subject {
-                Subject::Lot(id) => Lot::load(scope, id.0).await,
+                Subject::Lot(id) => {
+                    let sight = scope.sight()?;
+                    Ok(Lot::load(scope, id.0).await?.filter(|lot| sight.may_at(Permission::LookUp, &lot.0.site)))
+                }
                 Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) => Ok(None),
             }
         }

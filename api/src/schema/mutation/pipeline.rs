@@ -117,12 +117,12 @@ payload! {
             }
         }
 
-        /// The pipeline, as soon as the read model shows it; null when refused.
+        /// The pipeline, as soon as the read model shows it; null when refused, or when the caller may view it no more.
         async fn pipeline(&self, ctx: &Context<'_>) -> Result<Option<Pipeline>, Error> {
             let Some((scope, receipt)) = self.0.visible(ctx, &[Model::Pipelines]).await? else { return Ok(None) };
             match &receipt.subject {
-                Subject::Pipeline(id) => Pipeline::load(scope, id.0).await,
-                Subject::Lot(_) | Subject::QcDecision(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) => Ok(None),
+                Subject::Pipeline(id) if scope.sight()?.may_view(id.0) => Pipeline::load(scope, id.0).await,
+                Subject::Pipeline(_) | Subject::Lot(_) | Subject::QcDecision(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) => Ok(None),
             }
         }
     }

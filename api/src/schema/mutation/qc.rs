@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, Error, ID, InputObject, Object};
 use chrono::{DateTime, Utc};
+use lotline_domain::access::role::Permission;
 use lotline_domain::command::{Command, MeasurementInput as DomainMeasurement, RecordQcDecision};
 use lotline_domain::id::{CommandId, StreamKey};
 use lotline_domain::personal::Personal;
@@ -82,13 +83,14 @@ payload! {
             }
         }
 
-        /// The decision, as soon as the read model shows it; null when refused.
+        /// The decision, as soon as the read model shows it; null when refused, or when the caller may look it up no more.
         async fn qc_decision(&self, ctx: &Context<'_>) -> Result<Option<QcDecision>, Error> {
             let Some((scope, receipt)) = self.0.visible(ctx, &[Model::QcDecisions]).await? else { return Ok(None) };
             match &receipt.subject {
                 Subject::QcDecision(id) => {
                     let row = qc_decisions::find(scope.pool(), scope.tenant(), id.0).await;
-                    Ok(row.or_fail("read a quality decision")?.map(QcDecision))
+                    let (row, sight) = (row.or_fail("read a quality decision")?, scope.sight()?);
+                    Ok(row.filter(|row| sight.may_at(Permission::LookUp, &row.site)).map(QcDecision))
                 }
                 Subject::Lot(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) => Ok(None),
             }

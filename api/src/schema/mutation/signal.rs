@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, Error, InputObject, Object, OneofObject};
 use chrono::{DateTime, Utc};
+use lotline_domain::access::role::Permission;
 use lotline_domain::command::{Command, DeclareSignal};
 use lotline_domain::id::StreamKey;
 use lotline_domain::signal::{Address, DataType, ModbusTable as DomainTable, WordOrder as DomainWordOrder};
@@ -90,13 +91,14 @@ impl DeclareSignalPayload {
         }
     }
 
-    /// The signal, as soon as the read model shows it; null when refused.
+    /// The signal, as soon as the read model shows it; null when refused, or when the caller may look it up no more.
     async fn signal(&self, ctx: &Context<'_>) -> Result<Option<Signal>, Error> {
         let Some((scope, receipt)) = self.outcome.visible(ctx, &[Model::Signals]).await? else { return Ok(None) };
         match &receipt.subject {
             Subject::Signal(name) => {
                 let row = signals::find_by_name(scope.pool(), scope.tenant(), &self.site, name).await;
-                Ok(row.or_fail("read a signal")?.map(Signal))
+                let (row, sight) = (row.or_fail("read a signal")?, scope.sight()?);
+                Ok(row.filter(|row| sight.may_at(Permission::LookUp, &row.site)).map(Signal))
             }
             Subject::Lot(_)
             | Subject::QcDecision(_)
