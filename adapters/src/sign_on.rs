@@ -5,7 +5,7 @@
 //! ```
 //!
 //! What the provider publishes is kept: the document for an hour, its keys for ten minutes. A token whose key is not among them has them read
-//! again, a few times a minute at most. Where requests may go is for [`reach`] to say.
+//! again, a few times a minute at most. Where requests may go is for `reach` to say.
 
 mod metadata;
 mod reach;

@@ -1,7 +1,7 @@
 //! Who comes in: the door that every request passes, and the REST interface by which people get through it.
 //!
 //! Three things open it: an access token or an API key in `Authorization: Bearer …` (a key also in `X-API-Key`), and for browsers a cookie
-//! that holds the access token. [`door`] looks at them, [`cookie`] protects those that a browser sends by itself, [`session`], [`setup`],
+//! that holds the access token. [`door`] looks at them, [`cookie`] protects those that a browser sends by itself, `session`, `setup`,
 //! [`mod@sign_on`] and [`mod@proof`] are `/api/v1/auth`. What somebody may do once inside is asked of the ledger's fold with each request, and again while a stream goes on.
 //!
 //! Invariant: what can't be found out lets nobody in. Without news of ended sessions, or of who may do what, the answer is 503.

@@ -3,7 +3,7 @@
 //! Coming and going is recorded one by one, before the answer. Refusals are counted by [`attempts`] and appended in batches, each later than the one before for
 //! as long as they go on, so that an attack can neither fill the ledger nor slow its writer.
 //!
-//! Invariant: what the ledger does not take is kept, at most [`MAX_OWED`] records and one batch, and tried again under the same id.
+//! Invariant: what the ledger does not take is kept, at most `MAX_OWED` records and one batch, and tried again under the same id.
 
 pub mod attempts;
 

@@ -2,7 +2,7 @@
 //!
 //! Environment variables are `LOTLINE_<SECTION>__<KEY>`, such as `LOTLINE_POSTGRES__URL`. Below `LOTLINE_KAFKA__CLIENT__` stand options of
 //! librdkafka, with underscores for the dots in their names. `lotline config` prints the result. Some variables of OpenTelemetry are heard too, below the
-//! file, see [`otlp`].
+//! file, see `otlp`.
 
 mod access;
 mod api;

@@ -261,7 +261,7 @@ impl ApiKey {
 #[derive(SimpleObject)]
 #[graphql(complex)]
 pub struct Me {
-    /// Under which id decisions are recorded: user:<uuid>, key:<uuid>, or in development mode any name.
+    /// Under which id decisions are recorded: `user:<uuid>`, `key:<uuid>`, or in development mode any name.
     pub actor: String,
     /// Roles and what they grant, everywhere first and then by site. In development mode everything, by no role.
     #[graphql(complexity = "cost::list(child_complexity)")]
