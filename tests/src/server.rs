@@ -158,6 +158,8 @@ pub fn lotline(settings: &Settings) -> Command {
         .current_dir(&settings.folder)
         // Most tests say who acts by a header. One about access says otherwise in its settings.
         .env("LOTLINE_ACCESS__MODE", "development")
+        // Whoever tries the product beside the tests has the usual port.
+        .env("LOTLINE_API__BIND", "127.0.0.1:0")
         .env("LOTLINE_TENANT__ID", &settings.tenant)
         .env("LOTLINE_LOG__KIND", log)
         .env("LOTLINE_POSTGRES__URL", &settings.database)

@@ -150,7 +150,7 @@ const METRICS: &[(Kind, &str, Unit, &[&str], &str)] = &[
         "lotline_log_readers_replaced_total",
         Unit::Count,
         &[],
-        "Kafka clients of readers that brought nothing although there was more, and were replaced.",
+        "Kafka clients of readers that brought nothing although there was more, or for a minute did not say whether there is, and were replaced.",
     ),
     (
         Counter,

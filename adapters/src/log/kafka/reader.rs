@@ -113,7 +113,7 @@ fn run(options: &KafkaOptions, partition: u32, from: Offset, chunks: &mpsc::Send
                     topic = options.topic,
                     partition,
                     offset = next,
-                    "a Kafka client brings no records any more; taking another"
+                    "a Kafka client brings no records, or does not say whether there are any; taking another"
                 );
             }
             Ok(Left::Dropped) => break Ok(()),
