@@ -17,6 +17,7 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,21 +156,36 @@ impl Owners {
         }
     }
 
-    /// Sees to it that the holder of a partition is found, for as long as it is polled.
-    async fn stay_announced(&self, partition: u32) -> Infallible {
+    /// Sees to it that the holder of a partition is found, for as long as it is polled and `end` has not come.
+    ///
+    /// Another name must stand there twice: a node that stood still finds its successor announced, and learns a moment later that the
+    /// partition was taken from it. Had it announced itself by then, nobody would find the successor until that one looked.
+    async fn stay_announced(&self, partition: u32, end: &CancellationToken) -> Infallible {
         loop {
             sleep(self.options.settle).await;
-            if let Ok(Ok(Some(owner))) = timeout(DIRECTORY_TIMEOUT, self.directory.owner(partition)).await
-                && owner.node != self.directory.node()
-            {
-                let other = owner.node;
-                tracing::warn!(
-                    partition,
-                    other,
-                    "another node was announced, but this one still writes; announcing it again"
-                );
-                self.announce(partition).await;
+            if self.other(partition).await.is_none() {
+                continue;
             }
+            sleep(TRY_AGAIN).await;
+            let Some(other) = self.other(partition).await else { continue };
+            if end.is_cancelled() {
+                return pending().await;
+            }
+            tracing::warn!(
+                partition,
+                other,
+                "another node was announced, but this one still writes; announcing it again"
+            );
+            self.announce(partition).await;
+        }
+    }
+
+    /// The other node that is announced as the writer of a partition.
+    async fn other(&self, partition: u32) -> Option<String> {
+        match timeout(DIRECTORY_TIMEOUT, self.directory.owner(partition)).await {
+            Ok(Ok(Some(owner))) => Some(owner.node).filter(|node| node != self.directory.node()),
+            // It is asked again.
+            Ok(Ok(None) | Err(_)) | Err(_) => None,
         }
     }
 
@@ -304,7 +320,7 @@ impl Attendant {
                 tokio::select! {
                     biased;
                     held = self.writer.hold(Some(&*owners.directory), &end) => held,
-                    never = owners.stay_announced(partition) => match never {},
+                    never = owners.stay_announced(partition, &end) => match never {},
                 }
             };
             tokio::pin!(holding);

@@ -172,7 +172,8 @@ pub enum ProjectionsCommand {
     Status,
     /// Build read models anew beside those in use, then put them in their place. The server may run and goes on serving.
     ///
-    /// Strict: an event that can't be applied ends it, and the read model in use stays. Interrupted, it goes on where it stopped.
+    /// Strict: an event that can't be applied ends it, and the read model in use stays. Interrupted, it goes on where it stopped. It runs at the
+    /// lowest priority of the machine, so that a server on it comes first; what PostgreSQL does for it is not held back.
     Rebuild {
         /// Such as `lots`; `lotline projections list` names them.
         #[arg(required_unless_present = "all", value_parser = model)]

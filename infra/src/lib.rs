@@ -34,7 +34,7 @@ use anyhow::Context;
 use lotline_domain::port::EventLog;
 use tokio_util::sync::CancellationToken;
 
-use cli::{Cli, Command, CopyTarget, LogCommand};
+use cli::{Cli, Command, CopyTarget, LogCommand, ProjectionsCommand};
 use config::{AccessMode, Config, LogKind};
 
 /// Does what the command line says.
@@ -44,6 +44,9 @@ use config::{AccessMode, Config, LogKind};
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     let config = Config::load(cli.config.as_deref())?;
     telemetry::start_logs(&config.telemetry)?;
+    if let Command::Projections(ProjectionsCommand::Rebuild { .. }) = cli.command {
+        lifecycle::step_back()?;
+    }
     lifecycle::block_on(async {
         match cli.command {
             Command::Serve(arguments) => {

@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long threads may go on that are at work when everything else has ended.
 const THREADS_DEADLINE: Duration = Duration::from_secs(2);
+/// Steps down, in nice(2)'s measure: more than there are.
+const LEAST_URGENT: i32 = 19;
 
 /// Runs a future, and with its end everything that it has started: what does not end by itself is left behind.
 ///
@@ -28,6 +30,15 @@ pub fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Res
     let ended = runtime.block_on(future);
     runtime.shutdown_timeout(THREADS_DEADLINE);
     ended
+}
+
+/// Gives everybody else on this machine the way: threads that are started from now on have the lowest priority.
+///
+/// # Errors
+/// The system's.
+pub fn step_back() -> anyhow::Result<()> {
+    rustix::process::nice(LEAST_URGENT).context("the priority of this process can't be lowered")?;
+    Ok(())
 }
 
 /// Tasks were asked to stop, and did not.

@@ -80,12 +80,26 @@ fn unreachable(options: &PgConnectOptions, cause: &str) -> String {
 
 /// Host, port and database, without the password.
 pub fn place(options: &PgConnectOptions) -> String {
-    format!("{}:{}/{}", options.get_host(), options.get_port(), options.get_database().unwrap_or_default())
+    let (port, database) = (options.get_port(), options.get_database().unwrap_or_default());
+    match options.get_socket() {
+        Some(folder) => format!("{}:{port}/{database}", folder.display()),
+        None => format!("{}:{port}/{database}", options.get_host()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_a_host_or_a_socket() {
+        for (url, expected) in [
+            ("postgres://ann:s3cret@10.1.2.3:5433/plant", "10.1.2.3:5433/plant"),
+            ("postgres://ann@%2Frun%2Fpostgresql:5433/plant", "/run/postgresql:5433/plant"),
+        ] {
+            assert_eq!(place(&url.parse().unwrap()), expected);
+        }
+    }
 
     fn line(code: &str, message: &str) -> (bool, String) {
         let options: PgConnectOptions = "postgres://ann:s3cret@10.1.2.3:5433/plant".parse().unwrap();

@@ -9,6 +9,22 @@ postgres_log() { echo "$PROFILE_DIR/postgres/server.log"; }
 postgres_port() { recorded_port "$PROFILE_DIR/postgres/port"; }
 postgres_pid() { find_daemon "$PROFILE_DIR/postgres/pid" postgres "$(postgres_data)"; }
 
+# The folder of its socket, or nothing: tests go by TCP, where wires can be cut, and so does a folder with too long a name for a socket.
+postgres_socket() {
+  case $PROFILE_NAME in test | test-*) return 0 ;; esac
+  local folder
+  folder=$(postgres_dir)
+  if [ ${#folder} -le 80 ]; then printf '%s\n' "$folder"; fi
+}
+
+# Prints where clients reach it: by its socket, where nothing waits for the acknowledgement of small packets, else by TCP.
+postgres_url() {
+  local host
+  host=$(postgres_socket)
+  host=${host//\//%2F}
+  printf 'postgres://lotline@%s:%s/lotline\n' "${host:-127.0.0.1}" "$(postgres_port)"
+}
+
 postgres_major() { "$1/postgres" --version 2>/dev/null | sed -n 's/^postgres (PostgreSQL) \([0-9]*\).*/\1/p'; }
 
 # Prints the folder with `postgres` and `initdb`: of major version $1 when given, else the newest that will do.
@@ -63,7 +79,7 @@ postgres_settings() {
   cat <<CONF
 listen_addresses = '127.0.0.1'
 port = $1
-unix_socket_directories = ''
+unix_socket_directories = '$(postgres_socket)'
 max_connections = 400
 timezone = 'UTC'
 log_timezone = 'UTC'

@@ -1,6 +1,7 @@
 //! `lotline projections rebuild` beside a server under load, killed in the middle and started again; a subscriber notices nothing.
 
 use std::process::{Child, Command, Output, Stdio};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -47,6 +48,7 @@ async fn goes_on(log: Log) {
     assert!(status.contains("lots: generation") && status.contains("is being built"), "{status}");
     let refused = run(&plant, &["projections", "rebuild", "lots"]);
     assert!(complained(&refused).contains("is being rebuilt by another process"), "{}", complained(&refused));
+    assert_eq!(niceness(child.id()), BTreeSet::from([19]), "whoever serves comes first");
     child.kill().unwrap();
     child.wait().unwrap();
     gate.rollback().await.unwrap();
@@ -182,4 +184,16 @@ fn complained(output: &Output) -> String {
 
 fn complained_text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The priorities of a process's threads, as proc(5) has them.
+fn niceness(process: u32) -> BTreeSet<i32> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let of = |thread: std::io::Result<std::fs::DirEntry>| {
+        let stat = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+        // The name of a program, in brackets, may have spaces.
+        let (_, after_name) = stat.rsplit_once(')').unwrap();
+        after_name.split_whitespace().nth(16).unwrap().parse().unwrap()
+    };
+    threads.map(of).collect()
 }

@@ -314,6 +314,29 @@ async fn a_writer_hidden_by_a_later_announcement_is_found_again() {
     other.stop().await;
 }
 
+/// It finds its successor announced before it hears that the partition was given away, or meets the fence.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_stood_still_does_not_hide_its_successor() {
+    let (stand, room) = (Stand::new(), Room::default());
+    let (paused, successor) = (Node::start(&stand, &room, "paused"), Node::start(&stand, &room, "successor"));
+    paused.assign([0]);
+    successor.assign([]);
+    paused.accepted(stand.request(register("M1"))).await;
+    successor.assign([0]);
+    successor.until(0, WriterStatus::Serving).await;
+    let epoch = || room.owners.lock().unwrap()[&0].epoch;
+    let announced = epoch();
+    // It looks who is announced once a second, and is told a moment after it has looked.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    paused.assign([]);
+    paused.until(0, WriterStatus::Elsewhere).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(room.owners.lock().unwrap()[&0].node, "successor");
+    assert_eq!(epoch(), announced, "and it was so all the time");
+    paused.stop().await;
+    successor.stop().await;
+}
+
 #[tokio::test]
 async fn without_anybody_to_write_a_command_is_unavailable_at_its_deadline() {
     let mut stand = Stand::new();
