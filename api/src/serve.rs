@@ -26,7 +26,7 @@ pub enum ServeError {
     /// Others could reach it.
     #[error(
         "refusing to listen on {0}: in development mode the actor is taken from a header, so only a loopback address \
-         (127.0.0.1 or ::1) is accepted; set access.mode = \"enforced\""
+         (127.0.0.1 or ::1) is accepted; start it without --development"
     )]
     NotLoopback(SocketAddr),
     /// The address is taken, or not ours.

@@ -59,7 +59,7 @@ pub struct ServeArgs {
     /// Parts of the server to run in this process. Health and metrics are served at `api.bind` in any case.
     #[arg(long, value_delimiter = ',', default_values_t = Role::ALL.to_vec(), value_enum)]
     pub roles: Vec<Role>,
-    /// Believe everybody and let them do everything: for development, on loopback only. The same as `access.mode = "development"`.
+    /// Believe everybody and let them do everything: for development, on loopback only. Nothing else takes the door away.
     #[arg(long)]
     pub development: bool,
 }
@@ -118,6 +118,9 @@ impl std::fmt::Display for Role {
 /// Options of `demo`.
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {
+    /// Believe everybody and let them do everything, on loopback only. The demo's operators have no accounts, so it is needed.
+    #[arg(long, required = true)]
+    pub development: bool,
     /// Makes the same story again.
     #[arg(long, default_value_t = 20_260_101)]
     pub seed: u64,

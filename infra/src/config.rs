@@ -25,7 +25,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::UncasedStr;
 use serde::{Deserialize, Serialize};
 
-pub use access::{AccessMode, AccessSection};
+pub use access::AccessSection;
 pub use api::{ApiSection, TlsSection};
 pub use cluster::ClusterSection;
 pub use collector::CollectorSection;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::Context;
 use lotline_adapters::clock::{RandomIds, SystemClock};
 use lotline_adapters::collector::config::DeviceConfig;
+use lotline_api::Mode;
 use lotline_domain::id::DeviceId;
 use lotline_domain::port::Clock;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,7 @@ use self::operators::Operators;
 use self::plant::{Plant, registers};
 use self::story::Story;
 use crate::cli::{DemoArgs, Role};
-use crate::config::{AccessMode, Config};
+use crate::config::Config;
 use crate::{output, serve};
 
 const POLL_INTERVAL_MS: u64 = 200;
@@ -38,8 +39,8 @@ pub async fn run(mut config: Config, arguments: &DemoArgs) -> anyhow::Result<()>
     let device = DeviceConfig::new(device, address.ip().to_string(), address.port());
     config.collector.devices.push(DeviceConfig { poll_interval_ms: POLL_INTERVAL_MS, ..device });
 
-    // The operators can't sign in yet; the server then listens on loopback only.
-    config.access.mode = AccessMode::Development;
+    // Nobody comes here without having said so.
+    config.access.mode = Mode::Development;
     let mut running = serve::start(&config, &Role::ALL).await?;
     let url = running.url.clone().context("the server has no API for the demo's operators")?;
     welcome(&url, &address.to_string())?;

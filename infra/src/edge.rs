@@ -36,7 +36,7 @@ pub(crate) fn open(config: &Config, lifecycle: &mut Lifecycle) -> anyhow::Result
 /// What a client may ask for. Where everybody is believed, a name says nothing, so nothing is counted by name.
 pub(crate) fn limits(config: &Config) -> Limits {
     let limits = config.api.limits.clone();
-    match config.access.mode() {
+    match config.access.mode {
         Mode::Enforced => limits,
         Mode::Development => limits.unmetered(),
     }
@@ -45,14 +45,13 @@ pub(crate) fn limits(config: &Config) -> Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::AccessMode;
 
     #[test]
     fn requests_are_counted_where_it_is_known_who_asks() {
         let mut config = Config::default();
         assert_eq!(limits(&config), Limits::default());
         assert_eq!(limits(&config).requests_per_hour, 5_000);
-        config.access.mode = AccessMode::Development;
+        config.access.mode = Mode::Development;
         let limits = limits(&config);
         assert_eq!((limits.requests_per_hour, limits.requests_per_hour_by_actor), (0, 0));
         assert_eq!((limits.connections_per_actor, limits.connections), (0, 1_000));

@@ -31,11 +31,12 @@ pub mod telemetry;
 use std::sync::Arc;
 
 use anyhow::Context;
+use lotline_api::Mode;
 use lotline_domain::port::EventLog;
 use tokio_util::sync::CancellationToken;
 
 use cli::{Cli, Command, CopyTarget, LogCommand, ProjectionsCommand};
-use config::{AccessMode, Config, LogKind};
+use config::{Config, LogKind};
 
 /// Does what the command line says.
 ///
@@ -52,7 +53,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Serve(arguments) => {
                 let mut config = config;
                 if arguments.development {
-                    config.access.mode = AccessMode::Development;
+                    config.access.mode = Mode::Development;
                 }
                 serve::serve(config, &arguments.roles).await
             }

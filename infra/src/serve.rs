@@ -66,7 +66,7 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     let has = |role| roles.contains(&role);
     // Every process has one, for its health and metrics, and for commands that other nodes forward. First of all: a second server on the
     // same port must fail without having harmed the first.
-    let listener = lotline_api::bind(config.api.bind, config.access.mode()).await?;
+    let listener = lotline_api::bind(config.api.bind, config.access.mode).await?;
     config.collector.resolve(&config.tenant.sites[0]).validate().context("the collector can't run")?;
     let metrics = telemetry::start_metrics()?;
     let databases = stores::databases(config).await?;
@@ -118,7 +118,7 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
         doorway.welcome(config, &url, access, &mut lifecycle);
         Some(url)
     } else {
-        let (tenant, pool, mode) = (config.tenant.id.clone(), databases.queries.clone(), config.access.mode());
+        let (tenant, pool, mode) = (config.tenant.id.clone(), databases.queries.clone(), config.access.mode);
         let health = Health { tenant, pool, mode, readiness, metrics };
         let (peers, edge) = (Some(node.peers(bus.clone())), (edge::limits(config), edge.tls));
         let serving = lotline_api::serve_health(listener, health, peers, edge, lifecycle.token());
@@ -166,7 +166,7 @@ fn forward(writers: Vec<PartitionWriter>, bus: &CommandBus, ports: Ports, lifecy
 }
 
 fn writer_options(config: &Config) -> WriterOptions {
-    let authorisation = match config.access.mode() {
+    let authorisation = match config.access.mode {
         Mode::Enforced => Authorisation::Enforced,
         Mode::Development => Authorisation::Development,
     };

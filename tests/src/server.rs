@@ -28,6 +28,8 @@ pub struct Settings {
     pub brokers: Option<String>,
     /// Folder for the collector's buffer and the server's own output.
     pub folder: PathBuf,
+    /// Everybody is believed: most tests say who acts by a header.
+    pub development: bool,
     /// More environment, such as `LOTLINE_COLLECTOR__…`.
     pub environment: Vec<(String, String)>,
 }
@@ -72,6 +74,7 @@ impl Server {
         let started = Instant::now();
         let child = command
             .args(arguments)
+            .args(settings.development.then_some("--development"))
             .env("LOTLINE_API__BIND", format!("127.0.0.1:{port}"))
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a file handle can be cloned"))
@@ -156,8 +159,6 @@ pub fn lotline(settings: &Settings) -> Command {
     let mut command = Command::new(binary());
     command
         .current_dir(&settings.folder)
-        // Most tests say who acts by a header. One about access says otherwise in its settings.
-        .env("LOTLINE_ACCESS__MODE", "development")
         // Whoever tries the product beside the tests has the usual port.
         .env("LOTLINE_API__BIND", "127.0.0.1:0")
         .env("LOTLINE_TENANT__ID", &settings.tenant)

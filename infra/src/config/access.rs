@@ -12,8 +12,9 @@ use super::OidcSection;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AccessSection {
-    /// `enforced`, or `development`: everybody is believed and may do everything, on loopback only.
-    pub mode: AccessMode,
+    /// How callers are identified. Only the flag `--development` changes it: no file and no environment takes the door away.
+    #[serde(skip)]
+    pub mode: Mode,
     /// Where people reach the server, such as `https://lotline.plant.example`: the issuer of access tokens and the origin of pages that use
     /// cookies. The same on every node. Empty: tokens are issued by `lotline`, and pages have to be at the address that was asked for.
     pub issuer: String,
@@ -31,25 +32,7 @@ pub struct AccessSection {
     pub oidc: OidcSection,
 }
 
-/// How callers are identified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AccessMode {
-    /// By tokens, keys and cookies.
-    Enforced,
-    /// By what they say.
-    Development,
-}
-
 impl AccessSection {
-    /// How callers are identified.
-    pub fn mode(&self) -> Mode {
-        match self.mode {
-            AccessMode::Enforced => Mode::Enforced,
-            AccessMode::Development => Mode::Development,
-        }
-    }
-
     /// See `issuer`.
     pub fn origin(&self) -> Option<&str> {
         Some(self.issuer.as_str()).filter(|issuer| !issuer.is_empty())
@@ -108,7 +91,7 @@ pub(super) fn is_origin(text: &str) -> bool {
 impl Default for AccessSection {
     fn default() -> Self {
         Self {
-            mode: AccessMode::Enforced,
+            mode: Mode::Enforced,
             issuer: String::new(),
             audience: "lotline".into(),
             encryption_file: PathBuf::new(),
@@ -132,7 +115,7 @@ mod tests {
 
     #[test]
     fn access_is_enforced_unless_somebody_says_otherwise() {
-        assert_eq!(AccessSection::default().mode(), Mode::Enforced);
+        assert_eq!(AccessSection::default().mode, Mode::Enforced);
         assert_eq!(complaint(|_| {}), "fine");
     }
 
@@ -147,5 +130,11 @@ mod tests {
         assert!(complaint(|section| section.access_minutes = 0).contains("access.access_minutes is 0"));
         assert!(complaint(|section| section.refresh_hours = 10_000).contains("access.refresh_hours"));
         assert!(complaint(|section| section.session_hours = 100).contains("must not be more"));
+    }
+
+    #[test]
+    fn no_file_takes_the_door_away() {
+        let refused = toml::from_str::<AccessSection>("mode = \"development\"").unwrap_err();
+        assert!(refused.to_string().contains("unknown field `mode`"), "{refused}");
     }
 }

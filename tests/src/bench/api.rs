@@ -38,6 +38,7 @@ pub async fn run(report: &mut Report) -> anyhow::Result<()> {
             database: stack::database("bench").await.url,
             brokers: Some(stack::kafka_brokers()),
             folder: PathBuf::from(&folder),
+            development: true,
             environment: Vec::new(),
         };
         let mut server = Server::start(&settings, &["serve"]).await;

@@ -52,6 +52,7 @@ async fn takeover(log: Log, signal: &str) -> anyhow::Result<f64> {
         database: database.clone(),
         brokers: Some(stack::kafka_brokers()),
         folder: folder.clone(),
+        development: true,
         environment: vec![
             ("LOTLINE_TENANT__SITES".into(), format!("{SITES:?}")),
             ("LOTLINE_CLUSTER__NODE".into(), name.to_owned()),

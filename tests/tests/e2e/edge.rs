@@ -15,7 +15,7 @@ use crate::visitor::{ADMIN, House};
 async fn a_certificate_makes_it_https_for_people_and_probes() {
     let mut plant = Plant::new("edge-tls", Log::Postgres).await;
     let root = certify(&mut plant, "localhost");
-    plant.settings.environment.push(("LOTLINE_ACCESS__MODE".into(), "enforced".into()));
+    plant.settings.development = false;
     let server = Server::start(&plant.settings, &["serve"]).await;
     let address = server.url.strip_prefix("https://").expect("the server speaks TLS").parse().unwrap();
     let client = reqwest::Client::builder().tls_certs_only([root]).no_proxy().resolve("localhost", address);

@@ -1,7 +1,7 @@
 //! `lotline projections rebuild` beside a server under load, killed in the middle and started again; a subscriber notices nothing.
 
-use std::process::{Child, Command, Output, Stdio};
 use std::collections::BTreeSet;
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

@@ -46,8 +46,15 @@ impl Plant {
         let tenant = stack::unique(name);
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(&tenant);
         std::fs::create_dir_all(&folder).unwrap();
-        let mut settings =
-            Settings { tenant, log, database: database.url.clone(), brokers, folder, environment: Vec::new() };
+        let mut settings = Settings {
+            tenant,
+            log,
+            database: database.url.clone(),
+            brokers,
+            folder,
+            development: true,
+            environment: Vec::new(),
+        };
         // A server that is started again keeps its name, as it does where its port is fixed.
         settings.environment.push(("LOTLINE_CLUSTER__NODE".into(), "one".into()));
         Self { settings, database, client: BTreeMap::new() }

@@ -55,7 +55,7 @@ impl House {
     /// One with more in its environment.
     pub(crate) async fn set(name: &str, environment: &[(&str, &str)]) -> Self {
         let mut plant = Plant::new(name, Log::Postgres).await;
-        plant.settings.environment.push(("LOTLINE_ACCESS__MODE".into(), "enforced".into()));
+        plant.settings.development = false;
         let more = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         plant.settings.environment.extend(more);
         let server = plant.serve().await;

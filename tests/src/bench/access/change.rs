@@ -38,10 +38,10 @@ pub(super) async fn run(report: &mut Report) -> anyhow::Result<()> {
         database: database.clone(),
         brokers: Some(stack::kafka_brokers()),
         folder: folder.clone(),
+        development: false,
         environment: vec![
             ("LOTLINE_TENANT__SITES".into(), format!("{:?}", [SITE])),
             ("LOTLINE_CLUSTER__NODE".into(), name.to_owned()),
-            ("LOTLINE_ACCESS__MODE".into(), "enforced".into()),
             ("LOTLINE_API__LIMITS__REQUESTS_PER_HOUR".into(), "100000000".into()),
             ("LOTLINE_API__LIMITS__REQUESTS_PER_HOUR_BY_ACTOR".into(), "100000000".into()),
         ],

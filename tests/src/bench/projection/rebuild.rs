@@ -188,6 +188,7 @@ fn command(serving: &Serving) -> anyhow::Result<std::process::Command> {
         database: serving.database.url.clone(),
         brokers: Some(stack::kafka_brokers()),
         folder,
+        development: true,
         environment: vec![("LOTLINE_LOG__PARTITIONS".into(), serving.log.partitions().to_string())],
     };
     let mut command = lotline(&settings);
