@@ -12,3 +12,4 @@ pub mod proxy;
 pub mod server;
 pub mod small_disk;
 pub mod stack;
+pub mod timing;

@@ -10,6 +10,7 @@ mod door;
 mod edge;
 mod faults;
 mod flow;
+mod guessing;
 mod input;
 mod integrator;
 mod leaving;
