@@ -7,6 +7,7 @@ pub mod contract;
 pub mod fuzz;
 pub mod modbus;
 pub mod oracle;
+pub mod playground;
 pub mod provider;
 pub mod proxy;
 pub mod server;

@@ -24,6 +24,7 @@ mod nodes;
 mod operations;
 mod people;
 mod plant;
+mod playground;
 mod poison;
 mod proofs;
 mod readme;
