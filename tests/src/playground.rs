@@ -24,9 +24,13 @@ impl Playground {
     /// Opens the page of a server in a browser that has these cookies, written as they are sent.
     ///
     /// # Panics
-    /// When it can't be loaded, or Node.js is not there: `infra/dev/provider/serve --fetch` installs it.
+    /// When it can't be loaded, or Node.js can't be installed.
     pub fn open(server: &str, cookies: &str) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("node/browser.mjs");
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        // Installs Node.js where it is missing, for the provider of single sign-on; the page needs no more.
+        let fetched = Command::new(here.join("../infra/dev/provider/serve")).arg("--fetch").status();
+        assert!(fetched.is_ok_and(|status| status.success()), "Node.js is not there");
+        let script = here.join("node/browser.mjs");
         let mut command = Command::new("node");
         let command = command.arg("--no-warnings").arg(script).args([server, cookies]);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("Node.js starts");
