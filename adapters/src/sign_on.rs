@@ -37,7 +37,10 @@ const AGAIN_PER: Duration = Duration::from_mins(1);
 /// How far the provider's clock may be from ours.
 const LEEWAY: Duration = Duration::from_secs(30);
 
-/// The claim that says whether an address was verified.
+/// The claim that holds an address (OpenID Connect Core 1.0 section 5.1).
+pub const EMAIL: &str = "email";
+
+/// The claim that says whether that one was verified; it says nothing of others.
 const VERIFIED: &str = "email_verified";
 
 /// Groups of one person beyond that are not looked at.
@@ -54,12 +57,21 @@ pub struct SignOnOptions {
     pub client_secret: Option<String>,
     /// What to ask for; `openid` among it.
     pub scopes: Vec<String>,
-    /// The claim that holds the address.
-    pub email_claim: String,
+    /// Where addresses stand.
+    pub email_claim: EmailClaim,
     /// The claim that holds the groups; nothing when they are not asked for.
     pub groups_claim: Option<String>,
     /// Whether a provider on the loopback interface may be spoken to in clear: for development and tests.
     pub allow_http: bool,
+}
+
+/// Which claim holds an address that may be believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EmailClaim {
+    /// [`EMAIL`], when the provider says that it was verified.
+    Verified,
+    /// Another one, by its name or path, which its owner can't choose: configuration vouches for it, since no claim does.
+    Trusted(String),
 }
 
 /// A provider.
@@ -191,9 +203,9 @@ impl OidcProvider {
     ) -> Result<Map<String, Value>, SignOnError> {
         let subject = claims.subject()?.to_owned();
         let mut claims = claims.into_map();
-        let wanted = [Some(self.options.email_claim.as_str()), Some(VERIFIED), self.options.groups_claim.as_deref()];
-        let complete = wanted.into_iter().flatten().all(|name| claim(&claims, name).is_some());
-        let (Some(endpoint), Some(token), false) = (&metadata.userinfo_endpoint, access_token, complete) else {
+        let (Some(endpoint), Some(token), false) =
+            (&metadata.userinfo_endpoint, access_token, self.is_complete(&claims))
+        else {
             return Ok(claims);
         };
         let body = self.reach.get(endpoint, Some(token)).await.map_err(|error| provider(&error))?;
@@ -207,6 +219,16 @@ impl OidcProvider {
             claims.entry(name).or_insert(value);
         }
         Ok(claims)
+    }
+
+    /// Whether there is nothing that the userinfo endpoint could add.
+    fn is_complete(&self, claims: &Map<String, Value>) -> bool {
+        let about_email = match &self.options.email_claim {
+            EmailClaim::Verified => [Some(EMAIL), Some(VERIFIED)],
+            EmailClaim::Trusted(name) => [Some(name.as_str()), None],
+        };
+        let wanted = about_email.into_iter().chain([self.options.groups_claim.as_deref()]);
+        wanted.flatten().all(|name| claim(claims, name).is_some())
     }
 
     async fn person(&self, answer: &Answer<'_>) -> Result<Person, SignOnError> {
@@ -236,7 +258,10 @@ impl OidcProvider {
         let text = |name: &str| claim(claims, name).and_then(Value::as_str).map(str::to_owned);
         // Some write it as a text.
         let is_verified = claims.get(VERIFIED).is_some_and(|value| *value == true || *value == "true");
-        let email = text(&self.options.email_claim).filter(|_| is_verified);
+        let email = match &self.options.email_claim {
+            EmailClaim::Verified => text(EMAIL).filter(|_| is_verified),
+            EmailClaim::Trusted(name) => text(name),
+        };
         let groups = match self.options.groups_claim.as_deref().and_then(|name| claim(claims, name)) {
             Some(Value::String(one)) => vec![one.clone()],
             Some(Value::Array(all)) => {

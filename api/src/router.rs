@@ -41,6 +41,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/", get(playground::redirect))
         .route("/graphql", any(transport::http::graphql))
         .route("/graphiql", get(playground::page))
+        .route("/graphiql/page.mjs", get(playground::script))
+        .route("/graphiql/door.mjs", get(playground::door))
         .merge(auth::routes())
         .with_state(Arc::clone(&server))
         .merge(health::routes(Health::from(&server.state)))
@@ -156,7 +158,7 @@ fn connected(extensions: &Extensions) -> Option<IpAddr> {
 fn route(path: &str) -> &'static str {
     match path {
         "/graphql" => "/graphql",
-        "/graphiql" => "/graphiql",
+        "/graphiql" | "/graphiql/page.mjs" | "/graphiql/door.mjs" => "/graphiql",
         "/health/live" => "/health/live",
         "/health/ready" => "/health/ready",
         "/metrics" => "/metrics",

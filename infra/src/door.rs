@@ -11,6 +11,7 @@ use lotline_adapters::cluster;
 use lotline_adapters::identity::{Hasher, HasherOptions, IdentityOptions, KeyEncryption, PostgresIdentity};
 use lotline_adapters::sign_on::OidcProvider;
 use lotline_api::auth::cookie::Cookies;
+use lotline_api::server::Readiness;
 use lotline_api::{Desk, Door, Guard, Mode, Trail, appointed};
 use lotline_commands::access::AccessView;
 use lotline_commands::bus::CommandBus;
@@ -30,6 +31,9 @@ use crate::stores::Databases;
 
 /// Who issues tokens when no address is configured.
 const ISSUER: &str = "lotline";
+/// Why a node lets nobody in yet, or any more.
+const UNKNOWN_ACCESS: &str =
+    "who may do what is not known: the tenant's stream has not been read yet, or can't be trusted; nobody is let in";
 /// How long open requests may hold up the last records of the door.
 const LAST_REQUESTS: Duration = Duration::from_secs(2);
 
@@ -89,6 +93,13 @@ impl Doorway {
             anyhow::Ok(())
         });
         Ok(Self { entrance: Some(Entrance { identity: ports, cookie_secret, provider, trail }), writers_end, served })
+    }
+
+    /// Who may do what has to be known before anybody can be let in. Where everybody is believed, nothing has to be known.
+    pub(crate) fn readiness(&self, access: AccessView) -> Option<(&'static str, Arc<dyn Readiness>)> {
+        self.entrance.as_ref()?;
+        let known = move || access.now().map(|_| ()).ok_or_else(|| UNKNOWN_ACCESS.to_owned());
+        Some(("access", Arc::new(known)))
     }
 
     /// What the writers of this process end with.

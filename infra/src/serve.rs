@@ -100,6 +100,7 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
         let watch = crate::collect::start(config, &logs, &databases, &progress, &mut lifecycle);
         readiness.push(("collector", running(watch)));
     }
+    readiness.extend(doorway.as_ref().and_then(|doorway| doorway.readiness(bus.access())));
     let sampler = Sampler {
         bus: bus.clone(),
         ledger: logs.ledger.clone(),

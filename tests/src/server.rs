@@ -67,11 +67,26 @@ impl Server {
         Self::launch(settings, command, arguments).await
     }
 
-    async fn launch(settings: &Settings, mut command: Command, arguments: &[&str]) -> Self {
+    /// Starts it and does not wait.
+    ///
+    /// # Panics
+    /// When it can't be started.
+    pub fn begin(settings: &Settings, arguments: &[&str]) -> Self {
+        Self::spawn(settings, lotline(settings), arguments)
+    }
+
+    async fn launch(settings: &Settings, command: Command, arguments: &[&str]) -> Self {
+        let started = Instant::now();
+        let mut server = Self::spawn(settings, command, arguments);
+        server.wait_until_ready().await;
+        server.ready_after = started.elapsed();
+        server
+    }
+
+    fn spawn(settings: &Settings, mut command: Command, arguments: &[&str]) -> Self {
         let port = free_port();
         let output = settings.folder.join(format!("lotline-{port}.log"));
         let file = File::create(&output).expect("the folder of the test can be written");
-        let started = Instant::now();
         let child = command
             .args(arguments)
             .args(settings.development.then_some("--development"))
@@ -83,10 +98,7 @@ impl Server {
             .expect("the lotline binary starts");
         let tls = settings.environment.iter().any(|(name, _)| name == "LOTLINE_API__TLS__CERTIFICATE");
         let url = format!("{}://127.0.0.1:{port}", if tls { "https" } else { "http" });
-        let mut server = Self { child, url, ready_after: Duration::ZERO, output };
-        server.wait_until_ready().await;
-        server.ready_after = started.elapsed();
-        server
+        Self { child, url, ready_after: Duration::ZERO, output }
     }
 
     /// Process id.
@@ -125,7 +137,11 @@ impl Server {
         std::fs::read_to_string(&self.output).unwrap_or_default()
     }
 
-    async fn wait_until_ready(&mut self) {
+    /// Returns once it is ready.
+    ///
+    /// # Panics
+    /// As [`Server::start`].
+    pub async fn wait_until_ready(&mut self) {
         // A test that is about its certificate looks at that itself.
         let client = reqwest::Client::builder().danger_accept_invalid_certs(true).build();
         let client = client.expect("an HTTP client can be made");

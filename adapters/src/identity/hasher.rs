@@ -2,6 +2,9 @@
 //!
 //! A hash costs tens of milliseconds of a core and 19 MiB by design, so whoever sends many passwords must not get all cores: at most
 //! [`HasherOptions::at_once`] are worked on, a bounded number waits for a bounded time, and the others are told that it is busy.
+//!
+//! Whoever is not known costs what a hash of today's parameters costs. One that was stored before they were raised costs less to look at, so the
+//! rest is worked off beside it until the next sign-in renews it: how long an answer takes tells neither who is known nor who has not come for long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -131,11 +134,15 @@ impl Hasher {
                 Err(HashError::PasswordInvalid) => false,
                 Err(error) => return Err(error),
             };
-            let renewed = (matches && cheaper(&stored, argon2.params())).then(|| {
+            if matches && cheaper(&stored, argon2.params()) {
                 done.fetch_add(1, Ordering::Relaxed);
-                hash(&argon2, typed)
-            });
-            Ok(Verdict { matches, renewed: renewed.transpose()? })
+                return Ok(Verdict { matches, renewed: Some(hash(&argon2, typed)?) });
+            }
+            if let Some(rest) = rest(&stored, argon2.params()) {
+                let mut out = [0; Params::DEFAULT_OUTPUT_LEN];
+                Argon2::new(Algorithm::Argon2id, Version::V0x13, rest).hash_password_into(typed, &[0; 16], &mut out)?;
+            }
+            Ok(Verdict { matches, renewed: None })
         };
         finish("compare a password", spawn_blocking(work).await)
     }
@@ -163,4 +170,42 @@ fn cheaper(stored: &PasswordHash, wanted: &Params) -> bool {
     Params::try_from(stored).map_or(true, |params| {
         params.m_cost() < wanted.m_cost() || params.t_cost() < wanted.t_cost() || params.p_cost() < wanted.p_cost()
     })
+}
+
+/// What looking at a stored hash costs less than one made now, as the parameters of a hash that costs as much; nothing when it does not.
+fn rest(stored: &PasswordHash, wanted: &Params) -> Option<Params> {
+    let cost = |params: &Params| u64::from(params.m_cost()) * u64::from(params.t_cost());
+    let missing = cost(wanted).checked_sub(cost(&Params::try_from(stored).ok()?))?;
+    let passes = missing.div_ceil(u64::from(wanted.m_cost()));
+    let memory = missing.checked_div(passes)?.max(u64::from(Params::MIN_M_COST));
+    Params::new(u32::try_from(memory).ok()?, u32::try_from(passes).ok()?, 1, None).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(memory_kib: u32, passes: u32) -> PasswordHash {
+        let params = Params::new(memory_kib, passes, 1, None).unwrap();
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        PasswordHash::new(&hash(&argon2, b"typed").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_a_stored_hash_costs_less_is_worked_off() {
+        let wanted = |memory_kib, passes| Params::new(memory_kib, passes, 1, None).unwrap();
+        for (old, new, expected) in [
+            ((64, 2), (64, 2), None),
+            ((64, 2), (64, 3), Some((64, 1))),
+            ((64, 2), (64, 7), Some((64, 5))),
+            ((64, 2), (96, 2), Some((64, 1))),
+            ((64, 1), (256, 2), Some((224, 2))),
+            ((64, 3), (128, 1), None),
+            ((64, 1), (65, 1), Some((8, 1))),
+        ] {
+            let rest = rest(&stored(old.0, old.1), &wanted(new.0, new.1));
+            let rest = rest.map(|params| (params.m_cost(), params.t_cost()));
+            assert_eq!(rest, expected, "{old:?} {new:?}");
+        }
+    }
 }

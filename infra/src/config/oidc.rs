@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use lotline_adapters::sign_on::SignOnOptions;
+use lotline_adapters::sign_on::{EMAIL, EmailClaim, SignOnOptions};
 use lotline_domain::access::role::Role;
 use lotline_domain::id::SiteId;
 use lotline_domain::identity::sign_on::{RoleMap, RoleRule};
@@ -21,8 +21,10 @@ pub struct OidcSection {
     pub client_secret_file: PathBuf,
     /// What to ask for; `openid` among it.
     pub scopes: Vec<String>,
-    /// The claim that holds the address. It counts only beside `email_verified`.
+    /// The claim that holds the address. `email` counts only beside `email_verified`, which says nothing of any other claim.
     pub email_claim: String,
+    /// Needed for a claim other than `email`: that at this provider nobody but its administrators can say what stands in it, so that it may be believed.
+    pub email_claim_trusted: bool,
     /// The claim that holds groups: a text or a list of texts, by name or by a path with dots such as `realm_access.roles`.
     /// Empty: roles are not the provider's matter.
     pub roles_claim: String,
@@ -65,6 +67,16 @@ impl OidcSection {
         anyhow::ensure!(self.scopes.iter().any(|scope| scope == "openid"), "access.oidc.scopes has no 'openid'");
         anyhow::ensure!(!self.email_claim.is_empty(), "access.oidc.email_claim is empty");
         anyhow::ensure!(
+            self.email_claim == EMAIL || self.email_claim_trusted,
+            "access.oidc.email_claim is '{}', and email_verified vouches for the claim email only: if nobody but the provider's administrators \
+             can say what stands in it, set access.oidc.email_claim_trusted = true; else leave email_claim at email",
+            self.email_claim
+        );
+        anyhow::ensure!(
+            self.email_claim != EMAIL || !self.email_claim_trusted,
+            "access.oidc.email_claim_trusted is for a claim other than email, which email_verified vouches for"
+        );
+        anyhow::ensure!(
             self.roles_claim.is_empty() == self.roles.is_empty(),
             "access.oidc.roles_claim and access.oidc.roles need each other"
         );
@@ -91,7 +103,11 @@ impl OidcSection {
             client_id: self.client_id.clone(),
             client_secret,
             scopes: self.scopes.clone(),
-            email_claim: self.email_claim.clone(),
+            email_claim: if self.email_claim == EMAIL {
+                EmailClaim::Verified
+            } else {
+                EmailClaim::Trusted(self.email_claim.clone())
+            },
             groups_claim: (!self.roles_claim.is_empty()).then(|| self.roles_claim.clone()),
             allow_http: self.allow_http,
         })
@@ -112,7 +128,8 @@ impl Default for OidcSection {
             client_id: String::new(),
             client_secret_file: PathBuf::new(),
             scopes: ["openid", "email", "profile"].map(str::to_owned).to_vec(),
-            email_claim: "email".into(),
+            email_claim: EMAIL.into(),
+            email_claim_trusted: false,
             roles_claim: String::new(),
             roles: Vec::new(),
             invite_unknown: false,
@@ -139,12 +156,20 @@ mod tests {
         for (section, name) in [
             (section(|section| section.client_id.clear()), "client_id"),
             (section(|section| section.scopes = vec!["email".into()]), "scopes"),
-            (section(|section| section.email_claim.clear()), "email_claim"),
+            (section(|section| section.email_claim.clear()), "email_claim is empty"),
+            (section(|section| section.email_claim = "upn".into()), "set access.oidc.email_claim_trusted = true"),
+            (section(|section| section.email_claim_trusted = true), "a claim other than email"),
             (section(|section| section.roles_claim = "groups".into()), "roles"),
         ] {
             let complaint = section.check().unwrap_err().to_string();
             assert!(complaint.contains(name), "{complaint}");
         }
+        let trusted = |section: &mut OidcSection| {
+            (section.email_claim, section.email_claim_trusted) = ("upn".into(), true);
+        };
+        section(trusted).check().unwrap();
+        assert_eq!(section(trusted).options().unwrap().email_claim, EmailClaim::Trusted("upn".into()));
+        assert_eq!(section(|_| {}).options().unwrap().email_claim, EmailClaim::Verified);
         let missing = section(|section| section.client_secret_file = "/nonexistent/secret".into());
         assert!(missing.options().unwrap_err().to_string().contains("client_secret_file"));
     }

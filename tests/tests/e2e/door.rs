@@ -13,8 +13,8 @@ use lotline_domain::port::Clock;
 use lotline_domain::timestamp::Timestamp;
 use lotline_tests::stack;
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::visitor::{ADMIN, House, PASSWORD, bearer, ids, set_up};
 
@@ -158,6 +158,49 @@ async fn a_cookie_counts_only_with_what_another_site_can_not_send() {
     house.register(&good, "L-1").await.is(401, "SESSION_ENDED");
 }
 
+/// A browser sends cookies with a socket, whoever's page opens it; no rule of browsers about origins keeps it from that.
+#[tokio::test]
+async fn a_socket_by_cookie_needs_its_own_origin() {
+    let (house, _) = House::with_admin("door-sockets").await;
+    let signed_in = house.sign_in(ADMIN, true).await;
+    let set = signed_in.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
+    let cookie = set.map(|line| line.split(';').next().unwrap()).collect::<Vec<_>>().join("; ");
+    for foreign in [None, Some("http://evil.example"), Some("null")] {
+        let headers = foreign.map(|origin| ("origin", origin)).into_iter().chain([("cookie", cookie.as_str())]);
+        let refused = opened(&house, &headers.collect::<Vec<_>>()).await.unwrap_err();
+        assert_eq!(refused, 403, "{foreign:?}");
+    }
+    let own = ("origin", house.server.url.as_str());
+    let mut nobody = opened(&house, &[own]).await.unwrap();
+    introduce(&mut nobody, &json!({})).await;
+    assert_eq!(closed(&mut nobody).await, 4401);
+
+    let mut page = opened(&house, &[own, ("cookie", &cookie)]).await.unwrap();
+    introduce(&mut page, &json!({})).await;
+    let query = json!({ "query": "subscription { lotChanged(site: \"north\") { lots { code } } }" });
+    page.send(Message::text(json!({ "type": "subscribe", "id": "1", "payload": query }).to_string())).await.unwrap();
+    let csrf = ("x-csrf-token", signed_in.body["csrfToken"].as_str().unwrap());
+    let item = tokio::time::timeout(DEADLINE, async {
+        let mut number = 0;
+        loop {
+            number += 1;
+            // What is registered before the subscription has begun is not an item of it.
+            house.register(&[own, ("cookie", &cookie), csrf], &format!("L-{number}")).await;
+            while let Ok(frame) = tokio::time::timeout(Duration::from_millis(500), page.next()).await {
+                let text = frame.expect("the socket stays open").unwrap().into_text().unwrap_or_default();
+                if text.contains("\"next\"") {
+                    return text;
+                }
+            }
+        }
+    });
+    assert!(item.await.expect("an item comes").contains("L-"));
+    let ended = house.post("sign-out", &[own, ("cookie", &cookie), csrf], &json!({})).await;
+    assert_eq!(ended.status, 200, "{}", ended.body);
+    assert_eq!(closed(&mut page).await, 4401);
+    assert_eq!(opened(&house, &[own, ("cookie", &cookie)]).await.unwrap_err(), 401);
+}
+
 #[tokio::test]
 async fn a_subscription_ends_with_its_session() {
     let (house, _) = House::with_admin("door-streams").await;
@@ -182,12 +225,28 @@ type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStre
 
 /// A socket that has introduced itself.
 async fn socket(house: &House, payload: &Value) -> Socket {
+    let mut socket = opened(house, &[]).await.unwrap();
+    introduce(&mut socket, payload).await;
+    socket
+}
+
+/// A socket whose request had these headers, or the status with which it was refused.
+async fn opened(house: &House, headers: &[(&'static str, &str)]) -> Result<Socket, u16> {
     let mut request = format!("{}/graphql", house.server.url.replace("http", "ws")).into_client_request().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
-    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    match tokio_tungstenite::connect_async(request).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(Error::Http(refusal)) => Err(refusal.status().as_u16()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+async fn introduce(socket: &mut Socket, payload: &Value) {
     let init = json!({ "type": "connection_init", "payload": payload });
     socket.send(Message::text(init.to_string())).await.unwrap();
-    socket
 }
 
 async fn closed(socket: &mut Socket) -> u16 {

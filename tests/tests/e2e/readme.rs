@@ -8,15 +8,18 @@ use std::time::{Duration, Instant};
 
 use lotline_tests::client::{Client, key, lot};
 use lotline_tests::server::{Log, lotline};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::site::{Plant, SITE};
 use crate::tools::{said, tool};
+use crate::visitor::House;
 
 const README: &str = include_str!("../../../README.md");
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Where the README says that the server is.
 const THERE: &str = "http://127.0.0.1:8080";
+/// Where the README has the link of the first administrator.
+const LINK: &str = "lotline_link_….…";
 /// What is run as it stands; the others either go on for ever or change where the log is.
 const HARMLESS: [&str; 5] = ["migrate", "doctor", "log stats", "config", "log tail -n 20"];
 
@@ -120,6 +123,26 @@ async fn the_examples_of_the_readme_work() {
             assert!(printed.contains("\"userErrors\":[]"), "{example}\n{printed}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_quick_start_of_signing_in_works() {
+    let house = House::new("readme-door").await;
+    let link = house.link().await;
+    let text = blocks("sign-in").concat();
+    assert!(text.contains(THERE) && text.contains(LINK), "{text}");
+    let script = text.replace(THERE, &house.server.url).replace(LINK, &link);
+    let done = Command::new("bash").args(["-euo", "pipefail", "-c", &script]).output().expect("bash starts");
+    let printed = said(&done);
+    let answers: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(&printed).into_iter().collect();
+    let mut answers = answers.unwrap_or_else(|error| panic!("{error}: {printed}"));
+    for answer in answers.iter_mut().filter_map(Value::as_object_mut) {
+        answer.remove("extensions");
+    }
+    let everywhere = json!({ "memberships": [{ "roles": ["ADMIN"] }] });
+    let me = json!({ "data": { "tenant": house.plant.settings.tenant, "sites": [SITE], "me": everywhere } });
+    let ended = json!({ "ended": 1 });
+    assert_eq!(answers, [&me, &ended, &me, &ended].map(Value::clone), "{script}");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use lotline_tests::server::{Log, Server};
 use serde_json::{Value, json};
 
 use crate::site::{Plant, SITE};
+use crate::visitor::House;
 
 async fn get(server: &Server, path: &str) -> (u16, String) {
     let answer = reqwest::get(format!("{}{path}", server.url)).await.unwrap();
@@ -87,4 +88,34 @@ async fn a_role_that_has_ended_is_named() {
     // Live all the same, and the other partitions are served.
     assert_eq!(get(&server, "/health/live").await.0, 200);
     Client::new(&server.url, "ann").mutate("registerLot", "", &lot(SITE, "L-2", "1", &[])).await;
+}
+
+/// One that says it is ready is asked at once, and may not have to send people away.
+#[tokio::test]
+async fn a_node_is_not_ready_before_it_knows_who_may_do_what() {
+    let (house, admin) = House::with_admin("roles-access").await;
+    let admins = house.token(admin).await;
+    // Whoever begins now can't read the ledger.
+    let mut gate = house.plant.database.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE log.record IN ACCESS EXCLUSIVE MODE").execute(&mut *gate).await.unwrap();
+    let mut settings = house.plant.settings.clone();
+    settings.environment.retain(|(name, _)| name != "LOTLINE_CLUSTER__NODE");
+    let mut apart = Server::begin(&settings, &["serve", "--roles", "api"]);
+    let until = Instant::now() + Duration::from_mins(1);
+    while reqwest::get(format!("{}/health/live", apart.url)).await.is_err() {
+        assert!(Instant::now() < until, "it does not answer:\n{}", apart.printed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (status, report) = ready(&apart).await;
+    assert_eq!((status, named(&report)), (503, vec!["database", "access"]), "{report}");
+    let access = &report["checks"][1];
+    assert_eq!((&report["checks"][0]["ready"], &access["ready"]), (&json!(true), &json!(false)), "{report}");
+    assert!(access["reason"].as_str().unwrap().starts_with("who may do what is not known"), "{report}");
+    let ask = || reqwest::Client::new().post(format!("{}/graphql", apart.url)).header("authorization", &admins);
+    let query = json!({ "query": "{ tenant }" });
+    assert_eq!(ask().json(&query).send().await.unwrap().status().as_u16(), 503);
+    let question = ask().json(&query);
+    gate.rollback().await.unwrap();
+    apart.wait_until_ready().await;
+    assert_eq!(question.send().await.unwrap().status().as_u16(), 200, "who is ready lets people in");
 }

@@ -6,6 +6,7 @@ use lotline_domain::access::command::AccessCommand;
 use lotline_domain::access::role::Role;
 use lotline_domain::id::UserId;
 use lotline_tests::provider::{Browser, CLIENT_ID, CLIENT_SECRET, Page, Provider};
+use lotline_tests::server::lotline;
 use reqwest::Url;
 use serde_json::{Value, json};
 
@@ -39,7 +40,7 @@ pub(crate) async fn house(name: &str, provider: &mut Provider, more: &[(&str, &s
     (house, admin)
 }
 
-fn claims(email: &str, verified: bool, groups: &[&str]) -> Value {
+pub(crate) fn claims(email: &str, verified: bool, groups: &[&str]) -> Value {
     json!({ "email": email, "email_verified": verified, "name": "Olga Ek", "groups": groups })
 }
 
@@ -232,4 +233,26 @@ async fn strangers_are_registered_where_configuration_says_so() {
     provider.account("s-1", &claims("new@dairy.example", true, &[]));
     let bearer = comes_in(&house, "s-1").await;
     assert_eq!(memberships(&house, &bearer).await, json!([{ "site": null, "roles": ["ADMIN"] }]));
+}
+
+#[tokio::test]
+async fn another_claim_than_email_links_people_only_where_configuration_trusts_it() {
+    let mut provider = Provider::start();
+    let more = [("LOTLINE_ACCESS__OIDC__EMAIL_CLAIM", "name"), ("LOTLINE_ACCESS__OIDC__EMAIL_CLAIM_TRUSTED", "true")];
+    let (house, admin) = house("sso-claim", &mut provider, &more).await;
+    house.person(admin, OLGA, None, &[Role::Viewer]).await;
+    provider.account("s-1", &json!({ "email": OLGA, "email_verified": true, "name": "Eve", "groups": ["bosses"] }));
+    turned_away(&house, "s-1").await;
+    provider.account("s-2", &json!({ "email": "x@y.example", "name": OLGA, "groups": ["line"] }));
+    let bearer = comes_in(&house, "s-2").await;
+    assert_eq!(memberships(&house, &bearer).await, json!([{ "site": SITE, "roles": ["OPERATOR"] }]));
+
+    let mut settings = house.plant.settings.clone();
+    settings.environment.retain(|(name, _)| name != "LOTLINE_ACCESS__OIDC__EMAIL_CLAIM_TRUSTED");
+    let output = lotline(&settings).arg("config").output().expect("the lotline binary starts");
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && complaint.contains("set access.oidc.email_claim_trusted = true"),
+        "{complaint}"
+    );
 }

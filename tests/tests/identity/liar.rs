@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lotline_adapters::clock::SystemClock;
-use lotline_adapters::sign_on::{OidcProvider, SignOnOptions};
+use lotline_adapters::sign_on::{EmailClaim, OidcProvider, SignOnOptions};
 use lotline_domain::identity::id_token::IdTokenRefusal;
 use lotline_domain::identity::sign_on::{Answer, Person, Question, SignOn, SignOnError};
 use lotline_domain::port::Clock;
@@ -101,12 +101,16 @@ impl Liar {
     }
 
     fn client(&self) -> OidcProvider {
+        self.client_that_reads(EmailClaim::Verified)
+    }
+
+    fn client_that_reads(&self, email_claim: EmailClaim) -> OidcProvider {
         let options = SignOnOptions {
             issuer: self.issuer.clone(),
             client_id: "lotline".into(),
             client_secret: None,
             scopes: vec!["openid".into()],
-            email_claim: "email".into(),
+            email_claim,
             groups_claim: None,
             allow_http: true,
         };
@@ -256,4 +260,30 @@ async fn the_userinfo_endpoint_speaks_of_the_same_person() {
     assert_eq!(liar.redeemed().await.unwrap().email, None, "nobody has verified it");
     liar.says("/me", Reply::Json(json!({ "sub": "s-2", "email": "bob@dairy.example", "email_verified": true })));
     assert!(liar.complaint().await.contains("somebody else"));
+}
+
+/// `email_verified` speaks of `email`. What stands elsewhere may be what somebody has written there.
+#[tokio::test]
+async fn another_claim_is_an_address_only_where_it_is_trusted() {
+    let liar = Liar::new().await;
+    let mut claims = liar.claims();
+    claims["upn"] = json!("bob@dairy.example");
+    let header = json!({ "alg": "ES256", "kid": "k-1" });
+    let read = |email_claim| {
+        let client = liar.client_that_reads(email_claim);
+        async move { redeemed(&client).await.unwrap().email }
+    };
+    let trusted = || EmailClaim::Trusted("upn".into());
+    for (verified, by_email) in [(json!(true), Some("ann@dairy.example")), (json!(false), None)] {
+        claims["email_verified"] = verified;
+        liar.token(&header, &claims);
+        assert_eq!(read(EmailClaim::Verified).await.as_deref(), by_email);
+        assert_eq!(read(trusted()).await.as_deref(), Some("bob@dairy.example"));
+    }
+    claims.as_object_mut().unwrap().remove("upn");
+    liar.token(&header, &claims);
+    liar.says("/me", Reply::Json(json!({ "sub": "s-1", "upn": "olga@dairy.example" })));
+    assert_eq!(read(trusted()).await.as_deref(), Some("olga@dairy.example"));
+    liar.says("/me", Reply::Json(json!({ "sub": "s-1" })));
+    assert_eq!(read(trusted()).await, None);
 }

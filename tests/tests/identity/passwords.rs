@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lotline_adapters::identity::{Hasher, HasherOptions};
+use lotline_adapters::identity::{Hasher, HasherOptions, IdentityOptions};
 use lotline_domain::identity::lockout::AddressLimit;
 use lotline_domain::identity::password::Weakness;
 use lotline_domain::identity::port::{PasswordError, SignInError};
 use lotline_domain::port::Clock;
+use lotline_tests::timing::{ROUNDS, alike, timed};
 
 use crate::stand::{GOOD, OTHER, Stand, WRONG, address, hasher};
 
@@ -175,6 +176,41 @@ async fn a_hash_grows_with_its_parameters_at_the_next_sign_in() {
         assert_eq!(node.ports.passwords.sign_in(NAME, GOOD, address(1)).await.unwrap(), user);
     }
     assert_eq!(phc().await, grown, "it does not shrink again");
+}
+
+/// Else who measures would learn, after parameters were raised, who is known and has not signed in since.
+#[tokio::test]
+async fn an_old_hash_takes_as_long_as_a_new_one_and_as_nobodys() {
+    let stand = Stand::new().await;
+    let with = |memory_kib, passes| {
+        let options = HasherOptions { memory_kib, passes, ..HasherOptions::default() };
+        let hasher = Arc::new(Hasher::new(&options).unwrap());
+        stand.node_with(IdentityOptions { hasher, ..crate::stand::options("dairy") })
+    };
+    let (before, today) = (with(1_024, 1).await, with(4_096, 8).await);
+    let mut times = [const { Vec::new() }; 4];
+    for round in 0..ROUNDS {
+        let name = |kind: &str| format!("{kind}{round}@example.org");
+        let names = ["old", "new", "nobody", "invited"].map(name);
+        stand.person(&before, &names[0]).await;
+        stand.person(&today, &names[1]).await;
+        let (bob, login) = (stand.user(), crate::stand::login(&names[3]));
+        today.ports.names.reserve(&login, bob).await.unwrap();
+        today.ports.names.confirm(&login, bob).await.unwrap();
+        // Once more, and the name would be locked.
+        for turn in 0..4 {
+            let from = address(10 * (1 + round as u8) + turn);
+            for (times, name) in times.iter_mut().zip(&names) {
+                let (time, refused) = timed(today.ports.passwords.sign_in(name, WRONG, from)).await;
+                assert!(matches!(refused, Err(SignInError::Wrong)), "{name}: {refused:?}");
+                times.push(time);
+            }
+        }
+        if times.iter().all(|kind| alike(kind, &times[1])) {
+            return;
+        }
+    }
+    panic!("old, new, nobody, invited: {times:?}");
 }
 
 #[tokio::test]
