@@ -164,7 +164,7 @@ async fn logs_for_machines_are_one_json_object_a_line() {
 
     // The most important line of all: why it did not start.
     let mut command = lotline(&plant.settings);
-    let output = command.args(["serve"]).env("LOTLINE_API__BIND", "0.0.0.0:0").output().unwrap();
+    let output = command.args(["serve", "--development"]).env("LOTLINE_API__BIND", "0.0.0.0:0").output().unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     let last = object(complaint.lines().last().unwrap_or_default());
     assert!(!output.status.success() && last["level"] == "ERROR", "{complaint}");
