@@ -178,10 +178,10 @@ async fn a_subscription_ends_with_its_session() {
     assert!(text.contains("SESSION_ENDED") && text.contains("event: complete"), "{text}");
 }
 
-type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+pub(crate) type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
 
 /// A socket that has introduced itself.
-async fn socket(house: &House, payload: &Value) -> Socket {
+pub(crate) async fn socket(house: &House, payload: &Value) -> Socket {
     let mut request = format!("{}/graphql", house.server.url.replace("http", "ws")).into_client_request().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
     let (mut socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
@@ -190,7 +190,7 @@ async fn socket(house: &House, payload: &Value) -> Socket {
     socket
 }
 
-async fn closed(socket: &mut Socket) -> u16 {
+pub(crate) async fn closed(socket: &mut Socket) -> u16 {
     loop {
         let frame = tokio::time::timeout(DEADLINE, socket.next()).await.expect("a frame comes in time");
         if let Message::Close(frame) = frame.unwrap().unwrap() {
