@@ -107,7 +107,7 @@ impl Connections {
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.limits.header_timeout()).max_buf_size(HEAD_BYTES);
         let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        self.drive(connection, |connection| connection.graceful_shutdown(), &under_way, address).await;
+        self.drive(connection, http1::UpgradeableConnection::graceful_shutdown, &under_way, address).await;
     }
 
     async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, address: SocketAddr) {
@@ -119,7 +119,7 @@ impl Connections {
         builder.timer(TokioTimer::new()).keep_alive_interval(timeout).keep_alive_timeout(timeout);
         builder.max_concurrent_streams(STREAMS).max_header_list_size(HEADER_LIST_BYTES);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
-        self.drive(connection, |connection| connection.graceful_shutdown(), &under_way, address).await;
+        self.drive(connection, http2::Connection::graceful_shutdown, &under_way, address).await;
     }
 
     /// Serves a connection to its end. After the shutdown it has [`GRACE`] beyond the last answer: a request that has come in part is not waited

@@ -62,17 +62,16 @@ impl Street {
         let mut wrong = Vec::new();
         for (_, field) in fields.iter().filter(|(of, _)| *of == root) {
             for (theirs, nobodys) in self.tries(root, field) {
-                let (answer, named) = self.ask(&theirs, &self.theirs).await;
-                let shown = answer["data"].to_string();
-                if let Some(mark) = self.theirs.marks().find(|mark| shown.contains(*mark)) {
-                    wrong.push(format!("{} {}: {mark} in {answer}", theirs.query, theirs.variables));
-                }
+                let (mut answer, named) = self.ask(&theirs, &self.theirs).await;
                 if theirs.kind == Kind::AsNobodys {
-                    let (_, expected) = self.ask(&nobodys, &self.nobodys).await;
+                    let expected;
+                    (answer, expected) = self.ask(&nobodys, &self.nobodys).await;
                     if named != expected {
                         wrong.push(format!("{} {}: {named}\n  not {expected}", theirs.query, theirs.variables));
                     }
                 }
+                // What was typed may be said again, so it is looked at what was answered to who has typed nothing of theirs.
+                wrong.extend(self.leaked(&theirs.query, &answer["data"].to_string()));
             }
         }
         wrong
@@ -100,19 +99,23 @@ impl Street {
                 told.extend(feed.next().await);
             }
             told.extend(rest(&mut feed).await);
-            let (shown, query) = (format!("{told:?}"), &tried.query);
-            if let Some(mark) = self.theirs.marks().find(|mark| shown.contains(*mark)) {
-                wrong.push(format!("{query}: {mark} in {shown}"));
-            }
+            let mut shown = format!("{told:?}");
             if let Some(mut twin) = twin {
-                let (named, expected) =
-                    (self.theirs.named(&shown), self.nobodys.named(&format!("{:?}", rest(&mut twin).await)));
+                let named = self.theirs.named(&shown);
+                shown = format!("{:?}", rest(&mut twin).await);
+                let expected = self.nobodys.named(&shown);
                 if named != expected {
-                    wrong.push(format!("{query}: {named}\n  not {expected}"));
+                    wrong.push(format!("{}: {named}\n  not {expected}", tried.query));
                 }
             }
+            wrong.extend(self.leaked(&tried.query, &shown));
         }
         wrong
+    }
+
+    fn leaked(&self, query: &str, shown: &str) -> Option<String> {
+        let mark = self.theirs.marks().find(|mark| shown.contains(*mark))?;
+        Some(format!("{query}: {mark} in {shown}"))
     }
 
     /// All that the other tenant has.

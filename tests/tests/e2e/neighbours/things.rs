@@ -18,7 +18,7 @@ use crate::visitor::{ADMIN, House, PATIENCE};
 pub(crate) struct Things {
     /// How its names begin.
     word: String,
-    things: BTreeMap<&'static str, String>,
+    by_name: BTreeMap<&'static str, String>,
     /// Ids of events in the trail.
     events: Vec<String>,
 }
@@ -39,7 +39,7 @@ impl Index<&str> for Things {
     type Output = String;
 
     fn index(&self, name: &str) -> &String {
-        self.things.get(name).unwrap_or_else(|| panic!("there is no thing {name}"))
+        self.by_name.get(name).unwrap_or_else(|| panic!("there is no thing {name}"))
     }
 }
 
@@ -72,7 +72,7 @@ impl Things {
     /// All names begin with a word.
     pub(crate) async fn of(house: &House, word: &str, far: &str, signals: u32) -> Self {
         let bearer = house.bearer(ADMIN).await;
-        let mut things = BTreeMap::new();
+        let mut by_name = BTreeMap::new();
         for (name, value) in [
             ("tenant", house.plant.settings.tenant.clone()),
             ("site", far.to_owned()),
@@ -88,9 +88,9 @@ impl Things {
             ("signal", global(&format!("signal:{SITE}:{signals}"))),
             ("far signal", global(&format!("signal:{far}:1"))),
         ] {
-            things.insert(name, value);
+            by_name.insert(name, value);
         }
-        let mut things = Self { word: format!("{word}-"), things, events: Vec::new() };
+        let mut things = Self { word: format!("{word}-"), by_name, events: Vec::new() };
         things.work(house, &bearer, signals).await;
         things.admit(house, &bearer).await;
         things.sample(house, 1).await;
@@ -119,7 +119,7 @@ impl Things {
         }
         let ids = [("lot", &first["lotId"]), ("far lot", &distant["lotId"]), ("decision", &decided["qcDecisionId"])];
         for (name, id) in ids.into_iter().chain([("pipeline", &drafted["pipelineId"])]) {
-            self.things.insert(name, text(id));
+            self.by_name.insert(name, text(id));
         }
         self.name_uuids();
     }
@@ -142,7 +142,7 @@ impl Things {
             ("secret", &issued["secret"]),
             ("position", &last["position"]),
         ] {
-            self.things.insert(name, text(value));
+            self.by_name.insert(name, text(value));
         }
     }
 
@@ -151,9 +151,14 @@ impl Things {
     }
 
     fn name_uuids(&mut self) {
-        for (name, of) in [("lot uuid", "lot"), ("decision uuid", "decision"), ("pipeline uuid", "pipeline")] {
+        for (name, of) in [
+            ("lot uuid", "lot"),
+            ("far lot uuid", "far lot"),
+            ("decision uuid", "decision"),
+            ("pipeline uuid", "pipeline"),
+        ] {
             let uuid = uuid_in(&self[of]);
-            self.things.insert(name, uuid);
+            self.by_name.insert(name, uuid);
         }
     }
 
@@ -175,21 +180,21 @@ impl Things {
             );
             let page = house.data(bearer, &query, &at).await[list].take();
             let place = PLACES.iter().find(|place| place.strip_prefix("after ") == Some(list)).unwrap();
-            self.things.insert(*place, text(&page["pageInfo"]["startCursor"]));
+            self.by_name.insert(*place, text(&page["pageInfo"]["startCursor"]));
             if list == "auditTrail" {
                 let (events, newest) = (page["nodes"].as_array().unwrap(), &page["nodes"][0]);
                 self.events = events.iter().map(|event| text(&event["id"])).collect();
-                self.things.insert("event", text(&newest["id"]));
-                self.things.insert("correlation", text(&newest["correlationId"]));
-                self.things.insert("subject", text(&newest["subject"]));
-                self.things.insert("actor", text(&newest["actor"]));
+                self.by_name.insert("event", text(&newest["id"]));
+                self.by_name.insert("correlation", text(&newest["correlationId"]));
+                self.by_name.insert("subject", text(&newest["subject"]));
+                self.by_name.insert("actor", text(&newest["actor"]));
             }
         }
     }
 
     /// Things of the same kinds that nobody has.
     pub(crate) fn nobodys(&self) -> Self {
-        let mut things = self.things.clone();
+        let mut things = self.by_name.clone();
         let own = self.word.trim_end_matches('-');
         let other = |text: &str| text.replace(own, "nil").replace(&self["site"], "gamma");
         for name in [
@@ -222,21 +227,21 @@ impl Things {
         }
         things.insert("actor", format!("user:{}", key()));
         things.insert("subject", format!("user/{}", key()));
-        let mut nobodys = Self { word: "nil-".to_owned(), things, events: Vec::new() };
+        let mut nobodys = Self { word: "nil-".to_owned(), by_name: things, events: Vec::new() };
         nobodys.name_uuids();
         nobodys
     }
 
     /// A text with names in place of these things.
     pub(crate) fn named(&self, text: &str) -> String {
-        let mut longest: Vec<_> = self.things.iter().collect();
+        let mut longest: Vec<_> = self.by_name.iter().collect();
         longest.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
         longest.into_iter().fold(text.to_owned(), |text, (name, value)| text.replace(value, &format!("<{name}>")))
     }
 
     /// By what it is noticed that a text is about these.
     pub(crate) fn marks(&self) -> impl Iterator<Item = &str> {
-        let things = self.things.iter().filter(|(name, _)| !PLACES.contains(*name) && **name != "subject");
+        let things = self.by_name.iter().filter(|(name, _)| !PLACES.contains(*name) && **name != "subject");
         let events = self.events.iter().map(String::as_str);
         things.map(|(_, value)| value.as_str()).chain(events).chain([self.word.as_str()])
     }
