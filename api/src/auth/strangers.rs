@@ -3,8 +3,8 @@
 //! A look-up is charged before it is made, and given back when it was good. Otherwise a thousand at the same moment would all count as the
 //! first, and whoever hangs up before the answer would not count at all. Failures are forgotten five minutes after the first of them.
 //!
-//! Whoever is known is not held up by a stranger behind the same address. What was good here before, and each refresh token that was handed out
-//! here, is remembered by SHA-256 and looked up whatever the address has done; a browser that refreshes by its cookie is charged by the session in
+//! Whoever is known is not held up by a stranger behind the same address. What was good here before, and each key, link and refresh token that was handed
+//! out here, is remembered by SHA-256 and looked up whatever the address has done; a browser that refreshes by its cookie is charged by the session in
 //! its signed CSRF text, not by its address. What is left: a good key, link or refresh token that comes to this node for the first time, such as
 //! after a start, from an address at its limit, is told when to come again.
 //!
@@ -112,7 +112,7 @@ impl Strangers {
     }
 
     /// Remembers a secret that was handed out.
-    pub(super) fn remember(&self, secret: &str) {
+    pub(crate) fn remember(&self, secret: &str) {
         self.known().put(*SecretDigest::of(secret.as_bytes()).as_bytes());
     }
 

@@ -54,6 +54,11 @@ async fn whoever_tries_what_nobody_has_is_held_up_and_who_is_known_is_not() {
     let (_, robot) = house.key(admin, "robot", &[Role::Viewer]).await;
     let (_, late) = house.key(admin, "late", &[Role::Viewer]).await;
     house.until(&[("x-api-key", &robot)], 200).await;
+    let wanted =
+        json!({ "label": "new", "prefix": "newcomer", "roles": ["VIEWER"], "expiresAt": "2100-01-01T00:00:00Z" });
+    let mut issued = house.mutate(&bearer(&ann), "issueApiKey", "secret", &wanted).await;
+    let person = json!({ "email": "olga@dairy.example", "name": "Olga" });
+    let mut invited = house.mutate(&bearer(&ann), "inviteUser", "secret", &person).await;
     for _ in 0..8 {
         by_key(&house, "lotline_0").await.is(401, "INVALID_API_KEY");
     }
@@ -84,6 +89,9 @@ async fn whoever_tries_what_nobody_has_is_held_up_and_who_is_known_is_not() {
     assert!(metrics.contains("lotline_requests_limited_total{limit=\"unknown_credentials\"} 7"), "{metrics}");
 
     by_key(&house, &robot).await.is(200, "none");
+    house.until(&[("x-api-key", issued["secret"].take().as_str().unwrap())], 200).await;
+    let link = json!({ "link": invited["secret"].take(), "password": PASSWORD });
+    assert_eq!(house.post("password", &[], &link).await.status, 204, "what was handed out here is not held up");
     let next = refresh(&house, &ann.body["refreshToken"]).await;
     assert_eq!(refresh(&house, &next.body["refreshToken"]).await.status, 200, "a session goes on");
     house.until(&[("authorization", &bearer(&next))], 200).await;
