@@ -2,7 +2,7 @@
 //!
 //! Three things open it: an access token or an API key in `Authorization: Bearer …` (a key also in `X-API-Key`), and for browsers a cookie
 //! that holds the access token. [`door`] looks at them, [`cookie`] protects those that a browser sends by itself, `session`, `setup`,
-//! [`mod@sign_on`] and [`mod@proof`] are `/api/v1/auth`. What somebody may do once inside is asked of the ledger's fold with each request, and again while a stream goes on.
+//! [`mod@sign_on`] and [`mod@proof`] are `/api/v1/auth`, [`strangers`] bounds what it costs to try keys and links that nobody has. What somebody may do once inside is asked of the ledger's fold with each request, and again while a stream goes on.
 //!
 //! Invariant: what can't be found out lets nobody in. Without news of ended sessions, or of who may do what, the answer is 503.
 
@@ -16,6 +16,7 @@ mod record;
 mod session;
 pub(crate) mod setup;
 pub mod sign_on;
+pub mod strangers;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use crate::server::Server;
 use crate::trail::Trail;
 use cookie::Cookies;
 pub use sign_on::Desk;
+use strangers::Strangers;
 
 /// How callers are identified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +85,8 @@ pub struct Guard {
     pub desk: Option<Desk>,
     /// Of other sites, whose pages may use the API.
     pub origins: Vec<String>,
+    /// Who has tried what nobody has.
+    pub strangers: Strangers,
 }
 
 /// `/api/v1/auth` and the published keys. In development mode there is nobody to sign in.

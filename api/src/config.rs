@@ -35,6 +35,9 @@ pub struct Limits {
     pub requests_per_hour: u32,
     /// The same of each user and each API key.
     pub requests_per_hour_by_actor: u32,
+    /// API keys, one-time links and refresh tokens that nobody has, from one address within five minutes, on this node; from one /64 of IPv6.
+    /// 0: no limit.
+    pub failed_look_ups_per_address: u32,
     /// Longest from the opening of a connection, or the end of its last request, to the end of the next request's headers, in milliseconds.
     /// TLS has the same time for its handshake.
     pub header_timeout_ms: u64,
@@ -42,10 +45,14 @@ pub struct Limits {
     pub sockets: usize,
     /// The same from one address; from one /64 of IPv6. Behind a proxy all come from its address.
     pub sockets_per_address: usize,
-    /// WebSockets and event streams open at one time.
+    /// WebSockets and event streams open at one time. A WebSocket counts from its `connection_init` on.
     pub connections: usize,
     /// The same of each user and each API key. 0: no limit. Infinite in development mode.
     pub connections_per_actor: usize,
+    /// WebSockets at one time on which nobody has said yet who they are. A further one takes the place of the one that has waited longest.
+    pub newcomers: usize,
+    /// The same from one address, from one /64 of IPv6, or of one user or key where the request has said whose it is.
+    pub newcomers_per_address: usize,
     /// Operations running on one WebSocket at one time.
     pub operations_per_socket: usize,
     /// Time from opening a WebSocket to its `connection_init`, in milliseconds.
@@ -79,11 +86,14 @@ impl Default for Limits {
             consistency_timeout_ms: 10_000,
             requests_per_hour: 5_000,
             requests_per_hour_by_actor: 5_000,
+            failed_look_ups_per_address: 100,
             header_timeout_ms: 30_000,
             sockets: 4_096,
             sockets_per_address: 2_048,
             connections: 1_000,
             connections_per_actor: 200,
+            newcomers: 200,
+            newcomers_per_address: 100,
             operations_per_socket: 100,
             connection_init_timeout_ms: 3_000,
             ping_interval_ms: 15_000,

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod config;
 pub mod guard;
 mod health;
+pub mod lobby;
 mod pages;
 pub mod peer;
 mod playground;
@@ -24,6 +25,7 @@ pub mod trail;
 pub mod transport;
 
 pub use auth::setup::appointed;
+pub use auth::strangers::Strangers;
 pub use auth::{Desk, Door, Guard, Mode};
 pub use config::Limits;
 pub use health::Health;

@@ -3,9 +3,11 @@
 mod connections;
 mod held;
 pub mod tls;
+mod under_way;
 mod wire;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -19,6 +21,9 @@ use crate::health::Health;
 use crate::peer::PeerState;
 use crate::router::{health_router, router};
 use crate::server::{ApiState, Edge};
+
+/// How long a request that has come in part is waited for when the server stops.
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
 /// Why the server does not listen.
 #[derive(Debug, Error)]

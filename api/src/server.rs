@@ -19,6 +19,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::auth::Door;
 use crate::config::Limits;
+use crate::lobby::{Lobby, Waiting, Whose};
 use crate::peer::PeerState;
 use crate::rate::Rates;
 use crate::schema::{self, LotlineSchema};
@@ -121,10 +122,18 @@ pub struct Server {
     pub rates: Rates,
     open: Arc<Semaphore>,
     seats: Tally<ActorId>,
+    lobby: Lobby,
 }
 
 /// The place of one WebSocket or event stream among those of its actor, until dropped.
 pub type Seat = Option<Entered<ActorId>>;
+
+/// A WebSocket on which nobody has said yet who they are; it has its place until dropped.
+pub struct Newcomer {
+    /// Among the others.
+    pub waiting: Waiting,
+    _tracked: TaskTrackerToken,
+}
 
 /// An open WebSocket or event stream; counted until dropped.
 pub struct Connection {
@@ -145,7 +154,8 @@ impl Server {
         let schema = schema::build(&state.limits);
         let open = Arc::new(Semaphore::new(state.limits.connections.min(Semaphore::MAX_PERMITS)));
         let rates = Rates::new(&state.limits);
-        Arc::new(Self { state, schema, rates, open, seats: Tally::default() })
+        let lobby = Lobby::new(state.limits.newcomers, state.limits.newcomers_per_address);
+        Arc::new(Self { state, schema, rates, open, seats: Tally::default(), lobby })
     }
 
     /// Counts a request of somebody, and notes for its answer how the limits stand.
@@ -173,14 +183,28 @@ impl Server {
         })
     }
 
+    /// Takes in a WebSocket on which nobody has said yet who they are, perhaps in place of another one.
+    ///
+    /// # Errors
+    /// 503 when the server is stopping.
+    pub fn welcome(&self, whose: Whose) -> Result<Newcomer, Problem> {
+        self.goes_on()?;
+        Ok(Newcomer { waiting: self.lobby.enter(whose), _tracked: self.state.connections.token() })
+    }
+
+    fn goes_on(&self) -> Result<(), Problem> {
+        if self.state.shutdown.is_cancelled() {
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "STOPPING", "the server is stopping"));
+        }
+        Ok(())
+    }
+
     /// Counts a long-lived connection.
     ///
     /// # Errors
     /// 503 when too many are open, or the server is stopping.
     pub fn connect(&self) -> Result<Connection, Problem> {
-        if self.state.shutdown.is_cancelled() {
-            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "STOPPING", "the server is stopping"));
-        }
+        self.goes_on()?;
         let permit = Arc::clone(&self.open).try_acquire_owned().map_err(|_| {
             counter!("lotline_streams_refused_total", "reason" => "total").increment(1);
             let message = format!("{} connections are open already; try again later", self.state.limits.connections);

@@ -12,7 +12,7 @@ use lotline_adapters::identity::{Hasher, HasherOptions, IdentityOptions, KeyEncr
 use lotline_adapters::sign_on::OidcProvider;
 use lotline_api::auth::cookie::Cookies;
 use lotline_api::server::Readiness;
-use lotline_api::{Desk, Door, Guard, Mode, Trail, appointed};
+use lotline_api::{Desk, Door, Guard, Mode, Strangers, Trail, appointed};
 use lotline_commands::access::AccessView;
 use lotline_commands::bus::CommandBus;
 use lotline_domain::id::CommandId;
@@ -132,7 +132,8 @@ impl Doorway {
         });
         let (identity, access, trail) = (identity.clone(), access.clone(), trail.clone());
         let origins = config.api.origins.clone();
-        Door::Guarded(Arc::new(Guard { identity, access, cookies, trail, origin, desk, origins }))
+        let strangers = Strangers::new(config.api.limits.failed_look_ups_per_address);
+        Door::Guarded(Arc::new(Guard { identity, access, cookies, trail, origin, desk, origins, strangers }))
     }
 
     /// Prints a link when nobody can administer the tenant yet. `url` is where the server is.

@@ -3,12 +3,13 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use lotline_domain::access::actor::Actor;
 use lotline_domain::access::state::SharedAccess;
-use lotline_domain::id::{ActorId, SessionId};
+use lotline_domain::id::{ActorId, ApiKeyId, SessionId};
 use lotline_domain::identity::port::ApiKeyError;
 use lotline_domain::identity::token::TokenRefusal;
 use lotline_domain::timestamp::Timestamp;
 use lotline_domain::trail::{AttemptKind, Suspect};
 
+use super::strangers::Account;
 use super::{Door, Guard, json};
 use crate::trail::attempts::Attempt;
 use crate::transport::caller::{self, Caller, Trace};
@@ -66,7 +67,8 @@ impl Door {
     /// Who sends a request; nothing when it brings nothing by which to tell.
     ///
     /// # Errors
-    /// 400 for more than one credential, 401 for one that does not count, 403 for a cookie without protection, 503.
+    /// 400 for more than one credential, 401 for one that does not count, 403 for a cookie without protection, 429 when too many keys that nobody
+    /// has came from there, 503.
     pub async fn identify(
         &self,
         headers: &HeaderMap,
@@ -79,7 +81,7 @@ impl Door {
             Self::Guarded(guard) => guard,
         };
         let Some(presented) = guard.presented(headers)? else { return Ok(None) };
-        let (actor, credential) = guard.admit(&presented, now).await?;
+        let (actor, credential) = guard.admit(&presented, Account::of(trace.address), now).await?;
         if let (Presented::Cookie(_), Credential::Session { session, .. }) = (&presented, &credential) {
             let protected = guard.protect(headers, intent, Some(*session));
             protected.map_err(|problem| by(problem, &actor))?;
@@ -109,7 +111,8 @@ impl Door {
         match self {
             Self::Open => Err(Problem::bad_request("NOT_ENFORCED", "in development mode nobody signs in")),
             Self::Guarded(guard) => {
-                let (actor, credential) = guard.admit(&bearer(authorization)?, now).await?;
+                let account = Account::of(trace.address);
+                let (actor, credential) = guard.admit(&bearer(authorization)?, account, now).await?;
                 Ok(Caller { actor, credential, trace: trace.clone() })
             }
         }
@@ -168,23 +171,47 @@ impl Guard {
         }
     }
 
-    async fn admit(&self, presented: &Presented<'_>, now: Timestamp) -> Result<(ActorId, Credential), Problem> {
+    async fn admit(
+        &self,
+        presented: &Presented<'_>,
+        account: Account,
+        now: Timestamp,
+    ) -> Result<(ActorId, Credential), Problem> {
         let (actor, credential) = match presented {
             Presented::Token(text) | Presented::Cookie(text) => {
                 let claims = self.identity.tokens.verify(text).map_err(refused)?;
                 let expires_at = Timestamp::from_millis(claims.expires_at.saturating_mul(1_000));
+                // Nothing that is done by it would be let, see `recheck`; what clocks may differ by is no longer life.
+                if now >= expires_at {
+                    return Err(refused(TokenRefusal::Expired));
+                }
                 (claims.user.actor(), Credential::Session { session: claims.session, expires_at })
             }
-            Presented::Key(text) => match self.identity.api_keys.check(text).await {
-                Ok(key) => (key.actor(), Credential::Key),
-                Err(ApiKeyError::Store(error)) => return Err(json::store(&error)),
-                Err(error @ (ApiKeyError::Malformed(_) | ApiKeyError::Unknown)) => {
-                    return Err(unauthorised(AttemptKind::UnknownKey, "INVALID_API_KEY", error.to_string()));
-                }
-            },
+            Presented::Key(text) => (self.key(text, account).await?.actor(), Credential::Key),
         };
         self.standing(&actor, now)?;
         Ok((actor, credential))
+    }
+
+    async fn key(&self, text: &str, account: Account) -> Result<ApiKeyId, Problem> {
+        let look_up = self.strangers.charge(account, text)?;
+        let invalid = |error: &ApiKeyError| unauthorised(AttemptKind::UnknownKey, "INVALID_API_KEY", error.to_string());
+        match self.identity.api_keys.check(text).await {
+            Ok(key) => {
+                look_up.good();
+                Ok(key)
+            }
+            Err(ApiKeyError::Store(error)) => {
+                look_up.void();
+                Err(json::store(&error))
+            }
+            // A mistyped one is seen to be one without a query.
+            Err(error @ ApiKeyError::Malformed(_)) => {
+                look_up.void();
+                Err(invalid(&error))
+            }
+            Err(error @ ApiKeyError::Unknown) => Err(invalid(&error)),
+        }
     }
 
     /// Whether the ledger knows the actor as one that may come in.

@@ -15,10 +15,26 @@ use crate::transport::accept::json_content_type;
 use crate::transport::http::collect;
 use crate::transport::problem::Problem;
 
-/// Reads a JSON object. Only JSON is taken, which a form of another site can't send.
+/// Largest body of somebody who has not come in: a name, a password and a link are less than one kilobyte.
+const BODY_BYTES: usize = 16 << 10;
+
+/// Reads a JSON object of anybody. Only JSON is taken, which a form of another site can't send.
 pub(super) async fn read<T: DeserializeOwned>(server: &Server, parts: &Parts, body: Body) -> Result<T, Problem> {
+    up_to(server, parts, body, BODY_BYTES.min(server.state.limits.body_bytes)).await
+}
+
+/// Reads a JSON object of somebody who has come in, with what may be as large as a mutation.
+pub(super) async fn read_of_known<T: DeserializeOwned>(
+    server: &Server,
+    parts: &Parts,
+    body: Body,
+) -> Result<T, Problem> {
+    up_to(server, parts, body, server.state.limits.body_bytes).await
+}
+
+async fn up_to<T: DeserializeOwned>(server: &Server, parts: &Parts, body: Body, most: usize) -> Result<T, Problem> {
     json_content_type(&parts.headers)?;
-    let bytes = collect(server, parts, body).await?;
+    let bytes = collect(server, parts, body, most).await?;
     serde_json::from_slice(&bytes).map_err(|error| {
         // Its text could repeat a value, and a value could be a password.
         let message = format!("the body is not the JSON that is expected here, at line {}", error.line());

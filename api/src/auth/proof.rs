@@ -64,7 +64,7 @@ pub(super) async fn by_password(State(server): State<Arc<Server>>, request: Requ
     let caller = server.required(Intent::Change, &parts).await?;
     server.count(&caller, &parts.extensions)?;
     let (user, session) = session::person(&caller)?;
-    let given: ByPassword = json::read(&server, &parts, body).await?;
+    let given: ByPassword = json::read_of_known(&server, &parts, body).await?;
     let confirmed = guard.identity.passwords.confirm(user, &given.password, session::address(&parts)).await;
     confirmed.map_err(|error| record::confirmation(&error, user, &*server.state.clock))?;
     let command = proof::digest(&given.mutation, &Value::Object(given.input));
@@ -78,7 +78,7 @@ pub(super) async fn at_provider(State(server): State<Arc<Server>>, request: Requ
     let caller = server.required(Intent::Change, &parts).await?;
     server.count(&caller, &parts.extensions)?;
     let (user, session) = session::person(&caller)?;
-    let given: AtProvider = json::read(&server, &parts, body).await?;
+    let given: AtProvider = json::read_of_known(&server, &parts, body).await?;
     let return_to = given.return_to.map(sign_on::own_path).transpose()?;
     let command = hex::encode(proof::digest(&given.mutation, &Value::Object(given.input)));
     let (address, attempt) = sign_on::begin(&server, Purpose::Prove { user, session, command, return_to }).await?;

@@ -11,13 +11,14 @@ use axum::response::{IntoResponse, Response};
 use lotline_domain::access::actor::Actor;
 use lotline_domain::access::role::Role;
 use lotline_domain::id::{SessionId, SiteId, UserId};
-use lotline_domain::identity::port::IssuedTokens;
-use lotline_domain::identity::session::EndReason;
+use lotline_domain::identity::port::{IssuedTokens, RefreshError};
+use lotline_domain::identity::session::{EndReason, RefreshRefusal};
 use lotline_domain::timestamp::Timestamp;
 use lotline_domain::trail::{AttemptKind, SignInMethod, SignOutReason, Suspect};
 use serde::{Deserialize, Serialize};
 
 use super::door::{Credential, Intent};
+use super::strangers::Account;
 use super::{Door, Guard, json, record};
 use crate::server::Server;
 use crate::trail::attempts::Attempt;
@@ -136,9 +137,22 @@ pub(super) async fn refresh(State(server): State<Arc<Server>>, request: Request)
     let Some(token) = given.refresh_token.as_deref().or(cookie) else {
         return Err(Problem::bad_request("NO_REFRESH_TOKEN", "send {\"refreshToken\": \"…\"}, or the cookie"));
     };
-    let tokens = match guard.identity.sessions.refresh(token).await {
+    let trace = Trace::of(&parts.extensions);
+    // Whoever has a text of ours is told from others behind the same address.
+    let session = guard.cookies.csrf_session(&parts.headers).filter(|_| cookie.is_some());
+    let account = session.map_or_else(|| Account::of(trace.address), Account::Session);
+    let look_up = guard.strangers.charge(account, token)?;
+    let refreshed = guard.identity.sessions.refresh(token).await;
+    match &refreshed {
+        // Two tabs at once are no guess.
+        Ok(_) | Err(RefreshError::Refused { refusal: RefreshRefusal::Superseded, .. } | RefreshError::Store(_)) => {
+            look_up.void();
+        }
+        Err(RefreshError::Refused { .. }) => drop(look_up),
+    }
+    let tokens = match refreshed {
         Ok(tokens) => tokens,
-        Err(error) => return Err(record::refresh(guard, &error, Trace::of(&parts.extensions)).await),
+        Err(error) => return Err(record::refresh(guard, &error, trace).await),
     };
     if !guard.access()?.is_active(tokens.user) {
         let ended = guard.identity.sessions.end_all(tokens.user, None, EndReason::Deactivated).await;
@@ -236,6 +250,7 @@ pub(super) fn client(parts: &Parts, given: Option<String>) -> String {
 
 /// Tokens, as JSON or as cookies.
 pub(super) fn hand_out(guard: &Guard, tokens: &IssuedTokens, cookies: bool, now: Timestamp) -> Response {
+    guard.strangers.remember(tokens.refresh.expose());
     let handed = if cookies {
         Handed::Cookies { csrf_token: guard.cookies.csrf(tokens.session) }
     } else {

@@ -21,12 +21,13 @@ use lotline_domain::command::{Command, CommandRequest};
 use lotline_domain::id::{ActorId, CommandId, StreamKey, TenantId, UserId};
 use lotline_domain::identity::name::LoginName;
 use lotline_domain::identity::password::choose;
-use lotline_domain::identity::port::{LinkError, LinkPurpose, LinkRefusal};
+use lotline_domain::identity::port::{LinkError, LinkPurpose, LinkRefusal, PasswordError};
 use lotline_domain::trail::SignOutReason;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{json, record};
+use super::strangers::Account;
+use super::{Guard, json, record};
 use crate::server::Server;
 use crate::transport::caller::Trace;
 use crate::transport::problem::Problem;
@@ -74,7 +75,8 @@ pub(super) async fn first_admin(State(server): State<Arc<Server>>, request: Requ
     let (link, user, command) = {
         let (link, command) = given.link.split_once('.').ok_or_else(unknown_link)?;
         let command = CommandId(Uuid::try_parse(command).map_err(|_| unknown_link())?);
-        let user = guard.identity.links.look(LinkPurpose::Setup, link).await.map_err(json::link)?;
+        let account = Account::of(Trace::of(&parts.extensions).address);
+        let user = look(guard, account, LinkPurpose::Setup, link).await?;
         (link, user, command)
     };
     if user != appointed(&server.state.tenant, command) {
@@ -107,18 +109,37 @@ pub(super) async fn password(State(server): State<Arc<Server>>, request: Request
     let guard = server.guard()?;
     let (parts, body) = request.into_parts();
     let given: NewPassword = json::read(&server, &parts, body).await?;
+    let look_up = guard.strangers.charge(Account::of(Trace::of(&parts.extensions).address), &given.link)?;
     let invited = guard.identity.links.look(LinkPurpose::Invitation, &given.link).await;
     let purpose = match invited {
         Err(LinkError::Refused(LinkRefusal::Unknown)) => LinkPurpose::PasswordReset,
         Err(LinkError::Refused(_) | LinkError::Store(_)) | Ok(_) => LinkPurpose::Invitation,
     };
     let set = guard.identity.passwords.set_by_link(&given.link, purpose, &given.password, &[]).await;
+    match &set {
+        // A password is looked at when the link was found to be good.
+        Ok(_) | Err(PasswordError::Weak(_) | PasswordError::Busy) => look_up.good(),
+        Err(PasswordError::Store(_)) => look_up.void(),
+        Err(PasswordError::Link(_)) => drop(look_up),
+    }
     let user = set.map_err(|error| json::password(&error))?;
     // Whoever is invited has had no password, and so no session.
     if purpose == LinkPurpose::PasswordReset {
         record::ended(guard, user, None, SignOutReason::Reset, Trace::of(&parts.extensions)).await;
     }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whose link it is.
+async fn look(guard: &Guard, account: Account, purpose: LinkPurpose, link: &str) -> Result<UserId, Problem> {
+    let look_up = guard.strangers.charge(account, link)?;
+    let found = guard.identity.links.look(purpose, link).await;
+    match &found {
+        Ok(_) => look_up.good(),
+        Err(LinkError::Store(_)) => look_up.void(),
+        Err(LinkError::Refused(_)) => drop(look_up),
+    }
+    found.map_err(json::link)
 }
 
 /// A person's name and address under the person's key.

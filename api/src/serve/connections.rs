@@ -5,11 +5,11 @@
 //!               no: closed at once                  in time, or cut off   headers in time, or cut off
 //! ```
 //! Without TLS it is HTTP/1.1. A connection that says nothing, or its headers slowly, is cut off after `header_timeout_ms`, be it new or kept
-//! open between requests; over h2 one that does not answer pings. Bodies have their own time, see [`crate::transport::http`].
+//! open between requests; over h2 one that does not answer pings. When the server stops, what has not come to its end after a second is cut off. Bodies have their own time, see [`crate::transport::http`].
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use super::held::Held;
 use super::tls::{H2, Tls};
-use super::wire;
+use super::{GRACE, under_way};
 use crate::config::Limits;
 use crate::tally::Tally;
 
@@ -102,32 +102,44 @@ impl Connections {
     }
 
     async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, address: SocketAddr) {
-        let service = service_fn(|request| wire::answer(self.router.clone(), request, address));
+        let under_way = TaskTracker::new();
+        let service = service_fn(|request| under_way::answer(self.router.clone(), request, address, under_way.token()));
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.limits.header_timeout()).max_buf_size(HEAD_BYTES);
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
-        let result = tokio::select! {
-            result = connection.as_mut() => result,
-            () = self.shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        ended(result, address);
+        let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        self.drive(connection, http1::UpgradeableConnection::graceful_shutdown, &under_way, address).await;
     }
 
     async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, address: SocketAddr) {
         let (router, timeout) = (self.router.clone(), self.limits.header_timeout());
-        let service = service_fn(move |request| wire::answer(router.clone(), request, address));
+        let under_way = TaskTracker::new();
+        let open = under_way.clone();
+        let service = service_fn(move |request| under_way::answer(router.clone(), request, address, open.token()));
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.timer(TokioTimer::new()).keep_alive_interval(timeout).keep_alive_timeout(timeout);
         builder.max_concurrent_streams(STREAMS).max_header_list_size(HEADER_LIST_BYTES);
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        self.drive(connection, http2::Connection::graceful_shutdown, &under_way, address).await;
+    }
+
+    /// Serves a connection to its end. After the shutdown it has [`GRACE`] beyond the last answer: a request that has come in part is not waited
+    /// for longer.
+    async fn drive<C: Future<Output = Result<(), hyper::Error>>>(
+        &self,
+        connection: C,
+        stop: impl FnOnce(Pin<&mut C>),
+        under_way: &TaskTracker,
+        address: SocketAddr,
+    ) {
+        let mut connection = pin!(connection);
         let result = tokio::select! {
             result = connection.as_mut() => result,
             () = self.shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+                stop(connection.as_mut());
+                tokio::select! {
+                    result = connection => result,
+                    () = under_way::quiet(under_way, GRACE) => return cut_off("stopping"),
+                }
             }
         };
         ended(result, address);

@@ -16,6 +16,7 @@ use super::execute::{self, Operation};
 use super::problem::Problem;
 use super::{params, sse, websocket};
 use crate::auth::door::Intent;
+use crate::serve::GRACE;
 use crate::server::Server;
 
 /// `/graphql`, every method.
@@ -63,22 +64,32 @@ async fn read(server: &Server, parts: &Parts, body: Body) -> Result<Request, Pro
         return params::from_uri(&parts.uri);
     }
     json_content_type(&parts.headers)?;
-    params::from_body(&collect(server, parts, body).await?)
+    params::from_body(&collect(server, parts, body, server.state.limits.body_bytes).await?)
 }
 
-/// Reads a body up to its limits of size and time. A declared length beyond the limit is refused unread.
-pub(crate) async fn collect(server: &Server, parts: &Parts, body: Body) -> Result<Bytes, Problem> {
+/// Reads a body of `most` bytes, within its time, and not much longer than the server goes on. A declared length beyond that is refused unread.
+pub(crate) async fn collect(server: &Server, parts: &Parts, body: Body, most: usize) -> Result<Bytes, Problem> {
     let limits = &server.state.limits;
     let too_large = || {
-        let message = format!("the body is larger than {} bytes", limits.body_bytes);
+        let message = format!("the body is larger than {most} bytes");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", message)
     };
     let declared = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if declared.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > limits.body_bytes as u64) {
+    if declared.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > most as u64) {
         return Err(too_large());
     }
-    let reading = axum::body::to_bytes(body, limits.body_bytes);
-    match tokio::time::timeout(limits.body_timeout(), reading).await {
+    let reading = axum::body::to_bytes(body, most);
+    let stopping = async {
+        server.state.shutdown.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    let read = tokio::select! {
+        read = tokio::time::timeout(limits.body_timeout(), reading) => read,
+        () = stopping => {
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "STOPPING", "the server is stopping"));
+        }
+    };
+    match read {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if is_length_limit(&error) => Err(too_large()),
         Ok(Err(_)) => Err(Problem::bad_request("BROKEN_BODY", "the body ended before it was complete")),

@@ -59,7 +59,12 @@ impl ApiSection {
             );
         }
         let limits = &self.limits;
-        let counts = [("sockets", limits.sockets), ("sockets_per_address", limits.sockets_per_address)];
+        let counts = [
+            ("sockets", limits.sockets),
+            ("sockets_per_address", limits.sockets_per_address),
+            ("newcomers", limits.newcomers),
+            ("newcomers_per_address", limits.newcomers_per_address),
+        ];
         for (name, value) in counts {
             anyhow::ensure!(value > 0, "api.limits.{name} is 0: nobody could connect");
         }
@@ -100,6 +105,7 @@ mod tests {
         assert!(complaint(|section| section.tls.key = "k".into()).contains("api.tls needs both"));
         assert!(complaint(|section| section.tls.certificate = "c".into()).contains("api.tls needs both"));
         assert!(complaint(|section| section.limits.sockets = 0).contains("api.limits.sockets is 0"));
+        assert!(complaint(|section| section.limits.newcomers = 0).contains("api.limits.newcomers is 0"));
         assert!(complaint(|section| section.limits.header_timeout_ms = 1).contains("header_timeout_ms"));
     }
 }

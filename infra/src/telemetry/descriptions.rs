@@ -91,14 +91,14 @@ const METRICS: &[(Kind, &str, Unit, &[&str], &str)] = &[
         "lotline_streams_refused_total",
         Unit::Count,
         &["reason"],
-        "WebSockets and event streams refused: too many in total, or of one user or key.",
+        "WebSockets and event streams refused: too many in total, of one user or key, or before it is known whose they are.",
     ),
     (
         Counter,
         "lotline_requests_limited_total",
         Unit::Count,
         &["limit"],
-        "Requests refused because the workspace or an actor has made its number within an hour.",
+        "Requests refused because the workspace or an actor has made its number within an hour, or an address has brought too many unknown keys and links.",
     ),
     (Counter, "lotline_tls_handshakes_failed_total", Unit::Count, &[], "TLS handshakes that failed."),
     (

@@ -140,7 +140,7 @@ fn is_due(rule: Rule, role: Role) -> bool {
 }
 
 /// `(root, field)` of everything in the schema, as the server shows it.
-async fn fields(house: &House, admin: &str) -> Vec<(&'static str, String)> {
+pub(crate) async fn fields(house: &House, admin: &str) -> Vec<(&'static str, String)> {
     let roots = "{ __schema { query: queryType { fields { name } } mutation: mutationType { fields { name } } \
                  subscription: subscriptionType { fields { name } } } }";
     let answer = house.graphql(&[("authorization", admin)], roots, &json!({})).await;

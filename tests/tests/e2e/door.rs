@@ -221,10 +221,10 @@ async fn a_subscription_ends_with_its_session() {
     assert!(text.contains("SESSION_ENDED") && text.contains("event: complete"), "{text}");
 }
 
-type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+pub(crate) type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
 
 /// A socket that has introduced itself.
-async fn socket(house: &House, payload: &Value) -> Socket {
+pub(crate) async fn socket(house: &House, payload: &Value) -> Socket {
     let mut socket = opened(house, &[]).await.unwrap();
     introduce(&mut socket, payload).await;
     socket
@@ -249,7 +249,7 @@ async fn introduce(socket: &mut Socket, payload: &Value) {
     socket.send(Message::text(init.to_string())).await.unwrap();
 }
 
-async fn closed(socket: &mut Socket) -> u16 {
+pub(crate) async fn closed(socket: &mut Socket) -> u16 {
     loop {
         let frame = tokio::time::timeout(DEADLINE, socket.next()).await.expect("a frame comes in time");
         if let Message::Close(frame) = frame.unwrap().unwrap() {

@@ -12,6 +12,7 @@ use lotline_domain::port::{Clock, Ids};
 use lotline_infra::admin::Steward;
 use lotline_infra::config::Config;
 use lotline_tests::server::{Log, Server};
+use lotline_tests::stack::Database;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
@@ -54,7 +55,10 @@ impl House {
 
     /// One with more in its environment.
     pub(crate) async fn set(name: &str, environment: &[(&str, &str)]) -> Self {
-        let mut plant = Plant::new(name, Log::Postgres).await;
+        Self::at(Plant::new(name, Log::Postgres).await, environment).await
+    }
+
+    async fn at(mut plant: Plant, environment: &[(&str, &str)]) -> Self {
         plant.settings.development = false;
         let more = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         plant.settings.environment.extend(more);
@@ -76,8 +80,19 @@ impl House {
 
     /// The same with more sites, all of them registered, so that roles can be limited to them.
     pub(crate) async fn with_sites(name: &str, sites: &[&str]) -> (Self, UserId) {
+        Self::registered(Plant::new(name, Log::Postgres).await, sites).await
+    }
+
+    /// Another tenant's in the same database.
+    pub(crate) async fn beside(&self, name: &str, sites: &[&str]) -> (Self, UserId) {
+        let Database { pool, url } = &self.plant.database;
+        let database = Database { pool: pool.clone(), url: url.clone() };
+        Self::registered(Plant::on(name, Log::Postgres, database, None), sites).await
+    }
+
+    async fn registered(plant: Plant, sites: &[&str]) -> (Self, UserId) {
         let configured = format!("{sites:?}");
-        let (house, admin) = Self::set(name, &[("LOTLINE_TENANT__SITES", &configured)]).await.administered().await;
+        let (house, admin) = Self::at(plant, &[("LOTLINE_TENANT__SITES", &configured)]).await.administered().await;
         for site in sites {
             let (site, name, time_zone) = ((*site).to_owned(), (*site).to_owned(), "Etc/UTC".to_owned());
             house.decide(ActorId::system(), AccessCommand::RegisterSite { site, name, time_zone }).await;

@@ -208,7 +208,7 @@ impl AccessMutation {
         }
         identity.names.confirm(&name, user).await.or_fail("confirm a login name")?;
         let link = identity.links.issue(LinkPurpose::Invitation, user).await.or_fail("make a link")?;
-        Ok(SecretPayload::new(outcome, Some(link.token.expose().to_owned())))
+        Ok(SecretPayload::new(outcome, Some(handed_out(scope, link.token.expose()))))
     }
 
     /// For administrators, also of one site: gives a person exactly these roles in a place.
@@ -248,7 +248,7 @@ impl AccessMutation {
             Some(key) => Some(identity.api_keys.issue(ApiKeyId(key)).await.or_fail("make the secret of a key")?),
             None => None,
         };
-        Ok(SecretPayload::new(outcome, secret.map(|secret| secret.expose().to_owned())))
+        Ok(SecretPayload::new(outcome, secret.map(|secret| handed_out(scope, secret.expose()))))
     }
 
     /// For administrators: withdraws a key and destroys its secret.
@@ -288,6 +288,14 @@ pub(super) async fn decide_at(
 ) -> Result<Outcome, Error> {
     let given = Given { key, expected_version, occurred_at: None, reason };
     submit(scope, StreamKey::Tenant, given, Command::Access(command)).await
+}
+
+/// A secret for its owner, who is no stranger when they come with it.
+pub(super) fn handed_out(scope: &Scope, secret: &str) -> String {
+    if let Door::Guarded(guard) = &scope.server.state.door {
+        guard.strangers.remember(secret);
+    }
+    secret.to_owned()
 }
 
 pub(super) fn identity(scope: &Scope) -> Result<&Identity, Error> {

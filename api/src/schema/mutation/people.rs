@@ -12,7 +12,7 @@ use lotline_projections::access;
 use lotline_projections::model::Model;
 use uuid::Uuid;
 
-use super::access::{AccessPayload, SecretPayload, administers, decide, decide_at, identity, refused};
+use super::access::{AccessPayload, SecretPayload, administers, decide, decide_at, handed_out, identity, refused};
 use crate::schema::failure::OrFail;
 use crate::schema::global_id;
 use crate::schema::loaders::KeyById;
@@ -137,7 +137,7 @@ impl PeopleMutation {
         }
         identity.sessions.end_all(user_id, None, EndReason::SignedOutEverywhere).await.or_fail("end sessions")?;
         let link = identity.links.issue(LinkPurpose::PasswordReset, user_id).await.or_fail("make a link")?;
-        Ok(SecretPayload::new(outcome, Some(link.token.expose().to_owned())))
+        Ok(SecretPayload::new(outcome, Some(handed_out(scope, link.token.expose()))))
     }
 
     /// For engineers, and whoever has the right MANAGE on the pipeline: gives a person exactly these rights on it.

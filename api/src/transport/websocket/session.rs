@@ -21,9 +21,10 @@ use super::protocol::{Action, Close, Protocol};
 use crate::auth::{Door, Mode};
 use crate::rate::Meter;
 use crate::schema::live::Begun;
-use crate::server::{Seat, Server};
+use crate::server::{Connection, Newcomer, Seat, Server};
 use crate::trail::attempts::Attempt;
 use crate::transport::caller::{ACTOR, Caller, parse_actor};
+use crate::transport::problem::Problem;
 use crate::transport::{execute, params};
 
 /// How often it is looked whether who came in may stay.
@@ -48,15 +49,23 @@ struct Session {
     stops: HashMap<String, AbortHandle>,
     /// Whether anything came since the last ping.
     heard: bool,
-    /// The place among the sockets of the actor.
-    seat: Seat,
+    /// The place of one who has not introduced themselves.
+    newcomer: Option<Newcomer>,
+    /// The place among all, and among the sockets of the actor, from then on.
+    place: Option<(Connection, Seat)>,
 }
 
 /// Serves a socket to its end. `spoken`: whether the client offered the subprotocol.
-pub(super) async fn run(server: Arc<Server>, socket: WebSocket, visitor: Visitor, spoken: bool) {
+pub(super) async fn run(
+    server: Arc<Server>,
+    socket: WebSocket,
+    (visitor, newcomer): (Visitor, Newcomer),
+    spoken: bool,
+) {
     let protocol = Protocol::new(server.state.limits.operations_per_socket);
     let (running, stops) = (SelectAll::new(), HashMap::new());
-    let mut session = Session { server, socket, visitor, protocol, running, stops, heard: true, seat: None };
+    let (newcomer, place) = (Some(newcomer), None);
+    let mut session = Session { server, socket, visitor, protocol, running, stops, heard: true, newcomer, place };
     if !spoken {
         return session.close(Close::new(4406, "Subprotocol not acceptable")).await;
     }
@@ -75,11 +84,15 @@ impl Session {
         let mut ping = interval(limits.ping_interval());
         let mut look = interval(RECHECK_EVERY);
         let shutdown = self.server.state.shutdown.clone();
+        let turned_out = self.newcomer.as_ref().map(|newcomer| newcomer.waiting.turned_out()).unwrap_or_default();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Step::Break(Some(Close::new(1001, "The server is stopping"))),
                 () = tokio::time::sleep_until(init_deadline), if !self.protocol.is_introduced() => {
                     return Step::Break(Some(Protocol::late()));
+                }
+                () = turned_out.cancelled(), if self.newcomer.is_some() => {
+                    return Step::Break(Some(Close::new(1013, "Too many sockets wait to say whose they are; try again later")));
                 }
                 _ = ping.tick() => self.ping().await?,
                 _ = look.tick() => self.stay()?,
@@ -158,13 +171,15 @@ impl Session {
             Err(problem) if problem.status == StatusCode::UNAUTHORIZED => {
                 return Step::Break(Some(Close::new(4401, format!("Unauthorized: {}", problem.message))));
             }
-            Err(problem) => return Step::Break(Some(Close::new(4403, format!("Forbidden: {}", problem.message)))),
+            Err(problem) => return Step::Break(Some(refusal(&problem))),
         }
         if let Some(caller) = &self.visitor.caller {
-            match self.server.seat(&caller.actor) {
-                Ok(seat) => self.seat = seat,
-                Err(problem) => return Step::Break(Some(Close::new(4403, format!("Forbidden: {}", problem.message)))),
+            let seated = self.server.seat(&caller.actor);
+            match seated.and_then(|seat| Ok((self.server.connect()?, seat))) {
+                Ok(place) => self.place = Some(place),
+                Err(problem) => return Step::Break(Some(refusal(&problem))),
             }
+            self.newcomer = None;
         }
         let acknowledgement = self.protocol.acknowledge();
         self.send(Message::text(acknowledgement)).await
@@ -256,6 +271,15 @@ impl Session {
         // Either the client has closed or it is not going to.
         drained.await.ok();
     }
+}
+
+/// Why somebody who may be known does not come in.
+fn refusal(problem: &Problem) -> Close {
+    if problem.status == StatusCode::SERVICE_UNAVAILABLE {
+        // Registered for WebSockets: try again later.
+        return Close::new(1013, format!("Unavailable: {}", problem.message));
+    }
+    Close::new(4403, format!("Forbidden: {}", problem.message))
 }
 
 fn interval(period: std::time::Duration) -> Interval {

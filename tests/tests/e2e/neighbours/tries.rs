@@ -1,0 +1,274 @@
+//! What is tried on each root field with the things of another tenant.
+
+use lotline_tests::client::{key, lot};
+use serde_json::{Value, json};
+
+use super::things::Things;
+use crate::site::SITE;
+
+/// What has to become of a try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The answer is the one to the same about what nobody has.
+    AsNobodys,
+    /// Whatever comes is this tenant's.
+    OwnOnly,
+    /// The same, and something comes.
+    Told,
+}
+
+pub(crate) struct Try {
+    pub(crate) kind: Kind,
+    pub(crate) query: String,
+    pub(crate) variables: Value,
+}
+
+/// What is tried with some things. To add a field: what it takes of ids, codes, filters, cursors and positions; else that it shows its own.
+pub(crate) fn tries(root: &str, field: &str, some: &Things, own: &Things) -> Vec<Try> {
+    match root {
+        "query" => queries(field, some),
+        "mutation" => mutations(field, some, own),
+        _ => subscriptions(field, some, own),
+    }
+}
+
+/// Waits are short: positions of others may never come.
+fn ask(kind: Kind, field: &str, arguments: &str, shown: &str) -> Try {
+    let arguments = if arguments.is_empty() { String::new() } else { format!("({arguments})") };
+    Try { kind, query: format!("query {{ {field}{arguments} {shown} }}"), variables: json!({}) }
+}
+
+fn queries(field: &str, some: &Things) -> Vec<Try> {
+    let like = |arguments: String, shown: &str| ask(Kind::AsNobodys, field, &arguments, shown);
+    let own = |shown: &str| vec![ask(Kind::OwnOnly, field, "", shown)];
+    let ids = ["lot", "far lot", "decision", "pipeline", "signal", "far signal", "event"];
+    let range = "range: {from: \"2000-01-01T00:00:00Z\", until: \"2100-01-01T00:00:00Z\"}, first: 9";
+    match field {
+        "lot" => vec![
+            like(format!("id: \"{}\"", some["lot"]), "{ id code }"),
+            like(format!("id: \"{}\"", some["far lot"]), "{ id code }"),
+            like(format!("site: \"{SITE}\", code: \"{}\"", some["code"]), "{ id code }"),
+            like(format!("site: \"{}\", code: \"{}\"", some["site"], some["code"]), "{ id code }"),
+        ],
+        "lotGenealogy" => ["ANCESTORS", "DESCENDANTS"]
+            .map(|way| like(format!("id: \"{}\", direction: {way}", some["lot"]), "{ steps { __typename } }"))
+            .into(),
+        "pipeline" => vec![like(format!("id: \"{}\"", some["pipeline"]), "{ id name }")],
+        "node" => ids.map(|name| like(format!("id: \"{}\"", some[name]), "{ id }")).into(),
+        "nodes" => {
+            let all = ids.map(|name| format!("\"{}\"", some[name])).join(", ");
+            vec![like(format!("ids: [{all}]"), "{ id }")]
+        }
+        "signalLatest" => vec![like(format!("ids: [\"{}\", \"{}\"]", some["signal"], some["far signal"]), "{ value }")],
+        "signalHistory" => ["signal", "far signal"]
+            .map(|name| like(format!("id: \"{}\", {range}", some[name]), "{ value sourceTime }"))
+            .into(),
+        "me" => own("{ actor user { userId email } }"),
+        "projectionStatus" => own("{ topic halts { __typename } }"),
+        "skippedEvents" => own("{ stream reason }"),
+        "sites" | "tenant" => own(""),
+        _ => lists(field, some),
+    }
+}
+
+/// Queries with pages: each filter, and what is shown without one, behind a cursor, at a position.
+fn lists(field: &str, some: &Things) -> Vec<Try> {
+    let (shown, filters) = match field {
+        "lots" => (
+            "id code",
+            vec![
+                format!("site: \"{}\"", some["site"]),
+                format!("filter: {{ codePrefix: \"{}\" }}", some["code"]),
+                format!("site: \"{SITE}\", filter: {{ codePrefix: \"{}\" }}", some["code"]),
+            ],
+        ),
+        "qcDecisions" => (
+            "id gate",
+            vec![
+                format!("site: \"{}\"", some["site"]),
+                format!("filter: {{ lot: \"{}\" }}", some["lot"]),
+                format!("filter: {{ gate: \"{}\" }}", some["gate"]),
+            ],
+        ),
+        "pipelines" => ("id name", vec![format!("filter: {{ name: \"{}\" }}", some["pipeline name"])]),
+        "signals" => {
+            ("id name device", vec![format!("site: \"{}\"", some["site"]), format!("device: \"{}\"", some["device"])])
+        }
+        "auditTrail" => (
+            "id",
+            vec![
+                format!("filter: {{ stream: \"{}\" }}", some["site"]),
+                format!("filter: {{ subject: \"{}\" }}", some["subject"]),
+                format!("filter: {{ subject: \"lot/{}\" }}", some["lot uuid"]),
+                format!("filter: {{ actor: \"{}\" }}", some["actor"]),
+                format!("filter: {{ correlationId: \"{}\" }}", some["correlation"]),
+            ],
+        ),
+        "users" => ("userId name email", vec![]),
+        "apiKeys" => ("keyId label prefix", vec![]),
+        _ => panic!("query {field} is new: say here what can be tried with another tenant's things"),
+    };
+    let shown = format!("{{ nodes {{ {shown} }} }}");
+    let after = &some[format!("after {field}").as_str()];
+    let own = [
+        "first: 100".to_owned(),
+        format!("first: 100, after: \"{after}\""),
+        format!("first: 100, consistentWith: \"{}\", consistencyTimeoutMs: 100", some["position"]),
+    ];
+    let like = |filter: String| ask(Kind::AsNobodys, field, &format!("first: 100, {filter}"), &shown);
+    let mut tries: Vec<Try> = filters.into_iter().map(like).collect();
+    tries.extend(own.map(|arguments| ask(Kind::OwnOnly, field, &arguments, &shown)));
+    tries
+}
+
+fn mutation(field: &str, kind: &str, given: Value) -> Try {
+    let mut input = given;
+    if input.get("idempotencyKey").is_none() {
+        input["idempotencyKey"] = json!(key());
+    }
+    let shown = if kind == "InviteUserInput" || kind == "IssueApiKeyInput" || kind == "IssuePasswordResetInput" {
+        "userErrors { field code message }"
+    } else {
+        "replayed userErrors { field code message }"
+    };
+    let query = format!("mutation($input: {kind}!) {{ {field}(input: $input) {{ {shown} }} }}");
+    Try { kind: Kind::AsNobodys, query, variables: json!({ "input": input }) }
+}
+
+fn mutations(field: &str, some: &Things, own: &Things) -> Vec<Try> {
+    let definition = json!({ "tasks": [{ "id": "read", "kind": "sql" }] });
+    let make = |kind: &str, given: Value| mutation(field, kind, given);
+    match field {
+        "registerLot" => {
+            let fresh = || format!("fresh-{}", key());
+            let from = |parent: Value| {
+                let mut given = lot(SITE, &fresh(), "9", &[]);
+                given["parents"] = json!([{ "lot": parent, "quantity": { "value": "1", "unit": "KGM" } }]);
+                given
+            };
+            let mut again = lot(SITE, &some["child code"], "9", &[]);
+            again["idempotencyKey"] = json!(some["used"]);
+            [
+                lot(&some["site"], &fresh(), "9", &[]),
+                from(json!({ "id": some["lot"] })),
+                from(json!({ "id": some["far lot"] })),
+                from(json!({ "code": some["code"] })),
+                again,
+            ]
+            .map(|given| make("RegisterLotInput", given))
+            .into()
+        }
+        "recordQcDecision" => {
+            let decide =
+                |site: &str, lot: Value| json!({ "site": site, "lot": lot, "gate": some["gate"], "outcome": "FAIL" });
+            [
+                decide(SITE, json!({ "id": some["lot"] })),
+                decide(SITE, json!({ "code": some["code"] })),
+                decide(&some["site"], json!({ "id": some["far lot"] })),
+            ]
+            .map(|given| make("RecordQcDecisionInput", given))
+            .into()
+        }
+        "draftPipeline" => {
+            vec![make("DraftPipelineInput", json!({ "name": some["pipeline name"], "definition": definition }))]
+        }
+        "revisePipeline" => {
+            let given = json!({ "pipelineId": some["pipeline"], "name": "taken over", "definition": definition });
+            vec![make("RevisePipelineInput", given)]
+        }
+        "publishPipeline" | "archivePipeline" => {
+            vec![make("PipelineInput", json!({ "pipelineId": some["pipeline"] }))]
+        }
+        "declareSignal" => {
+            let address = json!({ "modbus": { "unit": 1, "table": "COILS", "address": 0 } });
+            let declare = |site: &str| {
+                json!({ "site": site, "name": some["signal name"], "unit": "1", "dataType": "BOOL",
+                    "device": some["device"], "address": address })
+            };
+            [declare(SITE), declare(&some["site"])].map(|given| make("DeclareSignalInput", given)).into()
+        }
+        "retryProjection" => {
+            let given = json!({ "reason": "x", "readModel": "LOTS", "stream": some["site"] });
+            vec![make("RetryProjectionInput", given)]
+        }
+        "skipProjectionEvent" => {
+            let given = json!({ "reason": "x", "readModel": "LOTS", "stream": some["site"], "sequence": 1 });
+            vec![make("SkipProjectionEventInput", given)]
+        }
+        _ => about_access(field, some, own),
+    }
+}
+
+/// Mutations about people, keys and their rights.
+fn about_access(field: &str, some: &Things, own: &Things) -> Vec<Try> {
+    let make = |kind: &str, given: Value| mutation(field, kind, given);
+    let user = json!({ "userId": some["user"] });
+    match field {
+        "inviteUser" => {
+            let given = json!({ "email": some["email"], "name": "X" });
+            vec![make("InviteUserInput", given)]
+        }
+        "setRoles" => [(&some["user"], Value::Null), (&own["user"], json!(some["site"]))]
+            .map(|(user, site)| make("SetRolesInput", json!({ "userId": user, "site": site, "roles": ["VIEWER"] })))
+            .into(),
+        "deactivateUser" => vec![make("DeactivateUserInput", user)],
+        "reactivateUser" => vec![make("ReactivateUserInput", user)],
+        "issuePasswordReset" => vec![make("IssuePasswordResetInput", user)],
+        "changeUserProfile" => {
+            let given = json!({ "userId": some["user"], "email": format!("{}@dairy.example", key()), "name": "X" });
+            vec![make("ChangeUserProfileInput", given)]
+        }
+        "setPipelineAccess" => [(&some["pipeline"], &own["user"]), (&own["pipeline"], &some["user"])]
+            .map(|(pipeline, user)| {
+                make("SetPipelineAccessInput", json!({ "pipelineId": pipeline, "userId": user, "rights": ["VIEW"] }))
+            })
+            .into(),
+        "issueApiKey" => {
+            let given = |prefix: &str, sites: Value| {
+                json!({ "label": "x", "prefix": prefix, "roles": ["VIEWER"], "sites": sites,
+                    "expiresAt": "2100-01-01T00:00:00Z" })
+            };
+            let fresh = key().simple().to_string();
+            [given(&some["prefix"], json!([])), given(&fresh[..20], json!([some["site"]]))]
+                .map(|given| make("IssueApiKeyInput", given))
+                .into()
+        }
+        "revokeApiKey" => vec![make("RevokeApiKeyInput", json!({ "keyId": some["key"] }))],
+        "registerSite" => {
+            let given = json!({ "site": some["site"], "name": "X", "timeZone": "Etc/UTC" });
+            vec![make("RegisterSiteInput", given)]
+        }
+        _ => panic!("mutation {field} is new: say here what can be tried with another tenant's things"),
+    }
+}
+
+fn subscriptions(field: &str, some: &Things, own: &Things) -> Vec<Try> {
+    let (told, filters) = match field {
+        "lotChanged" => ("lots { id code }", vec![format!("site: \"{}\"", some["site"])]),
+        "qcDecisionRecorded" => ("decision { id gate }", vec![format!("site: \"{}\"", some["site"])]),
+        "pipelineChanged" => ("pipeline { id name }", vec![]),
+        "signalValues" => {
+            let filters = ["signal", "far signal"].map(|name| format!("ids: [\"{}\"]", some[name]));
+            ("values { signalId value }", filters.into())
+        }
+        "auditTrail" => {
+            let filters = [
+                format!("stream: \"{}\"", some["site"]),
+                format!("subject: \"{}\"", some["subject"]),
+                format!("actor: \"{}\"", some["actor"]),
+            ];
+            ("entry { id subject actor }", filters.map(|filter| format!("filter: {{ {filter} }}")).into())
+        }
+        _ => panic!("subscription {field} is new: say here what can be tried with another tenant's things"),
+    };
+    let follow = |kind: Kind, arguments: &[String]| {
+        let arguments = if arguments.is_empty() { String::new() } else { format!("({})", arguments.join(", ")) };
+        Try { kind, query: format!("subscription {{ {field}{arguments} {{ {told} }} }}"), variables: json!({}) }
+    };
+    let mut tries: Vec<Try> = filters.into_iter().map(|filter| follow(Kind::AsNobodys, &[filter])).collect();
+    let mut open = if field == "signalValues" { vec![format!("ids: [\"{}\"]", own["signal"])] } else { Vec::new() };
+    tries.push(follow(Kind::Told, &open));
+    open.push(format!("after: \"{}\"", some["position"]));
+    tries.push(follow(Kind::OwnOnly, &open));
+    tries
+}
