@@ -2,13 +2,15 @@
 //!
 //! The answer comes from the same fold on which the writers of this process decide. It is there once the tenant's stream has been read, and
 //! gone when what is in it can't be trusted: then nobody can be let in. While the log can't be reached it stays as it was, so that queries go on;
-//! nothing can be decided here meanwhile.
+//! nothing can be decided here meanwhile. But once somebody knows for certain that others have read on, it is not given any more: they may
+//! have taken a role away.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use lotline_domain::access::state::SharedAccess;
 use lotline_domain::id::TenantId;
+use lotline_domain::record::Offset;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +35,20 @@ impl AccessView {
 
     /// Who may do what at this moment; nothing while that is not known.
     pub fn now(&self) -> Option<SharedAccess> {
+        if self.view.is_outdated() {
+            return None;
+        }
         self.view.known().map(|known| known.access)
+    }
+
+    /// Next offset of the tenant's partition that this process has not read.
+    pub fn next(&self) -> Offset {
+        self.view.next()
+    }
+
+    /// Says whether others have read on for so long that what is known here must not be gone by. True if that is news.
+    pub fn outdate(&self, outdated: bool) -> bool {
+        self.view.outdate(outdated)
     }
 
     /// Returns once the stream has been read for the first time.

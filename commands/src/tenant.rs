@@ -3,9 +3,11 @@
 //! Decisions of a site record the sequence of the tenant's stream on which they were made, so that they can be judged again from the log
 //! alone. Invariant: sequence and access are of the same moment, and a writer decides on nothing older than what its stream has recorded.
 
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use lotline_domain::access::state::SharedAccess;
+use lotline_domain::record::Offset;
 use tokio::sync::Notify;
 
 /// The tenant's stream at one moment.
@@ -23,6 +25,10 @@ pub(crate) struct TenantAt {
 pub(crate) struct TenantView {
     known: Mutex<Option<TenantAt>>,
     moved: Notify,
+    /// Next offset to be read of the tenant's partition.
+    next: AtomicI64,
+    /// Others have read on long ago.
+    outdated: AtomicBool,
 }
 
 impl TenantView {
@@ -44,6 +50,26 @@ impl TenantView {
     /// Nothing is known any more: what comes next in the stream can't be read or trusted, and deciding without it could break a rule.
     pub(crate) fn withdraw(&self) {
         *self.lock() = None;
+    }
+
+    /// Notes how far the tenant's partition has been read.
+    pub(crate) fn read_to(&self, next: Offset) {
+        self.next.store(next, Ordering::Relaxed);
+    }
+
+    /// Next offset to be read of the tenant's partition.
+    pub(crate) fn next(&self) -> Offset {
+        self.next.load(Ordering::Relaxed)
+    }
+
+    /// Says whether others have read on long ago, and whether that is news.
+    pub(crate) fn outdate(&self, outdated: bool) -> bool {
+        self.outdated.swap(outdated, Ordering::Relaxed) != outdated
+    }
+
+    /// See [`TenantView::outdate`].
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.outdated.load(Ordering::Relaxed)
     }
 
     /// Returns once the stream is known up to a sequence.

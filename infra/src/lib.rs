@@ -13,6 +13,7 @@ mod door;
 mod edge;
 pub mod formats;
 pub mod health;
+mod hearing;
 pub mod lifecycle;
 pub mod logs;
 mod moving;

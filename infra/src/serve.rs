@@ -100,7 +100,10 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
         let watch = crate::collect::start(config, &logs, &databases, &progress, &mut lifecycle);
         readiness.push(("collector", running(watch)));
     }
-    readiness.extend(doorway.as_ref().and_then(|doorway| doorway.readiness(bus.access())));
+    if let Some(doorway) = &doorway {
+        readiness.extend(doorway.readiness(bus.access()));
+        doorway.keep_hearing(&bus, &progress, &logs, &mut lifecycle);
+    }
     let sampler = Sampler {
         bus: bus.clone(),
         ledger: logs.ledger.clone(),

@@ -210,7 +210,10 @@ impl Guard {
                 look_up.void();
                 Err(invalid(&error))
             }
-            Err(error @ ApiKeyError::Unknown) => Err(invalid(&error)),
+            Err(error @ ApiKeyError::Unknown) => {
+                look_up.bad();
+                Err(invalid(&error))
+            }
         }
     }
 

@@ -148,7 +148,7 @@ pub(super) async fn refresh(State(server): State<Arc<Server>>, request: Request)
         Ok(_) | Err(RefreshError::Refused { refusal: RefreshRefusal::Superseded, .. } | RefreshError::Store(_)) => {
             look_up.void();
         }
-        Err(RefreshError::Refused { .. }) => drop(look_up),
+        Err(RefreshError::Refused { .. }) => look_up.bad(),
     }
     let tokens = match refreshed {
         Ok(tokens) => tokens,

@@ -120,7 +120,7 @@ pub(super) async fn password(State(server): State<Arc<Server>>, request: Request
         // A password is looked at when the link was found to be good.
         Ok(_) | Err(PasswordError::Weak(_) | PasswordError::Busy) => look_up.good(),
         Err(PasswordError::Store(_)) => look_up.void(),
-        Err(PasswordError::Link(_)) => drop(look_up),
+        Err(PasswordError::Link(_)) => look_up.bad(),
     }
     let user = set.map_err(|error| json::password(&error))?;
     // Whoever is invited has had no password, and so no session.
@@ -137,7 +137,7 @@ async fn look(guard: &Guard, account: Account, purpose: LinkPurpose, link: &str)
     match &found {
         Ok(_) => look_up.good(),
         Err(LinkError::Store(_)) => look_up.void(),
-        Err(LinkError::Refused(_)) => drop(look_up),
+        Err(LinkError::Refused(_)) => look_up.bad(),
     }
     found.map_err(json::link)
 }

@@ -83,7 +83,7 @@ struct Known {
     old: HashSet<[u8; 32]>,
 }
 
-/// A look-up that may be made. Dropped without a verdict, it has failed.
+/// A look-up that may be made. Dropped without a verdict, because whoever asked hung up, it is charged.
 #[must_use]
 pub(super) struct LookUp<'a> {
     strangers: &'a Strangers,
@@ -167,6 +167,11 @@ impl LookUp<'_> {
         self.strangers.known().put(*self.digest.as_bytes());
     }
 
+    /// Nobody has it, or has it any more.
+    pub(super) fn bad(self) {
+        self.strangers.known().forget(self.digest.as_bytes());
+    }
+
     /// It says nothing about who asked: there was no answer, or nothing was asked.
     pub(super) fn void(mut self) {
         self.failed = false;
@@ -175,9 +180,6 @@ impl LookUp<'_> {
 
 impl Drop for LookUp<'_> {
     fn drop(&mut self) {
-        if self.failed {
-            self.strangers.known().forget(self.digest.as_bytes());
-        }
         if let Some(account) = self.account {
             self.strangers.settle(account, self.failed);
         }
@@ -281,8 +283,11 @@ mod tests {
         }
         strangers.charge(account, "next").unwrap().good();
         // It was revoked: the first time that is a look-up, from then on it is a stranger's.
-        drop(strangers.charge(account, "key").unwrap());
+        strangers.charge(account, "key").unwrap().bad();
         assert!(strangers.charge(account, "key").is_err());
+        // Whoever hangs up has said nothing about what was known before.
+        drop(strangers.charge(account, "next").unwrap());
+        strangers.charge(account, "next").unwrap().good();
         let session = Account::Session(SessionId(Uuid::from_u128(1)));
         assert!(strangers.charge(session, "other").is_ok(), "a session has an account of its own");
         let off = Strangers::new(0);

@@ -133,3 +133,30 @@ async fn event_streams_carry_subscriptions() {
         );
     }
 }
+
+/// Partition 0 at offset 999, as base64url of `l0.999`: nothing comes there, so the query waits until its time is over.
+const ENDLESS: &str = "{ lots(first: 1, consistentWith: \"bDAuOTk5\", consistencyTimeoutMs: 10000) { nodes { id } } }";
+
+#[tokio::test]
+async fn an_operation_that_takes_too_long_is_ended() {
+    let limits = Limits { request_timeout_ms: 300, ..Limits::default() };
+    let plant = Plant::start("api_time", limits).await;
+    let answer = plant.post(ENDLESS, json!({}), "application/graphql-response+json").await;
+    let status = answer.status().as_u16();
+    let body: serde_json::Value = answer.json().await.unwrap();
+    assert_eq!((status, &body["errors"][0]["extensions"]["code"]), (503, &json!("TIMEOUT")), "{body}");
+    let mut socket = plant.ready_socket().await;
+    socket.subscribe("slow", ENDLESS, json!({})).await;
+    let ended = socket.receive().await;
+    assert!(ended.to_string().contains("\"TIMEOUT\""), "{ended}");
+    // What is over makes room, and the socket goes on.
+    let until = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        socket.subscribe("next", "{ sites }", json!({})).await;
+        let message = socket.receive().await;
+        if message["payload"]["data"]["sites"] == json!(["north", "south"]) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < until, "{message}");
+    }
+}

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use lotline_tests::client::{Client, lot};
 use lotline_tests::server::{Log, Server, lotline};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::load::{PATIENCE, SITES};
 use crate::nodes::node;
 use crate::site::Plant;
-use crate::visitor::{ADMIN, House};
+use crate::visitor::{ADMIN, House, PASSWORD, set_up};
 
 #[tokio::test]
 async fn a_certificate_makes_it_https_for_people_and_probes() {
@@ -20,13 +20,35 @@ async fn a_certificate_makes_it_https_for_people_and_probes() {
     let address = server.url.strip_prefix("https://").expect("the server speaks TLS").parse().unwrap();
     let client = reqwest::Client::builder().tls_certs_only([root]).no_proxy().resolve("localhost", address);
     let url = format!("https://localhost:{}/health/ready", address.port());
-    let answer = client.build().unwrap().get(url).timeout(Duration::from_secs(30)).send().await.unwrap();
+    let client = client.build().unwrap();
+    let answer = client.get(url).timeout(Duration::from_secs(30)).send().await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.version()), (200, reqwest::Version::HTTP_2));
     assert!(answer.headers().contains_key("strict-transport-security"));
+    signs_in_by_cookies(&server, &client, &format!("https://localhost:{}", address.port())).await;
     let mut probe = lotline(&plant.settings);
     let probed = probe.env("LOTLINE_API__BIND", address.to_string()).args(["health", "--timeout-ms", "30000"]).output();
     let probed = probed.unwrap();
     assert!(probed.status.success(), "{}", String::from_utf8_lossy(&probed.stderr));
+}
+
+/// Cookies that browsers send over TLS only, and that no other host can have set.
+async fn signs_in_by_cookies(server: &Server, http: &reqwest::Client, origin: &str) {
+    let printed = server.printed();
+    let (_, link) = printed.split_once("/setup#").expect("the first start prints a link");
+    let link = link.split_whitespace().next().unwrap();
+    let post = |path: &str, body: Value| http.post(format!("{origin}/api/v1/auth/{path}")).json(&body).send();
+    assert_eq!(post("setup", set_up(link, PASSWORD)).await.unwrap().status().as_u16(), 204);
+    let sign_in = json!({ "email": ADMIN, "password": PASSWORD, "cookies": true });
+    let signed_in = post("sign-in", sign_in).await.unwrap();
+    let cookies: Vec<&str> =
+        signed_in.headers().get_all("set-cookie").iter().map(|cookie| cookie.to_str().unwrap()).collect();
+    assert_eq!(cookies.len(), 3, "{cookies:?}");
+    for cookie in cookies {
+        let attributes: Vec<&str> = cookie.split("; ").collect();
+        assert!(cookie.starts_with("__Host-") && attributes.contains(&"Secure"), "{cookie}");
+        assert!(attributes.contains(&"Path=/") && attributes.contains(&"SameSite=Strict"), "{cookie}");
+        assert!(!cookie.contains("Domain"), "{cookie}");
+    }
 }
 
 /// Nodes forward commands to each other, and `lotline admin` gives them its own, only over a certificate that they believe.

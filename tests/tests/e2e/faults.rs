@@ -12,3 +12,4 @@ mod full;
 mod hanging;
 mod projectors;
 mod subscriber;
+mod unheard;

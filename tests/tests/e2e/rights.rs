@@ -322,7 +322,7 @@ async fn an_answer_that_is_given_again_shows_what_may_be_seen_now() {
     let none = AccessCommand::ChangeMembership { user_id: user, site: None, roles: RoleSet::EMPTY };
     house.decide(admin.actor(), none).await;
     let until = Instant::now() + PATIENCE;
-    while house.graphql(&[("authorization", &olga)], "{ projections { model } }", &json!({})).await.code()
+    while house.graphql(&[("authorization", &olga)], "{ projectionStatus { topic } }", &json!({})).await.code()
         != "FORBIDDEN"
     {
         assert!(Instant::now() < until, "the role is not taken away");

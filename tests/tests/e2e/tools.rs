@@ -79,7 +79,7 @@ async fn the_tools_say_in_one_line_what_is_wrong() {
 
     plant.settings.environment = vec![("LOTLINE_API__BIND".into(), "0.0.0.0:0".into())];
     plant.settings.database = plant.database.url.clone();
-    let output = tool(&plant, &["serve"]);
+    let output = tool(&plant, &["serve", "--development"]);
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && complaint.contains("only a loopback address"), "{complaint}");
 }

@@ -10,7 +10,7 @@ use lotline_domain::id::{ActorId, ApiKeyId, CommandId, SiteId, StreamKey, Tenant
 use lotline_domain::identity::name::LoginName;
 use lotline_domain::port::{Clock, Ids};
 use lotline_infra::admin::Steward;
-use lotline_infra::config::Config;
+use lotline_infra::config::{Config, LogKind};
 use lotline_tests::server::{Log, Server};
 use lotline_tests::stack::Database;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -58,7 +58,7 @@ impl House {
         Self::at(Plant::new(name, Log::Postgres).await, environment).await
     }
 
-    async fn at(mut plant: Plant, environment: &[(&str, &str)]) -> Self {
+    pub(crate) async fn at(mut plant: Plant, environment: &[(&str, &str)]) -> Self {
         plant.settings.development = false;
         let more = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         plant.settings.environment.extend(more);
@@ -308,6 +308,10 @@ pub(crate) fn config(plant: &Plant) -> Config {
     config.tenant.id = TenantId::new(plant.settings.tenant.clone()).unwrap();
     config.tenant.sites = vec![SiteId::new(SITE).unwrap()];
     config.postgres.url.clone_from(&plant.settings.database);
+    if let (Log::Kafka, Some(brokers)) = (plant.settings.log, &plant.settings.brokers) {
+        config.log.kind = LogKind::Kafka;
+        config.kafka.brokers.clone_from(brokers);
+    }
     config
 }
 
