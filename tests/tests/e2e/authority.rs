@@ -182,6 +182,7 @@ async fn followed(house: &House, bearer: &str, query: &str, due: bool) -> Outcom
     match tokio::time::timeout(within, stream.chunk()).await {
         Ok(chunk) => {
             let text = String::from_utf8_lossy(&chunk.unwrap().unwrap_or_default()).into_owned();
+            assert!(!text.contains("INTERNAL"), "{query}: {text}");
             if text.contains("FORBIDDEN") { Outcome::Forbidden } else { Outcome::Let }
         }
         Err(_) => Outcome::Let,

@@ -201,6 +201,24 @@ async fn a_socket_by_cookie_needs_its_own_origin() {
     assert_eq!(opened(&house, &[own, ("cookie", &cookie)]).await.unwrap_err(), 401);
 }
 
+/// Who somebody is and what they may do is in memory: while every table about access is locked, whoever was let in before goes on.
+#[tokio::test]
+async fn a_request_asks_the_database_nothing_about_access() {
+    let (house, _) = House::with_admin("door-memory").await;
+    let ann = house.bearer(ADMIN).await;
+    house.until(&[("authorization", &ann)], 200).await;
+    let mut lock = house.plant.database.pool.begin().await.unwrap();
+    let tables =
+        "SELECT string_agg(format('%I.%I', schemaname, tablename), ', ') FROM pg_tables WHERE schemaname = 'access'";
+    let tables: String = sqlx::query_scalar(tables).fetch_one(&mut *lock).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(format!("LOCK TABLE {tables}"))).execute(&mut *lock).await.unwrap();
+    // Few, since what has not been heard of sessions for five seconds counts as ended.
+    let asked = (0..20).map(async |_| house.graphql(&[("authorization", &ann)], "{ tenant }", &json!({})).await.status);
+    let statuses = tokio::time::timeout(DEADLINE, futures_util::future::join_all(asked)).await.expect("nobody waits");
+    lock.rollback().await.unwrap();
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+}
+
 #[tokio::test]
 async fn a_subscription_ends_with_its_session() {
     let (house, _) = House::with_admin("door-streams").await;

@@ -79,6 +79,14 @@ async fn the_tools_say_in_one_line_what_is_wrong() {
 
     plant.settings.environment = vec![("LOTLINE_API__BIND".into(), "0.0.0.0:0".into())];
     plant.settings.database = plant.database.url.clone();
+    // Nobody takes the door away by accident.
+    let output = tool(&plant, &["demo"]);
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && complaint.contains("--development"), "{complaint}");
+    let mut command: Command = lotline(&plant.settings);
+    let output = command.arg("serve").env("LOTLINE_ACCESS__MODE", "development").output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && complaint.contains("mode"), "{complaint}");
     let output = tool(&plant, &["serve", "--development"]);
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && complaint.contains("only a loopback address"), "{complaint}");
