@@ -71,6 +71,11 @@ impl Doorway {
             tracing::warn!("development mode: everybody who reaches this port is believed and may do everything");
             return Ok(Self { entrance: None, writers_end: lifecycle.token(), served });
         }
+        if config.postgres.serve_url.is_none() {
+            tracing::warn!(
+                "PostgreSQL is asked by the login that owns the tables, in the tenant's role: a smuggled statement could leave it; see postgres.serve_url"
+            );
+        }
         let identity = credentials(config, databases).await?;
         let ports = identity.ports();
         let token = lifecycle.token();

@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 
 use super::attempt::{Attempt, Purpose, same};
 use super::newcomer::Arrival;
+use super::strangers::Account;
 use super::{Guard, json, proof, record, session};
 use crate::server::Server;
 use crate::trail::attempts;
@@ -119,6 +120,9 @@ async fn finish(server: &Server, parts: &Parts) -> Result<Response, Problem> {
     if !back.state.is_some_and(|state| same(&state, &guard.cookies.state(&attempt))) {
         return Err(over());
     }
+    // A way back costs a row here and a request at the provider, whoever comes by it.
+    let account = Account::of(Trace::of(&parts.extensions).address);
+    let look_up = back.code.as_deref().map(|code| guard.strangers.charge(account, code)).transpose()?;
     let used_up = guard.identity.subjects.use_up(attempt.digest(), attempt.ends_at()).await;
     if !used_up.map_err(|error| json::store(&error))? {
         return Err(over());
@@ -139,7 +143,13 @@ async fn finish(server: &Server, parts: &Parts) -> Result<Response, Problem> {
         redirect_uri: &redirect_uri(desk),
         authenticated_since: matches!(attempt.purpose, Purpose::Prove { .. }).then_some(attempt.begun_at),
     };
-    let person = desk.provider.redeem(&answer).await.map_err(|error| refused(&error))?;
+    let person = desk.provider.redeem(&answer).await;
+    match (look_up, &person) {
+        (Some(look_up), Ok(_) | Err(SignOnError::Provider(_))) => look_up.void(),
+        (Some(look_up), Err(SignOnError::Code(_) | SignOnError::Token(_))) => look_up.bad(),
+        (None, _) => {}
+    }
+    let person = person.map_err(|error| refused(&error))?;
     match attempt.purpose {
         Purpose::SignIn { return_to } => {
             let tokens = arrive(server, guard, &person, parts).await?;

@@ -204,6 +204,27 @@ async fn an_attempt_is_good_once_and_in_its_own_browser() {
 }
 
 #[tokio::test]
+async fn whoever_makes_codes_up_is_held_up() {
+    let mut provider = Provider::start();
+    let few = [("LOTLINE_API__LIMITS__FAILED_LOOK_UPS_PER_ADDRESS", "3")];
+    let (house, _) = house("sso-flood", &mut provider, &few).await;
+    let mut answers = Vec::new();
+    for number in 0..4 {
+        let mut browser = Browser::default();
+        let there = begin(&house, &mut browser, "").await;
+        let (_, state) = there.query_pairs().find(|(given, _)| given == "state").unwrap();
+        let mut back = Url::parse(&format!("{}/api/v1/auth/oidc/callback", house.server.url)).unwrap();
+        let made_up = format!("code-{number}");
+        back.query_pairs_mut().extend_pairs([("code", &*made_up), ("state", &*state), ("iss", &*provider.issuer)]);
+        let page = browser.get(back.as_str()).await;
+        answers.push((page.status, page.code()));
+    }
+    let refused = (401, "SIGN_ON_REFUSED".to_owned());
+    let held_up = (429, "TOO_MANY_UNKNOWN_CREDENTIALS".to_owned());
+    assert_eq!(answers, [refused.clone(), refused.clone(), refused, held_up]);
+}
+
+#[tokio::test]
 async fn the_provider_changes_its_keys() {
     let mut provider = Provider::start();
     let (house, admin) = house("sso-keys", &mut provider, &[]).await;
