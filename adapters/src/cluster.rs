@@ -3,15 +3,18 @@
 //! | part | for |
 //! |---|---|
 //! | [`PostgresDirectory`] | the address of each partition's writer, for forwarding |
+//! | [`PostgresHeard`] | telling a node that others hear more of who may do what than it does |
 //! | [`PostgresLeases`] | sharing partitions among nodes where no Kafka group does it: the embedded log's writers, and projections |
 //! | [`secret`] | signing what nodes send to each other |
 //!
 //! None of it is needed for safety: writers are fenced by the log, projections by their offsets.
 
 mod directory;
+mod heard;
 mod lease;
 
 pub use self::directory::PostgresDirectory;
+pub use self::heard::PostgresHeard;
 pub use self::lease::{LeaseOptions, PostgresLeases};
 
 use lotline_domain::id::TenantId;

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use lotline_domain::access::state::SharedAccess;
 use lotline_domain::id::TenantId;
-use lotline_domain::record::Offset;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -41,9 +40,9 @@ impl AccessView {
         self.view.known().map(|known| known.access)
     }
 
-    /// Next offset of the tenant's partition that this process has not read.
-    pub fn next(&self) -> Offset {
-        self.view.next()
+    /// Up to which sequence this process knows the tenant's stream; nothing while it does not.
+    pub fn sequence(&self) -> Option<u64> {
+        self.view.known().map(|known| known.sequence)
     }
 
     /// Says whether others have read on for so long that what is known here must not be gone by. True if that is news.

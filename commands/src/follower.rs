@@ -89,7 +89,6 @@ impl TenantFollower {
                 let sequence = followed.chain.head(StreamKey::Tenant.as_str()).sequence;
                 self.view.advance(sequence, &followed.access);
             }
-            self.view.read_to(next);
             let read = reader.read(READ_AT_ONCE, READ_WAIT).await?;
             for stored in &read.records {
                 followed.apply(&self.tenant, stored)?;

@@ -176,7 +176,10 @@ impl Owners {
                 other,
                 "another node was announced, but this one still writes; announcing it again"
             );
-            self.announce(partition).await;
+            // Whoever has to leave the partition meanwhile must not hide who comes after.
+            if end.run_until_cancelled(self.announce(partition)).await.is_none() {
+                return pending().await;
+            }
         }
     }
 

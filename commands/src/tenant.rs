@@ -3,11 +3,10 @@
 //! Decisions of a site record the sequence of the tenant's stream on which they were made, so that they can be judged again from the log
 //! alone. Invariant: sequence and access are of the same moment, and a writer decides on nothing older than what its stream has recorded.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use lotline_domain::access::state::SharedAccess;
-use lotline_domain::record::Offset;
 use tokio::sync::Notify;
 
 /// The tenant's stream at one moment.
@@ -25,8 +24,6 @@ pub(crate) struct TenantAt {
 pub(crate) struct TenantView {
     known: Mutex<Option<TenantAt>>,
     moved: Notify,
-    /// Next offset to be read of the tenant's partition.
-    next: AtomicI64,
     /// Others have read on long ago.
     outdated: AtomicBool,
 }
@@ -50,16 +47,6 @@ impl TenantView {
     /// Nothing is known any more: what comes next in the stream can't be read or trusted, and deciding without it could break a rule.
     pub(crate) fn withdraw(&self) {
         *self.lock() = None;
-    }
-
-    /// Notes how far the tenant's partition has been read.
-    pub(crate) fn read_to(&self, next: Offset) {
-        self.next.store(next, Ordering::Relaxed);
-    }
-
-    /// Next offset to be read of the tenant's partition.
-    pub(crate) fn next(&self) -> Offset {
-        self.next.load(Ordering::Relaxed)
     }
 
     /// Says whether others have read on long ago, and whether that is news.

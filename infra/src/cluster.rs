@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use lotline_adapters::clock::SystemClock;
-use lotline_adapters::cluster::{self, LeaseOptions, PostgresDirectory, PostgresLeases};
+use lotline_adapters::cluster::{self, LeaseOptions, PostgresDirectory, PostgresHeard, PostgresLeases};
 use lotline_api::{PeerClient, PeerKey, PeerState};
 use lotline_commands::bus::CommandBus;
 use lotline_domain::ownership::{Directory, Membership};
@@ -28,6 +28,7 @@ const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 pub(crate) struct Node {
     name: String,
     database: PgPool,
+    topic: String,
     key: PeerKey,
     directory: Arc<dyn Directory>,
 }
@@ -50,7 +51,8 @@ impl Node {
             name.as_str(),
             address,
         );
-        Ok(Self { name, database, key, directory: Arc::new(directory) })
+        let topic = config.ledger_topic();
+        Ok(Self { name, database, topic, key, directory: Arc::new(directory) })
     }
 
     /// Where the writers of partitions are.
@@ -79,14 +81,19 @@ impl Node {
     pub(crate) fn writers(&self, logs: &Logs) -> anyhow::Result<Box<dyn Membership>> {
         Ok(match &logs.kafka {
             Some(log) => Box::new(log.join().context("the group of writers can't be joined")?),
-            None => self.leases("writers", logs.ledger.topic(), logs.ledger.partitions()),
+            None => Box::new(self.leases("writers", logs.ledger.topic(), logs.ledger.partitions())),
         })
     }
 
     /// This node's part of the work on a topic's partitions.
-    pub(crate) fn leases(&self, work: &str, topic: &str, partitions: u32) -> Box<dyn Membership> {
+    pub(crate) fn leases(&self, work: &str, topic: &str, partitions: u32) -> PostgresLeases {
         let options = LeaseOptions::new(format!("{work}/{topic}"), self.name.as_str(), partitions);
-        Box::new(PostgresLeases::new(self.database.clone(), options))
+        PostgresLeases::new(self.database.clone(), options)
+    }
+
+    /// What the ledger's nodes tell each other of how far they have heard.
+    pub(crate) fn heard(&self) -> PostgresHeard {
+        PostgresHeard::new(self.database.clone(), self.topic.as_str())
     }
 }
 

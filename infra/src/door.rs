@@ -21,15 +21,13 @@ use lotline_domain::identity::session::SessionPolicy;
 use lotline_domain::identity::sign_on::SignOn;
 use lotline_domain::identity::token::TokenPolicy;
 use lotline_domain::port::{Clock, Ids};
-use lotline_projections::progress::Progress;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::{Config, OidcSection};
-use crate::hearing;
 use crate::lifecycle::Lifecycle;
 use crate::output;
-use crate::stores::{Databases, Logs};
+use crate::stores::Databases;
 
 /// Who issues tokens when no address is configured.
 const ISSUER: &str = "lotline";
@@ -106,18 +104,6 @@ impl Doorway {
         self.entrance.as_ref()?;
         let known = move || access.now().map(|_| ()).ok_or_else(|| UNKNOWN_ACCESS.to_owned());
         Some(("access", Arc::new(known)))
-    }
-
-    /// Shuts while other nodes know more of who may do what than this one hears.
-    pub(crate) fn keep_hearing(&self, bus: &CommandBus, progress: &Progress, logs: &Logs, lifecycle: &mut Lifecycle) {
-        if self.entrance.is_some() {
-            let (access, partitions) = (bus.access(), logs.ledger.partitions());
-            let comparing = hearing::compare(access, progress.clone(), partitions, lifecycle.token());
-            lifecycle.spawn("the comparison with other nodes", async move {
-                comparing.await;
-                anyhow::Ok(())
-            });
-        }
     }
 
     /// What the writers of this process end with.

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use lotline_adapters::clock::SystemClock;
+use lotline_domain::ownership::Membership;
 use lotline_domain::port::LogRead;
 use lotline_domain::trace::Traces;
 use lotline_projections::worker::{LedgerWorker, SignalsWorker, WorkerContext, WorkerError};
+use tokio::sync::watch;
 
 use crate::cluster::Node;
 use crate::config::Config;
@@ -13,10 +15,10 @@ use crate::lifecycle::{Lifecycle, Watch};
 use crate::shares::share;
 use crate::stores::{Databases, Logs};
 
-/// Starts this node's part of the projections. The watch tells whether all of it runs.
+/// Starts this node's part of the projections, which others have while it does not hear the log. The watch tells whether all of it runs.
 pub(crate) fn start(
     config: &Config,
-    node: &Node,
+    (node, hears): (&Node, watch::Receiver<bool>),
     logs: &Logs,
     databases: &Databases,
     traces: &Traces,
@@ -30,7 +32,9 @@ pub(crate) fn start(
         tenant: config.tenant.id.clone(),
         traces: traces.clone(),
     };
-    let leases = |log: &dyn LogRead| node.leases("projections", log.topic(), log.partitions());
+    let leases = |log: &dyn LogRead| -> Box<dyn Membership> {
+        Box::new(node.leases("projections", log.topic(), log.partitions()).only_while(hears.clone()))
+    };
     let (ledger, signals) = (context(logs.ledger.clone()), context(logs.signals.clone()));
     let (ledger_watch, signals_watch) = (watch.clone(), watch.clone());
     let on_ledger = share(leases(&*logs.ledger), lifecycle.token(), move |partition, cancel| {

@@ -28,6 +28,7 @@ use crate::cluster::Node;
 use crate::config::Config;
 use crate::door::Doorway;
 use crate::edge;
+use crate::hearing;
 use crate::lifecycle::{Lifecycle, Watch};
 use crate::stores::{self, Databases, Logs};
 use crate::telemetry;
@@ -92,8 +93,9 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     } else {
         forward(writers, &bus, ports, &mut lifecycle);
     }
+    let hears = keep_hearing(&bus, &node, &mut lifecycle);
     if has(Role::Projector) {
-        let watch = crate::projecting::start(config, &node, &logs, &databases, &traces, &mut lifecycle);
+        let watch = crate::projecting::start(config, (&node, hears), &logs, &databases, &traces, &mut lifecycle);
         readiness.push(("projector", running(watch)));
     }
     if has(Role::Collector) {
@@ -102,7 +104,6 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     }
     if let Some(doorway) = &doorway {
         readiness.extend(doorway.readiness(bus.access()));
-        doorway.keep_hearing(&bus, &progress, &logs, &mut lifecycle);
     }
     let sampler = Sampler {
         bus: bus.clone(),
@@ -167,6 +168,17 @@ fn forward(writers: Vec<PartitionWriter>, bus: &CommandBus, ports: Ports, lifecy
         tokio::join!(forwarding, following);
         anyhow::Ok(())
     });
+}
+
+/// Whether this node hears the log, as far as others can tell.
+fn keep_hearing(bus: &CommandBus, node: &Node, lifecycle: &mut Lifecycle) -> watch::Receiver<bool> {
+    let (hears, hearing) = watch::channel(true);
+    let comparing = hearing::compare(bus.access(), node.heard(), hears, lifecycle.token());
+    lifecycle.spawn("the comparison with other nodes", async move {
+        comparing.await;
+        anyhow::Ok(())
+    });
+    hearing
 }
 
 fn writer_options(config: &Config) -> WriterOptions {

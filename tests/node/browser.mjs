@@ -7,6 +7,7 @@
 //   {"choose": "lots"}                      an example
 //   {"press": ["run"]}                      buttons or forms, at the same moment
 //   {"cookie": ["lotline_access", "…"]}     plants a cookie; null takes it away
+//   {"busy": "/api/v1/auth/refresh"}        what is answered 503 from now on, on the way to the server; null for nothing
 //   {}                                      nothing: only look
 import { webcrypto } from 'node:crypto';
 import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -18,6 +19,7 @@ import { pathToFileURL } from 'node:url';
 const [, , server, planted = ''] = process.argv;
 const jar = new Map();
 const asked = [];
+let busy = null;
 const real = globalThis.fetch;
 globalThis.location = new URL('/graphiql', server);
 // Node.js 18 keeps it to itself.
@@ -39,8 +41,10 @@ globalThis.fetch = async (path, init = {}) => {
   const cookies = init.credentials !== 'omit' && url.origin === location.origin;
   if (method !== 'GET') { headers.set('origin', location.origin); }
   if (cookies && jar.size > 0) { headers.set('cookie', written([...jar])); }
-  const entry = { method, path: url.pathname, headers: [...headers.keys()], status: null };
+  const { variables = null } = init.body ? JSON.parse(init.body) : {};
+  const entry = { method, path: url.pathname, headers: [...headers.keys()], variables, status: null };
   asked.push(entry);
+  if (url.pathname === busy) { return new Response(JSON.stringify({ errors: [{ message: 'too busy' }] }), { status: entry.status = 503 }); }
   const answer = await real(url, { ...init, headers, redirect: 'manual' });
   entry.status = answer.status;
   if (cookies) { answer.headers.getSetCookie().forEach(keep); }
@@ -91,7 +95,8 @@ async function load() {
   return shown;
 }
 
-function step(shown, { type = {}, choose, press = [], cookie }) {
+function step(shown, { type = {}, choose, press = [], cookie, busy: path }) {
+  if (path !== undefined) { busy = path; }
   for (const [id, value] of Object.entries(type)) { shown[id].value = value; }
   if (choose) { shown.examples.onchange({ target: { value: choose } }); }
   if (cookie && cookie[1] === null) { jar.delete(cookie[0]); } else if (cookie) { keep(cookie[0] + '=' + cookie[1] + '; HttpOnly'); }

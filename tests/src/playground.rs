@@ -152,6 +152,15 @@ impl Seen {
         last.and_then(|last| last["headers"].as_array()).into_iter().flatten().filter_map(Value::as_str).collect()
     }
 
+    /// The variables of the last request's operation.
+    pub fn last_variables(&self) -> Value {
+        self.0["asked"]
+            .as_array()
+            .and_then(|asked| asked.last())
+            .map(|last| last["variables"].clone())
+            .unwrap_or_default()
+    }
+
     /// The browser's cookies, as they are sent.
     pub fn cookies(&self) -> &str {
         self.0["cookies"].as_str().unwrap_or_default()

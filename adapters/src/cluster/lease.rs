@@ -11,6 +11,7 @@ use std::time::Duration;
 use lotline_domain::ownership::Membership;
 use lotline_domain::port::BoxFuture;
 use sqlx::{Connection, PgConnection, PgPool};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// How work is shared.
@@ -42,6 +43,8 @@ pub struct PostgresLeases {
     /// Between turns.
     session: Option<PgConnection>,
     options: LeaseOptions,
+    /// Whether this node is fit for the work.
+    fit: watch::Receiver<bool>,
     held: Option<BTreeSet<u32>>,
     next_turn: Instant,
     good_until: Instant,
@@ -59,10 +62,21 @@ impl PostgresLeases {
     /// Takes part from the first call of [`Membership::changed`] on.
     pub fn new(database: PgPool, options: LeaseOptions) -> Self {
         let now = Instant::now();
-        Self { database, session: None, options, held: None, next_turn: now, good_until: now }
+        let (_, fit) = watch::channel(true);
+        Self { database, session: None, options, fit, held: None, next_turn: now, good_until: now }
+    }
+
+    /// Takes part only while this node is fit for the work, and leaves it to others meanwhile.
+    #[must_use]
+    pub fn only_while(self, fit: watch::Receiver<bool>) -> Self {
+        Self { fit, ..self }
     }
 
     async fn turn(&mut self) -> Result<BTreeSet<u32>, sqlx::Error> {
+        if *self.fit.borrow() { self.take_turn().await } else { self.give_back().await.map(|()| BTreeSet::new()) }
+    }
+
+    async fn take_turn(&mut self) -> Result<BTreeSet<u32>, sqlx::Error> {
         let (pool, node) = (self.options.pool.as_str(), self.options.node.as_str());
         let lasts = self.options.lasts.as_secs_f64();
         // A turn may be dropped half-way, with a transaction open that sqlx does not know of. So its connection is its own, and is closed then.

@@ -59,7 +59,7 @@ export class Door {
     return this.send('/graphql', { method: 'POST', signal, headers: { ...JSON_BODY, accept }, body: JSON.stringify(operation) });
   }
 
-  /** Asks for the next tokens, once for all who want them; gives whether there are any. Of two tabs the second is told that the first gets them: the browser
+  /** Asks for the next tokens, once for all who want them; gives whether there are any; throws when that can't be said now. Of two tabs the second is told that the first gets them: the browser
    *  has them in a moment. */
   renew() {
     this.#renewing ??= this.#next().finally(() => { this.#renewing = null; });
@@ -69,7 +69,9 @@ export class Door {
   async #next() {
     const answer = await this.#post('refresh', {});
     if (answer.ok) { return true; }
-    if ((await refusal(answer)).code !== 'REFRESH_SUPERSEDED') { return false; }
+    const { code, message } = await refusal(answer);
+    if (answer.status === 429 || answer.status >= 500) { throw new Error(message); }
+    if (code !== 'REFRESH_SUPERSEDED') { return false; }
     await new Promise((done) => { setTimeout(done, OTHER_TAB_MS); });
     return true;
   }

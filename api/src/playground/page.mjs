@@ -93,7 +93,7 @@ async function tell(response, started) {
   if (response.status === 401 && door.byCookie) { greet(null); }
 }
 
-/** A stream ends with the access token under it; by cookies it is opened again with the next one. */
+/** A stream ends with the access token under it; by cookies it is opened again with the next one, after what has come where the operation asks for `$after`. */
 async function follow(operation, signal) {
   const started = performance.now(), feed = { shown: [], count: 0 };
   for (;;) {
@@ -102,6 +102,7 @@ async function follow(operation, signal) {
     const ended = await listen(response, feed);
     if (ended !== 'TOKEN_EXPIRED' || !door.byCookie || !await door.renew()) { return say(feed.count + ' items, the stream has ended' + (ended ? ': ' + ended : ''), Boolean(ended)); }
     say(feed.count + ' items; listening again with the next access token');
+    if (feed.position && /\$after\b/.test(operation.query)) { operation = { ...operation, variables: { ...operation.variables, after: feed.position } }; }
   }
 }
 
@@ -118,12 +119,16 @@ async function listen(response, feed) {
       if (!item) { continue; }
       ended = item.errors && item.errors[0].extensions && item.errors[0].extensions.code;
       if (ended === 'TOKEN_EXPIRED' && door.byCookie) { continue; }
+      feed.position = position(item) || feed.position;
       feed.count += 1; feed.shown.unshift(JSON.stringify(item, null, 2));
       if (feed.shown.length > MOST_SHOWN) { feed.shown.pop(); }
     }
     at('result').textContent = feed.shown.join('\n\n'); say(feed.count + ' items, the newest first');
   }
 }
+
+/** Where a listener that has this item goes on. */
+function position({ data }) { return data && Object.values(data).map((value) => value && value.position).find((text) => typeof text === 'string'); }
 
 /** The result in an event, if it has one. */
 function next(event) {

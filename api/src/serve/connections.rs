@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::held::Held;
+use super::held::{Held, Written};
 use super::tls::{H2, Tls};
 use super::{GRACE, under_way};
 use crate::config::Limits;
@@ -37,6 +37,12 @@ const HEADER_LIST_BYTES: u32 = 64 << 10;
 const STREAMS: u32 = 100;
 /// How long to wait when the system has no more file handles.
 const BREATH: Duration = Duration::from_millis(100);
+
+/// Who is at the other end.
+struct Client {
+    address: SocketAddr,
+    written: Written,
+}
 
 /// Takes connections for a router.
 pub(super) struct Connections {
@@ -84,15 +90,16 @@ impl Connections {
     }
 
     async fn connection(&self, stream: Held, address: SocketAddr) {
-        let Some(tls) = &self.tls else { return self.http1(stream, address).await };
+        let client = Client { address, written: stream.written() };
+        let Some(tls) = &self.tls else { return self.http1(stream, client).await };
         let handshake = tokio::time::timeout(self.limits.header_timeout(), tls.accept(stream));
         let accepted = tokio::select! {
             () = self.shutdown.cancelled() => return,
             accepted = handshake => accepted,
         };
         match accepted {
-            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(H2) => self.http2(stream, address).await,
-            Ok(Ok(stream)) => self.http1(stream, address).await,
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(H2) => self.http2(stream, client).await,
+            Ok(Ok(stream)) => self.http1(stream, client).await,
             Ok(Err(error)) => {
                 counter!("lotline_tls_handshakes_failed_total").increment(1);
                 tracing::debug!(%address, error = &error as &dyn std::error::Error, "a TLS handshake failed");
@@ -101,16 +108,18 @@ impl Connections {
         }
     }
 
-    async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, address: SocketAddr) {
+    async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, client: Client) {
+        let address = client.address;
         let under_way = TaskTracker::new();
         let service = service_fn(|request| under_way::answer(self.router.clone(), request, address, under_way.token()));
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.limits.header_timeout()).max_buf_size(HEAD_BYTES);
         let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        self.drive(connection, http1::UpgradeableConnection::graceful_shutdown, &under_way, address).await;
+        self.drive(connection, http1::UpgradeableConnection::graceful_shutdown, &under_way, &client).await;
     }
 
-    async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, address: SocketAddr) {
+    async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S, client: Client) {
+        let address = client.address;
         let (router, timeout) = (self.router.clone(), self.limits.header_timeout());
         let under_way = TaskTracker::new();
         let open = under_way.clone();
@@ -119,17 +128,17 @@ impl Connections {
         builder.timer(TokioTimer::new()).keep_alive_interval(timeout).keep_alive_timeout(timeout);
         builder.max_concurrent_streams(STREAMS).max_header_list_size(HEADER_LIST_BYTES);
         let connection = builder.serve_connection(TokioIo::new(stream), service);
-        self.drive(connection, http2::Connection::graceful_shutdown, &under_way, address).await;
+        self.drive(connection, http2::Connection::graceful_shutdown, &under_way, &client).await;
     }
 
-    /// Serves a connection to its end. After the shutdown it has [`GRACE`] beyond the last answer: a request that has come in part is not waited
-    /// for longer.
+    /// Serves a connection to its end. After the shutdown it has [`GRACE`] beyond the last byte of the last answer that the client has taken: a request that
+    /// has come in part is not waited for longer.
     async fn drive<C: Future<Output = Result<(), hyper::Error>>>(
         &self,
         connection: C,
         stop: impl FnOnce(Pin<&mut C>),
         under_way: &TaskTracker,
-        address: SocketAddr,
+        client: &Client,
     ) {
         let mut connection = pin!(connection);
         let result = tokio::select! {
@@ -138,11 +147,11 @@ impl Connections {
                 stop(connection.as_mut());
                 tokio::select! {
                     result = connection => result,
-                    () = under_way::quiet(under_way, GRACE) => return cut_off("stopping"),
+                    () = under_way::quiet(under_way, &client.written, GRACE) => return cut_off("stopping"),
                 }
             }
         };
-        ended(result, address);
+        ended(result, client.address);
     }
 }
 
@@ -185,7 +194,44 @@ fn neighbourhood(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpSocket;
+
     use super::*;
+
+    const BODY_BYTES: usize = 4 << 20;
+    /// What the systems of both ends hold of it; the least there is.
+    const BUFFER_BYTES: u32 = 4 << 10;
+
+    /// Its answer was complete in memory long before, and nothing of it has been under way since.
+    #[tokio::test]
+    async fn who_reads_a_large_answer_slowly_gets_all_of_it_when_the_server_stops() {
+        let listening = TcpSocket::new_v4().unwrap();
+        listening.set_send_buffer_size(BUFFER_BYTES).unwrap();
+        listening.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = listening.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (router, shutdown) =
+            (Router::new().route("/", get(|| async { vec![7; BODY_BYTES] })), CancellationToken::new());
+        let connections = Connections { router, limits: Limits::default(), tls: None, shutdown: shutdown.clone() };
+        let serving = tokio::spawn(connections.serve(listener));
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(BUFFER_BYTES).unwrap();
+        let mut client = socket.connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut piece = vec![0; BODY_BYTES / 20];
+        client.read_exact(&mut piece).await.unwrap();
+        shutdown.cancel();
+        for _ in 0..16 {
+            tokio::time::sleep(GRACE / 8).await;
+            client.read_exact(&mut piece).await.unwrap();
+        }
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.unwrap();
+        assert!(17 * piece.len() + rest.len() > BODY_BYTES, "the head too");
+        serving.await.unwrap();
+    }
 
     #[test]
     fn a_network_of_ipv6_counts_as_one() {

@@ -3,7 +3,9 @@
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 
 use metrics::gauge;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -11,9 +13,24 @@ use tokio::net::TcpStream;
 
 use crate::tally::Entered;
 
+/// How many bytes the client has been sent so far.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Written(Arc<AtomicU64>);
+
+impl Written {
+    pub(super) fn so_far(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
 /// The stream.
 pub(super) struct Held {
     stream: TcpStream,
+    written: Written,
     /// Among all, and among those of its address.
     _places: (Entered<()>, Entered<IpAddr>),
 }
@@ -21,7 +38,11 @@ pub(super) struct Held {
 impl Held {
     pub(super) fn new(stream: TcpStream, places: (Entered<()>, Entered<IpAddr>)) -> Self {
         gauge!("lotline_http_connections").increment(1.0);
-        Self { stream, _places: places }
+        Self { stream, written: Written::default(), _places: places }
+    }
+
+    pub(super) fn written(&self) -> Written {
+        self.written.clone()
     }
 }
 
@@ -39,7 +60,9 @@ impl AsyncRead for Held {
 
 impl AsyncWrite for Held {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let bytes = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        self.written.add(bytes);
+        Poll::Ready(Ok(bytes))
     }
 
     fn poll_write_vectored(
@@ -47,7 +70,9 @@ impl AsyncWrite for Held {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let bytes = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
+        self.written.add(bytes);
+        Poll::Ready(Ok(bytes))
     }
 
     fn is_write_vectored(&self) -> bool {

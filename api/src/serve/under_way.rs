@@ -13,6 +13,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::held::Written;
 use super::wire;
 
 /// The body of an answer. Its request is under way until it is dropped.
@@ -32,13 +33,14 @@ pub(super) async fn answer(
     Ok(response.map(|body| Answering { body, _token: token }))
 }
 
-/// Returns when nothing has been under way for so long.
-pub(super) async fn quiet(under_way: &TaskTracker, grace: Duration) {
+/// Returns when nothing has been under way, and the client has taken nothing of what was answered, for so long.
+pub(super) async fn quiet(under_way: &TaskTracker, written: &Written, grace: Duration) {
     under_way.close();
     loop {
         under_way.wait().await;
+        let before = written.so_far();
         tokio::time::sleep(grace).await;
-        if under_way.is_empty() {
+        if under_way.is_empty() && written.so_far() == before {
             return;
         }
     }

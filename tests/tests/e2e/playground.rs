@@ -90,6 +90,13 @@ async fn the_next_access_token_is_asked_for_when_one_has_ended() {
     let mut other = Playground::open(&house.server.url, &cookies);
     other.until(|seen| seen.text("whoami").ends_with("(ADMIN)") && seen.is_hidden("sign-in")).await;
 
+    // When nobody can say whether there are next tokens, nobody is signed out.
+    other.step(&json!({ "cookie": ["lotline_access", null], "busy": "/api/v1/auth/refresh" }));
+    let seen = other.press("run", |seen| seen.text("status").ends_with("too busy")).await;
+    assert!(seen.is_hidden("sign-in"), "{seen:#?}");
+    other.step(&json!({ "busy": null }));
+    assert!(other.run("lots").await.result()["data"]["lots"].is_object());
+
     // When there are no next tokens, one is asked to sign in.
     let ann = house.bearer(ADMIN).await;
     assert_eq!(house.post("sign-out-everywhere", &[("authorization", &ann)], &json!({})).await.status, 200);
@@ -119,6 +126,7 @@ async fn a_subscription_outlives_its_access_token() {
         let (shown, first) = (seen.text("result"), first.get_or_insert(code.clone()));
         if late && shown.contains(&code) {
             assert!(shown.contains(first.as_str()), "what came before is still shown: {shown}");
+            assert!(seen.last_variables()["after"].is_string(), "it goes on after what has come: {seen:#?}");
             break;
         }
         if !shown.contains(first.as_str()) {

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::File;
 
 /// Every migration, with the first 16 digits of its SHA-256. One that is on main is changed by a later one, never by itself.
-const APPLIED: [(&str, &str); 21] = [
+const APPLIED: [(&str, &str); 22] = [
     ("adapters/migrations/0001_log.sql", "8e8d0f602566426d"),
     ("adapters/migrations/0002_snapshot.sql", "ac29c22913333221"),
     ("adapters/migrations/0003_vault.sql", "4e46e316ae2d718a"),
@@ -16,6 +16,7 @@ const APPLIED: [(&str, &str); 21] = [
     ("adapters/migrations/0006_access.sql", "37d9f714c2edf6ba"),
     ("adapters/migrations/0008_sign_on.sql", "74a0e1df96150fbe"),
     ("adapters/migrations/0009_tenancy.sql", "fc031b1089eb12f1"),
+    ("adapters/migrations/0010_heard.sql", "b337cec246a5e0f1"),
     ("projections/migrations/0001_projection.sql", "8b1debad25dc8860"),
     ("projections/migrations/0002_lots.sql", "7ac06adcaf73f700"),
     ("projections/migrations/0003_genealogy.sql", "cd3aedc770599b60"),
