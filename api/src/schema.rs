@@ -11,6 +11,7 @@ pub mod global_id;
 pub mod live;
 pub mod loaders;
 pub mod lot;
+pub mod master;
 pub mod mutation;
 pub mod node;
 pub mod payload;
@@ -38,6 +39,7 @@ pub struct Query(
     qc::QcQuery,
     pipeline::PipelineQuery,
     signal::SignalQuery,
+    master::MasterQuery,
     audit::AuditQuery,
     node::NodeQuery,
     people::PeopleQuery,
@@ -51,6 +53,8 @@ pub struct Mutation(
     mutation::qc::QcMutation,
     mutation::pipeline::PipelineMutation,
     mutation::signal::SignalMutation,
+    mutation::master::MasterMutation,
+    mutation::import::ImportMutation,
     mutation::projection::ProjectionMutation,
     mutation::access::AccessMutation,
     mutation::people::PeopleMutation,

@@ -18,6 +18,7 @@ use crate::access::role::Permission;
 use crate::envelope::CommandHash;
 use crate::id::{ActorId, CommandId, CorrelationId, PipelineId, SiteId, StreamKey, TenantId};
 use crate::lot::{LotRef, LotType};
+use crate::master::MasterCommand;
 use crate::personal::Personal;
 use crate::pipeline::Definition;
 use crate::qc::{ChecklistAnswer, QcOutcome};
@@ -179,6 +180,8 @@ pub enum Command {
         /// Sequence of the event.
         sequence: u64,
     },
+    /// Change master data.
+    Master(MasterCommand),
     /// Change who may do what.
     Access(AccessCommand),
     /// Record what happened at the door, or to the audit trail. Only the server asks for that.
@@ -198,6 +201,7 @@ impl Command {
             Self::DeclareSignal(_) => "declare_signal",
             Self::RetryProjection { .. } => "retry_projection",
             Self::SkipProjectionEvent { .. } => "skip_projection_event",
+            Self::Master(command) => command.name(),
             Self::Access(command) => command.name(),
             Self::Trail(command) => command.name(),
         }
@@ -215,6 +219,7 @@ impl Command {
             | Self::ArchivePipeline { .. }
             | Self::RetryProjection { .. }
             | Self::SkipProjectionEvent { .. }
+            | Self::Master(_)
             | Self::Access(_)
             | Self::Trail(_) => *stream == StreamKey::Tenant,
         }
@@ -224,7 +229,7 @@ impl Command {
     pub fn need(&self) -> Need {
         match self {
             Self::RegisterLot(_) | Self::RecordQcDecision(_) => Need::Here(Permission::Decide),
-            Self::DeclareSignal(_) | Self::DraftPipeline { .. } => Need::Here(Permission::Engineer),
+            Self::DeclareSignal(_) | Self::DraftPipeline { .. } | Self::Master(_) => Need::Here(Permission::Engineer),
             Self::RevisePipeline { pipeline_id, .. } => Need::Pipeline(PipelineRight::Edit, *pipeline_id),
             Self::PublishPipeline { pipeline_id }
             | Self::ArchivePipeline { pipeline_id }
@@ -267,6 +272,7 @@ impl Command {
             | Self::PublishPipeline { .. }
             | Self::ArchivePipeline { .. }
             | Self::DeclareSignal(_)
+            | Self::Master(_)
             | Self::Trail(_) => false,
         }
     }

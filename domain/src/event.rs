@@ -18,6 +18,9 @@ use crate::access::event::{
 };
 use crate::id::CommandId;
 use crate::lot::LotRegistered;
+use crate::master::MasterEvent;
+use crate::master::partner::PartnerDefined;
+use crate::master::product::ProductDefined;
 use crate::pipeline::{PipelineArchived, PipelineDrafted, PipelinePublished, PipelineRevised};
 use crate::projection::{ProjectionEventSkipped, ProjectionRetried};
 use crate::qc::QcDecisionRecorded;
@@ -48,6 +51,8 @@ pub enum Event {
     ProjectionRetried(ProjectionRetried),
     /// A read model shall leave out one event.
     ProjectionEventSkipped(ProjectionEventSkipped),
+    /// Master data changed.
+    Master(MasterEvent),
     /// Who may do what changed.
     Access(AccessEvent),
     /// Something happened at the door, or to the audit trail.
@@ -59,16 +64,17 @@ pub enum Event {
 }
 
 macro_rules! event_types {
-    ({ $($variant:ident => $name:literal,)* } Access { $($access:ident => $access_name:literal,)* }
-     Trail { $($trail:ident => $trail_name:literal,)* }) => {
+    ({ $($variant:ident => $name:literal,)* } Master { $($master:ident => $master_name:literal,)* }
+     Access { $($access:ident => $access_name:literal,)* } Trail { $($trail:ident => $trail_name:literal,)* }) => {
         /// Every event type that Lotline writes, in `ce_type` form.
-        pub const EVENT_TYPES: &[&str] = &[$($name,)* $($access_name,)* $($trail_name,)*];
+        pub const EVENT_TYPES: &[&str] = &[$($name,)* $($master_name,)* $($access_name,)* $($trail_name,)*];
 
         impl Event {
             /// The `ce_type`.
             pub fn event_type(&self) -> &'static str {
                 match self {
                     $(Self::$variant(_) => $name,)*
+                    $(Self::Master(MasterEvent::$master(_)) => $master_name,)*
                     $(Self::Access(AccessEvent::$access(_)) => $access_name,)*
                     $(Self::Trail(TrailEvent::$trail(_)) => $trail_name,)*
                 }
@@ -79,6 +85,7 @@ macro_rules! event_types {
                 let reason = reason.map(str::to_owned);
                 match self {
                     $(Self::$variant(data) => encode(&Body { occurred_at, reason, data }),)*
+                    $(Self::Master(MasterEvent::$master(data)) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Access(AccessEvent::$access(data)) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Trail(TrailEvent::$trail(data)) => encode(&Body { occurred_at, reason, data }),)*
                 }
@@ -88,6 +95,7 @@ macro_rules! event_types {
             pub fn value_schemas() -> Vec<(&'static str, Value)> {
                 vec![
                     $(($name, schema::document::<Body<$variant>>($name)),)*
+                    $(($master_name, schema::document::<Body<$master>>($master_name)),)*
                     $(($access_name, schema::document::<Body<$access>>($access_name)),)*
                     $(($trail_name, schema::document::<Body<$trail>>($trail_name)),)*
                 ]
@@ -100,6 +108,7 @@ macro_rules! event_types {
             pub fn decode(event_type: &str, value: &[u8]) -> Result<Fact, DecodeError> {
                 match event_type {
                     $($name => decode($name, value, Self::$variant),)*
+                    $($master_name => decode($master_name, value, |data| Self::Master(MasterEvent::$master(data))),)*
                     $($access_name => decode($access_name, value, |data| Self::Access(AccessEvent::$access(data))),)*
                     $($trail_name => decode($trail_name, value, |data| Self::Trail(TrailEvent::$trail(data))),)*
                     other => Err(DecodeError::UnknownType(other.chars().take(128).collect())),
@@ -122,6 +131,10 @@ event_types! {
         ProjectionEventSkipped => "lotline.projection.event_skipped.v1",
         CommandRefused => "lotline.command.refused.v1",
         RefusalsSuppressed => "lotline.refusals.suppressed.v1",
+    }
+    Master {
+        ProductDefined => "lotline.product.defined.v1",
+        PartnerDefined => "lotline.partner.defined.v1",
     }
     Access {
         SiteRegistered => "lotline.site.registered.v1",
@@ -196,6 +209,7 @@ impl Event {
             Self::SignalDeclared(data) => format!("signal/{}", data.name),
             Self::ProjectionRetried(data) => format!("projection/{}", data.model),
             Self::ProjectionEventSkipped(data) => format!("projection/{}", data.model),
+            Self::Master(event) => event.subject(),
             Self::Access(event) => event.subject().to_string(),
             Self::Trail(event) => event.subject(),
             Self::CommandRefused(_) => format!("command/{command}"),

@@ -107,6 +107,10 @@ uuid_id!(/// A quality decision.
     QcDecisionId);
 uuid_id!(/// A pipeline.
     PipelineId);
+uuid_id!(/// What lots are of.
+    ProductId);
+uuid_id!(/// A supplier or customer.
+    PartnerId);
 uuid_id!(/// A person who may sign in.
     UserId);
 uuid_id!(/// A key by which a program comes in.

@@ -15,6 +15,7 @@ pub mod event;
 pub mod id;
 pub mod identity;
 pub mod lot;
+pub mod master;
 pub mod ownership;
 pub mod partition;
 pub mod personal;

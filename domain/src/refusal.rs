@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::access::refusal::AccessRefusal;
 use crate::id::{ActorId, InvalidId, LotId, PipelineId};
+use crate::master::MasterRefusal;
 use crate::qc::QcOutcome;
 use crate::quantity::{InvalidQuantity, Quantity, Unit};
 use crate::timestamp::Timestamp;
@@ -223,6 +224,9 @@ pub enum Refusal {
     /// The name is taken.
     #[error("signal '{0}' is already declared")]
     DuplicateSignal(String),
+    /// A rule about master data.
+    #[error(transparent)]
+    Master(#[from] MasterRefusal),
     /// A rule about access.
     #[error(transparent)]
     Access(#[from] AccessRefusal),
@@ -301,6 +305,7 @@ impl Refusal {
             Self::UnknownTask(_) => "UNKNOWN_TASK",
             Self::TaskCycle(_) => "TASK_CYCLE",
             Self::DuplicateSignal(_) => "DUPLICATE_SIGNAL",
+            Self::Master(refusal) => refusal.code(),
             Self::Access(refusal) => refusal.code(),
             Self::MissingReason => "REASON_REQUIRED",
             Self::TooLarge { .. } => "TOO_LARGE",
@@ -336,6 +341,7 @@ impl Refusal {
             Self::DuplicatePipelineName { .. } | Self::DuplicateSignal(_) => Some("name"),
             Self::EmptyPipeline | Self::DuplicateTask(_) => Some("tasks"),
             Self::UnknownTask(_) | Self::TaskCycle(_) => Some("edges"),
+            Self::Master(refusal) => refusal.field(),
             Self::Access(refusal) => refusal.field(),
             Self::WrongStream { .. }
             | Self::LotFailed { .. }

@@ -8,8 +8,9 @@ use crate::access::event::AccessSubject;
 use crate::access::state::SharedAccess;
 use crate::command::{Command, CommandRequest, optional_text};
 use crate::event::Event;
-use crate::id::{LotId, PipelineId, QcDecisionId};
+use crate::id::{LotId, PartnerId, PipelineId, ProductId, QcDecisionId};
 use crate::lot::Lots;
+use crate::master::MasterData;
 use crate::pipeline::Pipelines;
 use crate::projection;
 use crate::qc;
@@ -17,7 +18,7 @@ use crate::refusal::Refusal;
 use crate::signal::Signals;
 use crate::timestamp::Timestamp;
 
-/// All that the rules of a stream depend on. A site's stream uses lots and signals, the tenant's own pipelines and access.
+/// All that the rules of a stream depend on. A site's stream uses lots and signals, the tenant's own pipelines, access and master data.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct StreamState {
     /// Lots of the site.
@@ -28,6 +29,8 @@ pub struct StreamState {
     pub signals: Signals,
     /// Who may do what in the tenant.
     pub access: SharedAccess,
+    /// Products and partners of the tenant.
+    pub master: MasterData,
 }
 
 /// What deciding gave: one or more events, and the facts they share.
@@ -56,6 +59,10 @@ pub enum Subject {
     Signal(String),
     /// A read model, by name.
     Projection(String),
+    /// A product.
+    Product(ProductId),
+    /// A supplier or customer.
+    Partner(PartnerId),
     /// A site, user, key or grant.
     Access(AccessSubject),
     /// What a record of the trail is about, as `kind/id`.
@@ -139,6 +146,11 @@ impl StreamState {
                 let subject = Subject::Signal(event.name.clone());
                 (Event::SignalDeclared(event), subject)
             }
+            Command::Master(command) => {
+                let event = self.master.decide(command, fresh)?;
+                let subject = event.thing();
+                (Event::Master(event), subject)
+            }
             Command::RetryProjection { model, stream } => {
                 let event = projection::decide_retry(model, stream)?;
                 let subject = Subject::Projection(event.model.clone());
@@ -163,6 +175,7 @@ impl StreamState {
             Event::PipelinePublished(event) => self.pipelines.evolve_published(event, sequence),
             Event::PipelineArchived(event) => self.pipelines.evolve_archived(event, sequence),
             Event::SignalDeclared(event) => self.signals.evolve_declared(event, sequence),
+            Event::Master(event) => self.master.evolve(event, sequence),
             Event::Access(_) => self.access.evolve(event, sequence),
             Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
@@ -182,6 +195,7 @@ impl StreamState {
                 self.pipelines.get(*pipeline_id).map(|pipeline| pipeline.version)
             }
             Command::DeclareSignal(command) => self.signals.version(command.name.trim()),
+            Command::Master(command) => self.master.version(command),
             Command::Access(command) => self.access.version(command),
             Command::RegisterLot(_)
             | Command::DraftPipeline { .. }
@@ -212,6 +226,7 @@ impl Subject {
             Event::SignalDeclared(event) => Some(Self::Signal(event.name.clone())),
             Event::ProjectionRetried(event) => Some(Self::Projection(event.model.clone())),
             Event::ProjectionEventSkipped(event) => Some(Self::Projection(event.model.clone())),
+            Event::Master(event) => Some(event.thing()),
             Event::Access(event) => Some(Self::Access(event.subject())),
             Event::Trail(event) => Some(Self::Trail(event.subject())),
             Event::CommandRefused(_) | Event::RefusalsSuppressed(_) => None,

@@ -22,6 +22,7 @@ pub mod genealogy;
 pub mod generations;
 mod halts;
 pub mod lots;
+pub mod master;
 pub mod model;
 mod offsets;
 pub mod page;

@@ -17,6 +17,8 @@ pub enum Model {
     Pipelines,
     /// Declarations of signals.
     Signals,
+    /// Products and partners.
+    Master,
     /// Every event.
     Audit,
     /// Sites, users, keys and grants.
@@ -27,20 +29,29 @@ pub enum Model {
 
 impl Model {
     /// Every model.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Lots,
         Self::Genealogy,
         Self::QcDecisions,
         Self::Pipelines,
         Self::Signals,
+        Self::Master,
         Self::Audit,
         Self::Access,
         Self::Samples,
     ];
 
     /// The models that follow the ledger.
-    pub const LEDGER: [Self; 7] =
-        [Self::Lots, Self::Genealogy, Self::QcDecisions, Self::Pipelines, Self::Signals, Self::Audit, Self::Access];
+    pub const LEDGER: [Self; 8] = [
+        Self::Lots,
+        Self::Genealogy,
+        Self::QcDecisions,
+        Self::Pipelines,
+        Self::Signals,
+        Self::Master,
+        Self::Audit,
+        Self::Access,
+    ];
 
     /// The name used in tables, notifications and metrics.
     pub fn name(self) -> &'static str {
@@ -50,6 +61,7 @@ impl Model {
             Self::QcDecisions => "qc_decisions",
             Self::Pipelines => "pipelines",
             Self::Signals => "signals",
+            Self::Master => "master",
             Self::Audit => "audit",
             Self::Access => "access",
             Self::Samples => "samples",
@@ -69,6 +81,7 @@ impl Model {
             | Self::QcDecisions
             | Self::Pipelines
             | Self::Signals
+            | Self::Master
             | Self::Audit
             | Self::Access => TopicKind::Ledger,
             Self::Samples => TopicKind::Signals,

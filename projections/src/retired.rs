@@ -75,6 +75,10 @@ async fn clear_rows(pool: &PgPool, tenant: &str, model: Model, generation: i32) 
             "DELETE FROM read.pipeline_versions WHERE tenant = $1 AND generation = $2"
         ),
         Model::Signals => delete!("DELETE FROM read.signals WHERE tenant = $1 AND generation = $2"),
+        Model::Master => delete!(
+            "DELETE FROM read.products WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.partners WHERE tenant = $1 AND generation = $2"
+        ),
         Model::Audit => delete!(
             "DELETE FROM read.audit WHERE tenant = $1 AND generation = $2",
             "DELETE FROM read.audit_state WHERE tenant = $1 AND generation = $2"

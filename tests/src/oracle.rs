@@ -34,6 +34,10 @@ pub struct World {
     pub versions: Rows,
     /// By site and number.
     pub signals: Rows,
+    /// By product id.
+    pub products: Rows,
+    /// By partner id.
+    pub partners: Rows,
     /// By stream and sequence.
     pub audit: Rows,
     /// By site id.
@@ -149,6 +153,26 @@ impl Oracle {
             | "lotline.access.signed_out.v1"
             | "lotline.access.trail_read.v1"
             | "lotline.access.attempts_refused.v1" => {}
+            // A definition says all of a thing.
+            "lotline.product.defined.v1" => {
+                let data = event.data();
+                let row = json!({
+                    "code": data["code"], "name": data["name"], "gtin": data["gtin"], "unit": data["unit"],
+                    "conversions": data.get("conversions").cloned().unwrap_or_else(|| json!([])), "days": data["shelf_life_days"],
+                    "active": data["active"], "actor": event.actor, "occurred": event.body["occurred_at"], "decided": event.time,
+                    "version": event.sequence,
+                });
+                self.world.products.insert(event.text("product_id"), row);
+            }
+            "lotline.partner.defined.v1" => {
+                let data = event.data();
+                let row = json!({
+                    "code": data["code"], "name": data["name"], "gln": data["gln"], "supplies": data["supplies"], "buys": data["buys"],
+                    "active": data["active"], "actor": event.actor, "occurred": event.body["occurred_at"], "decided": event.time,
+                    "version": event.sequence,
+                });
+                self.world.partners.insert(event.text("partner_id"), row);
+            }
             kind => self.access(kind, &event),
         }
     }

@@ -38,7 +38,7 @@ pub enum Rule {
     /// LOOK_UP everywhere or VIEW on some pipeline; the answer has nothing of others.
     ByGrant,
     /// For each id in `id` or `ids`: of a signal LOOK_UP at its site, of a lot or a decision LOOK_UP at some site, and those of others are
-    /// not found; of a pipeline VIEW on it, of an event VALIDATE everywhere, of anything else LOOK_UP everywhere.
+    /// not found; of a product or partner LOOK_UP at some site; of a pipeline VIEW on it, of an event VALIDATE everywhere, of anything else LOOK_UP everywhere.
     ById,
     /// To have come in; what the command needs, mostly this permission, is for the writer to judge and to record.
     Command(Permission),
@@ -91,7 +91,9 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Query, "node", ById),
         (Query, "nodes", ById),
         (Query, "pipeline", ById),
+        (Query, "partners", AtSite(LookUp)),
         (Query, "pipelines", ByGrant),
+        (Query, "products", AtSite(LookUp)),
         (Query, "projectionStatus", Everywhere(LookUp)),
         (Query, "qcDecisions", AtSite(LookUp)),
         (Query, "signalHistory", ById),
@@ -105,7 +107,10 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Mutation, "changeUserProfile", Command(Administer)),
         (Mutation, "deactivateUser", Command(Administer)),
         (Mutation, "declareSignal", Command(Engineer)),
+        (Mutation, "definePartner", Command(Engineer)),
+        (Mutation, "defineProduct", Command(Engineer)),
         (Mutation, "draftPipeline", Command(Engineer)),
+        (Mutation, "importMasterData", Command(Engineer)),
         (Mutation, "inviteUser", Command(Administer)),
         (Mutation, "issueApiKey", Command(Administer)),
         (Mutation, "issuePasswordReset", Command(Administer)),
@@ -318,7 +323,9 @@ fn need_of(id: &Given) -> Need {
         Some(NodeId::Signal(key)) => Need::Permission(Permission::LookUp, SiteId::new(key.site).ok()),
         Some(NodeId::Pipeline(id)) => Need::Pipeline(PipelineId(id)),
         Some(NodeId::AuditEntry(_)) => Need::Permission(Permission::Validate, None),
-        Some(NodeId::Lot(_) | NodeId::QcDecision(_)) => Need::Somewhere(Permission::LookUp),
+        Some(NodeId::Lot(_) | NodeId::QcDecision(_) | NodeId::Product(_) | NodeId::Partner(_)) => {
+            Need::Somewhere(Permission::LookUp)
+        }
         None => Need::Permission(Permission::LookUp, None),
     }
 }

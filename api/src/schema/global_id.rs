@@ -20,6 +20,10 @@ pub enum NodeId {
     Pipeline(Uuid),
     /// A signal.
     Signal(SignalKey),
+    /// A product.
+    Product(Uuid),
+    /// A supplier or customer.
+    Partner(Uuid),
     /// An event of the audit trail.
     AuditEntry(Uuid),
 }
@@ -32,6 +36,8 @@ impl NodeId {
             Self::QcDecision(id) => format!("qc_decision:{id}"),
             Self::Pipeline(id) => format!("pipeline:{id}"),
             Self::Signal(key) => format!("signal:{}", signal::write_key(&key.site, key.number)),
+            Self::Product(id) => format!("product:{id}"),
+            Self::Partner(id) => format!("partner:{id}"),
             Self::AuditEntry(id) => format!("audit_entry:{id}"),
         };
         ID(BASE64_URL_SAFE_NO_PAD.encode(text))
@@ -46,6 +52,8 @@ impl NodeId {
             "lot" => uuid().map(Self::Lot),
             "qc_decision" => uuid().map(Self::QcDecision),
             "pipeline" => uuid().map(Self::Pipeline),
+            "product" => uuid().map(Self::Product),
+            "partner" => uuid().map(Self::Partner),
             "audit_entry" => uuid().map(Self::AuditEntry),
             "signal" => signal::read_key(rest).map(Self::Signal),
             _ => None,
@@ -92,6 +100,8 @@ mod tests {
             NodeId::QcDecision(uuid),
             NodeId::Pipeline(uuid),
             NodeId::Signal(key),
+            NodeId::Product(uuid),
+            NodeId::Partner(uuid),
             NodeId::AuditEntry(uuid),
         ] {
             assert_eq!(NodeId::decode(&id.encode()), Some(id));

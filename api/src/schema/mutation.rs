@@ -3,7 +3,9 @@
 //! Inputs carry numbers as the texts that were typed. What is wrong with them is for the domain to say, so that the refusal is recorded.
 
 pub mod access;
+pub mod import;
 pub mod lot;
+pub mod master;
 pub mod people;
 pub mod pipeline;
 pub mod projection;

@@ -10,6 +10,7 @@ use super::audit::AuditEntry;
 use super::failure::{OrFail, bad_input};
 use super::global_id::NodeId;
 use super::lot::Lot;
+use super::master::{Partner, Product};
 use super::pipeline::Pipeline;
 use super::qc::QcDecision;
 use super::reading::Reading;
@@ -33,6 +34,10 @@ pub enum Node {
     Pipeline(Pipeline),
     /// A signal.
     Signal(Signal),
+    /// A product.
+    Product(Product),
+    /// A supplier or customer.
+    Partner(Partner),
     /// An event.
     AuditEntry(AuditEntry),
 }
@@ -44,6 +49,7 @@ impl NodeId {
             Self::QcDecision(_) => Model::QcDecisions,
             Self::Pipeline(_) => Model::Pipelines,
             Self::Signal(_) => Model::Signals,
+            Self::Product(_) | Self::Partner(_) => Model::Master,
             Self::AuditEntry(_) => Model::Audit,
         }
     }
@@ -60,6 +66,8 @@ impl NodeId {
                 let row = qc_decisions::find(pool, tenant, id).await.or_fail("read a quality decision")?;
                 row.filter(|row| shown(&row.site)).map(|row| Node::QcDecision(QcDecision(row)))
             }
+            Self::Product(id) => Product::load(scope, id).await?.map(Node::Product),
+            Self::Partner(id) => Partner::load(scope, id).await?.map(Node::Partner),
             Self::AuditEntry(id) => {
                 let row = audit::find(pool, tenant, id).await.or_fail("read an event")?;
                 row.map(|row| Node::AuditEntry(AuditEntry(row)))

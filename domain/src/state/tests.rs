@@ -330,6 +330,7 @@ impl Books {
             | Event::PipelineArchived(_)
             | Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
+            | Event::Master(_)
             | Event::Access(_)
             | Event::Trail(_)
             | Event::CommandRefused(_)

@@ -4,7 +4,7 @@
 
 mod access;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use lotline_domain::access::grant::RightSet;
 use lotline_domain::event::{Event, Fact};
@@ -21,11 +21,25 @@ use crate::failure::ApplyError;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum State {
-    Lot { remaining_base: Decimal, qc_status: Option<QcOutcome> },
-    Pipeline { name: String, definition: Box<RawValue>, published_version: Option<u32>, archived: bool },
+    Lot {
+        remaining_base: Decimal,
+        qc_status: Option<QcOutcome>,
+    },
+    Pipeline {
+        name: String,
+        definition: Box<RawValue>,
+        published_version: Option<u32>,
+        archived: bool,
+    },
     User(access::UserState),
-    ApiKey { revoked: bool },
-    PipelineAccess { rights: RightSet },
+    ApiKey {
+        revoked: bool,
+    },
+    PipelineAccess {
+        rights: RightSet,
+    },
+    /// The data of the event that defined it last.
+    Defined(Box<RawValue>),
 }
 
 impl State {
@@ -86,6 +100,10 @@ pub(super) fn needed(slice: Slice<'_>) -> Vec<String> {
                     needed.insert(subject.to_owned());
                 }
             }
+            Event::Master(_) => {
+                // A first definition has no state before; so much is found out when it is looked for.
+                needed.insert(subject.to_owned());
+            }
             Event::Access(change) => {
                 if access::is_creation(change) {
                     created.insert(subject.to_owned());
@@ -139,6 +157,7 @@ impl States {
                 change_pipeline(self.get(subject)?, &fact.event, subject, &mut changes)?;
             }
             Event::SignalDeclared(_) => changes.creation(body.data)?,
+            Event::Master(_) => self.define(subject, body.data, &mut changes)?,
             Event::Access(change) => self.change_access(subject, change, body.data, &mut changes)?,
             Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
@@ -159,6 +178,17 @@ impl States {
         }
         // Not kept by itself: most lots never change, and of one that does the registration is at hand.
         self.known.insert(subject.to_owned(), State::registered(data));
+        Ok(())
+    }
+
+    /// A definition says all of a thing, so what differs from the one before has changed.
+    fn define(&mut self, subject: &str, data: &RawValue, changes: &mut Changes) -> Result<(), ApplyError> {
+        match self.known.get(subject) {
+            Some(State::Defined(before)) => changes.difference(before, data)?,
+            Some(_) => return Err(wrong_kind(subject)),
+            None => changes.creation(data)?,
+        }
+        self.put(subject, State::Defined(data.to_owned()));
         Ok(())
     }
 
@@ -209,6 +239,7 @@ fn change_pipeline(state: &mut State, event: &Event, subject: &str, changes: &mu
         | Event::LotRegistered(_)
         | Event::QcDecisionRecorded(_)
         | Event::SignalDeclared(_)
+        | Event::Master(_)
         | Event::Access(_)
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
@@ -230,6 +261,22 @@ impl Changes {
         let fields: BTreeMap<&str, &RawValue> = serde_json::from_str(data.get())?;
         for (field, after) in fields {
             self.push_raw(field, "null", after.get())?;
+        }
+        Ok(())
+    }
+
+    fn difference(&mut self, before: &RawValue, after: &RawValue) -> Result<(), ApplyError> {
+        let before: BTreeMap<&str, &RawValue> = serde_json::from_str(before.get())?;
+        let after: BTreeMap<&str, &RawValue> = serde_json::from_str(after.get())?;
+        let fields: BTreeSet<&str> = before.keys().chain(after.keys()).copied().collect();
+        let text = |fields: &BTreeMap<&str, &RawValue>, field| {
+            fields.get(field).map_or_else(|| "null".to_owned(), |value| value.get().to_owned())
+        };
+        for field in fields {
+            let (before, after) = (text(&before, field), text(&after, field));
+            if before != after {
+                self.push_raw(field, &before, &after)?;
+            }
         }
         Ok(())
     }

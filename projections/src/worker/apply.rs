@@ -16,7 +16,7 @@ use crate::connection::Expendable;
 use crate::failure::{ApplyError, full_text};
 use crate::model::Model;
 use crate::offsets::{Cursor, HaltCause, NewHalt, Place, Step};
-use crate::{access, audit, decisions, genealogy, lots, pipelines, qc_decisions, signals};
+use crate::{access, audit, decisions, genealogy, lots, master, pipelines, qc_decisions, signals};
 
 /// Where the models are kept, and the partition that is carried there.
 #[derive(Clone)]
@@ -71,6 +71,7 @@ impl Model {
             Self::QcDecisions => qc_decisions::concerns(event),
             Self::Pipelines => pipelines::concerns(event),
             Self::Signals => signals::concerns(event),
+            Self::Master => master::concerns(event),
             Self::Audit => true,
             Self::Access => access::concerns(event),
             Self::Samples => false,
@@ -84,6 +85,7 @@ impl Model {
             Self::QcDecisions => qc_decisions::apply(db, slice).await,
             Self::Pipelines => pipelines::apply(db, slice).await,
             Self::Signals => signals::apply(db, slice).await,
+            Self::Master => master::apply(db, slice).await,
             Self::Audit => audit::apply(db, slice).await,
             Self::Access => access::apply(db, slice).await,
             Self::Samples => Ok(()),

@@ -27,6 +27,13 @@ const SIGNALS: &str = "SELECT site || '/' || number, jsonb_build_object('name', 
         'type', data_type, 'device', device, 'address', address, 'scale', $number(scale), 'offset', $number(value_offset), 'actor', actor,
         'occurred', $time(occurred_at), 'decided', $time(decided_at), 'version', version)
     FROM read.signals WHERE $live('signals')";
+const PRODUCTS: &str = "SELECT id::TEXT, jsonb_build_object('code', code, 'name', name, 'gtin', gtin, 'unit', unit, 'conversions', conversions,
+        'days', shelf_life_days, 'active', active, 'actor', actor, 'occurred', $time(occurred_at), 'decided', $time(decided_at),
+        'version', version)
+    FROM read.products WHERE $live('master')";
+const PARTNERS: &str = "SELECT id::TEXT, jsonb_build_object('code', code, 'name', name, 'gln', gln, 'supplies', supplies, 'buys', buys,
+        'active', active, 'actor', actor, 'occurred', $time(occurred_at), 'decided', $time(decided_at), 'version', version)
+    FROM read.partners WHERE $live('master')";
 const AUDIT: &str =
     "SELECT stream || '/' || sequence, json_build_object('type', event_type, 'subject', subject, 'actor', actor,
         'occurred', $time(occurred_at), 'decided', $time(decided_at), 'reason', reason, 'correlation', correlation_id,
@@ -62,6 +69,8 @@ pub async fn tables(pool: &PgPool, tenant: &str) -> World {
         pipelines: rows(PIPELINES).await,
         versions: rows(VERSIONS).await,
         signals: rows(SIGNALS).await,
+        products: rows(PRODUCTS).await,
+        partners: rows(PARTNERS).await,
         audit: rows(AUDIT).await,
         sites: rows(SITES).await,
         users: rows(USERS).await,

@@ -19,6 +19,7 @@ mod live;
 mod load;
 mod looking;
 mod machines;
+mod master;
 mod metric;
 mod moving;
 mod neighbours;

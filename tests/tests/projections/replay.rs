@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use lotline_domain::command::Command;
+use lotline_domain::master::MasterCommand;
+use lotline_domain::master::partner::DefinePartner;
+use lotline_domain::master::product::{ConversionInput, DefineProduct};
 use lotline_domain::pipeline::{Definition, Edge, Task};
 use lotline_domain::signal::{Address, DataType, ModbusTable, WordOrder};
 use lotline_projections::model::Model;
@@ -40,6 +43,32 @@ fn declare(name: &str) -> Command {
     })
 }
 
+/// A product and a partner that are new every second round and else changed, twice in a row.
+fn define(plant: &mut Plant, round: usize) {
+    for active in [round % 2 == 0, true] {
+        let product = DefineProduct {
+            code: format!("P-{}", round / 2),
+            name: format!("product {round}"),
+            gtin: active.then(|| ["4012345678901", "614141000036"][round / 2].to_owned()),
+            unit: "C62".into(),
+            conversions: vec![ConversionInput { unit: "KGM".into(), factor: format!("0.{}", round + 1) }],
+            shelf_life_days: active.then_some(28),
+            active,
+        };
+        let partner = DefinePartner {
+            code: format!("B-{}", round / 2),
+            name: format!("partner {round}"),
+            gln: active.then(|| ["9506000140445", "4000001000005"][round / 2].to_owned()),
+            supplies: active,
+            buys: true,
+            active,
+        };
+        for command in [MasterCommand::DefineProduct(product), MasterCommand::DefinePartner(partner)] {
+            plant.decide("_tenant", Command::Master(command));
+        }
+    }
+}
+
 /// Two plants and the tenant's own stream, mixed.
 pub(crate) fn busy_ledger() -> Plant {
     let mut plant = Plant::new(FakeLog::shared("lotline.dairy.ledger.v1", 5_000));
@@ -52,6 +81,7 @@ pub(crate) fn busy_ledger() -> Plant {
         let pipeline_id = drafted.pipeline_id;
         plant.decide("_tenant", Command::PublishPipeline { pipeline_id });
         crate::access::day(&mut plant, round, pipeline_id);
+        define(&mut plant, round);
         let name = format!("intake {round} b");
         plant.decide("_tenant", Command::RevisePipeline { pipeline_id, name, definition: definition("nul \0") });
         plant.decide("_tenant", Command::PublishPipeline { pipeline_id });
@@ -75,6 +105,8 @@ async fn rows_do_not_depend_on_batches_or_restarts() {
         ("genealogy", 1_400),
         ("qc_decisions", 400),
         ("pipeline_versions", 8),
+        ("products", 2),
+        ("partners", 2),
         ("access_users", 9),
         ("access_memberships", 5),
         ("access_keys", 4),

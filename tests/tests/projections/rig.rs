@@ -115,6 +115,8 @@ impl Rig {
             ("pipelines", "'pipelines'", "id"),
             ("pipeline_versions", "'pipelines'", "pipeline_id, version"),
             ("signals", "'signals'", "site, number"),
+            ("products", "'master'", "id"),
+            ("partners", "'master'", "id"),
             ("audit", "'audit'", "partition, log_offset"),
             ("audit_state", "'audit'", "subject"),
             ("access_sites", "'access'", "id"),

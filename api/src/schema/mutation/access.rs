@@ -320,16 +320,11 @@ fn fresh(scope: &Scope, key: Uuid) -> Uuid {
 }
 
 fn subject(outcome: &Outcome) -> Option<Uuid> {
-    match &outcome.receipt()?.subject {
-        Subject::Access(AccessSubject::User(id) | AccessSubject::Pipeline(_, id)) => Some(id.0),
-        Subject::Access(AccessSubject::ApiKey(id)) => Some(id.0),
-        Subject::Access(AccessSubject::Site(_))
-        | Subject::Lot(_)
-        | Subject::QcDecision(_)
-        | Subject::Pipeline(_)
-        | Subject::Signal(_)
-        | Subject::Projection(_)
-        | Subject::Trail(_) => None,
+    let Subject::Access(subject) = &outcome.receipt()?.subject else { return None };
+    match subject {
+        AccessSubject::User(id) | AccessSubject::Pipeline(_, id) => Some(id.0),
+        AccessSubject::ApiKey(id) => Some(id.0),
+        AccessSubject::Site(_) => None,
     }
 }
 

@@ -78,22 +78,16 @@ payload! {
     RegisterLotPayload {
         /// Global id of the new lot; null when refused.
         async fn lot_id(&self) -> Option<ID> {
-            match &self.0.receipt()?.subject {
-                Subject::Lot(id) => Some(NodeId::Lot(id.0).encode()),
-                Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) => None,
-            }
+            let Subject::Lot(id) = &self.0.receipt()?.subject else { return None };
+            Some(NodeId::Lot(id.0).encode())
         }
 
         /// The lot, as soon as the read model shows it; null when refused, or when the caller may look it up no more.
         async fn lot(&self, ctx: &Context<'_>) -> Result<Option<Lot>, Error> {
             let Some((scope, receipt)) = self.0.visible(ctx, &[Model::Lots]).await? else { return Ok(None) };
-            match &receipt.subject {
-                Subject::Lot(id) => {
-                    let sight = scope.sight()?;
-                    Ok(Lot::load(scope, id.0).await?.filter(|lot| sight.may_at(Permission::LookUp, &lot.0.site)))
-                }
-                Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) => Ok(None),
-            }
+            let Subject::Lot(id) = &receipt.subject else { return Ok(None) };
+            let sight = scope.sight()?;
+            Ok(Lot::load(scope, id.0).await?.filter(|lot| sight.may_at(Permission::LookUp, &lot.0.site)))
         }
     }
 }

@@ -111,19 +111,15 @@ payload! {
     PipelinePayload {
         /// Global id of the pipeline; null when refused.
         async fn pipeline_id(&self) -> Option<ID> {
-            match &self.0.receipt()?.subject {
-                Subject::Pipeline(id) => Some(NodeId::Pipeline(id.0).encode()),
-                Subject::Lot(_) | Subject::QcDecision(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) => None,
-            }
+            let Subject::Pipeline(id) = &self.0.receipt()?.subject else { return None };
+            Some(NodeId::Pipeline(id.0).encode())
         }
 
         /// The pipeline, as soon as the read model shows it; null when refused, or when the caller may view it no more.
         async fn pipeline(&self, ctx: &Context<'_>) -> Result<Option<Pipeline>, Error> {
             let Some((scope, receipt)) = self.0.visible(ctx, &[Model::Pipelines]).await? else { return Ok(None) };
-            match &receipt.subject {
-                Subject::Pipeline(id) if scope.sight()?.may_view(id.0) => Pipeline::load(scope, id.0).await,
-                Subject::Pipeline(_) | Subject::Lot(_) | Subject::QcDecision(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) => Ok(None),
-            }
+            let Subject::Pipeline(id) = &receipt.subject else { return Ok(None) };
+            if scope.sight()?.may_view(id.0) { Pipeline::load(scope, id.0).await } else { Ok(None) }
         }
     }
 }

@@ -27,6 +27,8 @@ pub enum LedgerReadModel {
     Pipelines,
     /// Declarations of signals.
     Signals,
+    /// Products and partners.
+    Master,
     /// Every event.
     Audit,
     /// Sites, users, keys and grants.
@@ -41,6 +43,7 @@ impl From<LedgerReadModel> for Model {
             LedgerReadModel::QcDecisions => Self::QcDecisions,
             LedgerReadModel::Pipelines => Self::Pipelines,
             LedgerReadModel::Signals => Self::Signals,
+            LedgerReadModel::Master => Self::Master,
             LedgerReadModel::Audit => Self::Audit,
             LedgerReadModel::Access => Self::Access,
         }
@@ -84,10 +87,8 @@ payload! {
     ProjectionPayload {
         /// Name of the read model; null when refused.
         async fn read_model(&self) -> Option<&str> {
-            match &self.0.receipt()?.subject {
-                Subject::Projection(model) => Some(model),
-                Subject::Lot(_) | Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Access(_) | Subject::Trail(_) => None,
-            }
+            let Subject::Projection(model) = &self.0.receipt()?.subject else { return None };
+            Some(model)
         }
     }
 }

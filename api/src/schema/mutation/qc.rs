@@ -77,23 +77,17 @@ payload! {
     RecordQcDecisionPayload {
         /// Global id of the decision; null when refused.
         async fn qc_decision_id(&self) -> Option<ID> {
-            match &self.0.receipt()?.subject {
-                Subject::QcDecision(id) => Some(NodeId::QcDecision(id.0).encode()),
-                Subject::Lot(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) => None,
-            }
+            let Subject::QcDecision(id) = &self.0.receipt()?.subject else { return None };
+            Some(NodeId::QcDecision(id.0).encode())
         }
 
         /// The decision, as soon as the read model shows it; null when refused, or when the caller may look it up no more.
         async fn qc_decision(&self, ctx: &Context<'_>) -> Result<Option<QcDecision>, Error> {
             let Some((scope, receipt)) = self.0.visible(ctx, &[Model::QcDecisions]).await? else { return Ok(None) };
-            match &receipt.subject {
-                Subject::QcDecision(id) => {
-                    let row = qc_decisions::find(scope.pool(), scope.tenant(), id.0).await;
-                    let (row, sight) = (row.or_fail("read a quality decision")?, scope.sight()?);
-                    Ok(row.filter(|row| sight.may_at(Permission::LookUp, &row.site)).map(QcDecision))
-                }
-                Subject::Lot(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) => Ok(None),
-            }
+            let Subject::QcDecision(id) = &receipt.subject else { return Ok(None) };
+            let row = qc_decisions::find(scope.pool(), scope.tenant(), id.0).await;
+            let (row, sight) = (row.or_fail("read a quality decision")?, scope.sight()?);
+            Ok(row.filter(|row| sight.may_at(Permission::LookUp, &row.site)).map(QcDecision))
         }
     }
 }

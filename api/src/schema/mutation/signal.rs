@@ -80,33 +80,17 @@ pub struct DeclareSignalPayload {
 impl DeclareSignalPayload {
     /// The signal's name; null when refused.
     async fn name(&self) -> Option<&str> {
-        match &self.outcome.receipt()?.subject {
-            Subject::Signal(name) => Some(name),
-            Subject::Lot(_)
-            | Subject::QcDecision(_)
-            | Subject::Pipeline(_)
-            | Subject::Projection(_)
-            | Subject::Access(_)
-            | Subject::Trail(_) => None,
-        }
+        let Subject::Signal(name) = &self.outcome.receipt()?.subject else { return None };
+        Some(name)
     }
 
     /// The signal, as soon as the read model shows it; null when refused, or when the caller may look it up no more.
     async fn signal(&self, ctx: &Context<'_>) -> Result<Option<Signal>, Error> {
         let Some((scope, receipt)) = self.outcome.visible(ctx, &[Model::Signals]).await? else { return Ok(None) };
-        match &receipt.subject {
-            Subject::Signal(name) => {
-                let row = signals::find_by_name(scope.pool(), scope.tenant(), &self.site, name).await;
-                let (row, sight) = (row.or_fail("read a signal")?, scope.sight()?);
-                Ok(row.filter(|row| sight.may_at(Permission::LookUp, &row.site)).map(Signal))
-            }
-            Subject::Lot(_)
-            | Subject::QcDecision(_)
-            | Subject::Pipeline(_)
-            | Subject::Projection(_)
-            | Subject::Access(_)
-            | Subject::Trail(_) => Ok(None),
-        }
+        let Subject::Signal(name) = &receipt.subject else { return Ok(None) };
+        let row = signals::find_by_name(scope.pool(), scope.tenant(), &self.site, name).await;
+        let (row, sight) = (row.or_fail("read a signal")?, scope.sight()?);
+        Ok(row.filter(|row| sight.may_at(Permission::LookUp, &row.site)).map(Signal))
     }
 
     /// The version of the thing from now on: what `expectedVersion` is compared with. Null when refused.

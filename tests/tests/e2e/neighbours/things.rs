@@ -24,9 +24,11 @@ pub(crate) struct Things {
 }
 
 /// Of whoever it is, since they only say where to go on.
-const PLACES: [&str; 8] = [
+const PLACES: [&str; 10] = [
     "position",
     "after lots",
+    "after products",
+    "after partners",
     "after qcDecisions",
     "after pipelines",
     "after signals",
@@ -56,6 +58,14 @@ fn global(text: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(text)
 }
 
+/// A number that is made of a word, as it could stand on an item.
+fn gtin(word: &str) -> String {
+    let number: u64 = word.bytes().fold(7, |number, byte| (number * 31 + u64::from(byte)) % 1_000_000_000_000);
+    let digits = format!("{number:012}");
+    let weighted = digits.bytes().enumerate().map(|(place, digit)| u32::from(digit - b'0') * [1, 3][place % 2]);
+    format!("{digits}{}", (10 - weighted.sum::<u32>() % 10) % 10)
+}
+
 fn definition() -> Value {
     json!({ "tasks": [{ "id": "read", "kind": "sql" }] })
 }
@@ -80,6 +90,9 @@ impl Things {
             ("code", format!("{word}-1")),
             ("child code", format!("{word}-2")),
             ("pipeline name", format!("{word} line")),
+            ("product code", format!("{word}-product")),
+            ("partner code", format!("{word}-partner")),
+            ("gtin", gtin(word)),
             ("signal name", format!("{word}.1")),
             ("device", format!("{word}-press")),
             ("gate", format!("{word}-gate")),
@@ -117,8 +130,17 @@ impl Things {
                 "address": address });
             done(house, bearer, "declareSignal", "name", &given).await;
         }
+        let product = json!({ "code": self["product code"], "name": "x", "unit": "KGM", "gtin": self["gtin"] });
+        let product = done(house, bearer, "defineProduct", "productId", &product).await;
+        let partner = json!({ "code": self["partner code"], "name": "x", "supplies": true });
+        let partner = done(house, bearer, "definePartner", "partnerId", &partner).await;
         let ids = [("lot", &first["lotId"]), ("far lot", &distant["lotId"]), ("decision", &decided["qcDecisionId"])];
-        for (name, id) in ids.into_iter().chain([("pipeline", &drafted["pipelineId"])]) {
+        let of_tenant = [
+            ("pipeline", &drafted["pipelineId"]),
+            ("product", &product["productId"]),
+            ("partner", &partner["partnerId"]),
+        ];
+        for (name, id) in ids.into_iter().chain(of_tenant) {
             self.by_name.insert(name, text(id));
         }
         self.name_uuids();
@@ -169,6 +191,8 @@ impl Things {
             ("lots", "uuid"),
             ("qcDecisions", "uuid"),
             ("pipelines", "uuid"),
+            ("products", "id"),
+            ("partners", "id"),
             ("signals", "id"),
             ("auditTrail", "id subject correlationId actor"),
             ("users", "userId"),
@@ -203,6 +227,8 @@ impl Things {
             "code",
             "child code",
             "pipeline name",
+            "product code",
+            "partner code",
             "signal name",
             "device",
             "gate",
@@ -216,10 +242,13 @@ impl Things {
             ("far lot", "lot"),
             ("decision", "qc_decision"),
             ("pipeline", "pipeline"),
+            ("product", "product"),
+            ("partner", "partner"),
             ("event", "audit_entry"),
         ] {
             things.insert(name, global(&format!("{kind}:{}", key())));
         }
+        things.insert("gtin", gtin("nobody"));
         things.insert("signal", global(&format!("signal:{SITE}:77")));
         things.insert("far signal", global("signal:gamma:1"));
         for name in ["user", "key", "correlation", "used"] {

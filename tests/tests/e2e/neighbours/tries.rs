@@ -41,7 +41,7 @@ fn ask(kind: Kind, field: &str, arguments: &str, shown: &str) -> Try {
 fn queries(field: &str, some: &Things) -> Vec<Try> {
     let like = |arguments: String, shown: &str| ask(Kind::AsNobodys, field, &arguments, shown);
     let own = |shown: &str| vec![ask(Kind::OwnOnly, field, "", shown)];
-    let ids = ["lot", "far lot", "decision", "pipeline", "signal", "far signal", "event"];
+    let ids = ["lot", "far lot", "decision", "pipeline", "signal", "far signal", "product", "partner", "event"];
     let range = "range: {from: \"2000-01-01T00:00:00Z\", until: \"2100-01-01T00:00:00Z\"}, first: 9";
     match field {
         "lot" => vec![
@@ -90,6 +90,10 @@ fn lists(field: &str, some: &Things) -> Vec<Try> {
                 format!("filter: {{ gate: \"{}\" }}", some["gate"]),
             ],
         ),
+        "products" => {
+            ("id code name", vec![format!("code: \"{}\"", some["product code"]), format!("gtin: \"{}\"", some["gtin"])])
+        }
+        "partners" => ("id code name", vec![format!("code: \"{}\"", some["partner code"])]),
         "pipelines" => ("id name", vec![format!("filter: {{ name: \"{}\" }}", some["pipeline name"])]),
         "signals" => {
             ("id name device", vec![format!("site: \"{}\"", some["site"]), format!("device: \"{}\"", some["device"])])
@@ -126,7 +130,9 @@ fn mutation(field: &str, kind: &str, given: Value) -> Try {
     if input.get("idempotencyKey").is_none() {
         input["idempotencyKey"] = json!(key());
     }
-    let shown = if kind == "InviteUserInput" || kind == "IssueApiKeyInput" || kind == "IssuePasswordResetInput" {
+    let shown = if kind == "ImportMasterDataInput" {
+        "created changed refused lines { outcome error } userErrors { field code message }"
+    } else if kind == "InviteUserInput" || kind == "IssueApiKeyInput" || kind == "IssuePasswordResetInput" {
         "userErrors { field code message }"
     } else {
         "replayed userErrors { field code message }"
@@ -186,6 +192,30 @@ fn mutations(field: &str, some: &Things, own: &Things) -> Vec<Try> {
                     "device": some["device"], "address": address })
             };
             [declare(SITE), declare(&some["site"])].map(|given| make("DeclareSignalInput", given)).into()
+        }
+        "defineProduct" => {
+            let define = |code: &str, gtin: Value| json!({ "code": code, "name": "x", "unit": "KGM", "gtin": gtin });
+            [define(&some["product code"], Value::Null), define(&format!("fresh-{}", key()), json!(some["gtin"]))]
+                .map(|given| make("DefineProductInput", given))
+                .into()
+        }
+        "definePartner" => {
+            let given = json!({ "code": some["partner code"], "name": "x", "buys": true });
+            vec![make("DefinePartnerInput", given)]
+        }
+        "importMasterData" => {
+            let file = |kind: &str, csv: String, site: Value| json!({ "kind": kind, "csv": csv, "site": site });
+            let stock = |site: &str| {
+                let csv = format!("code,lot_type,product,quantity,unit\nfresh-{},raw,milk,1,LTR\n", key());
+                file("OPENING_STOCK", csv, json!(site))
+            };
+            [
+                file("PRODUCTS", format!("code,name,unit\n{},x,KGM\n", some["product code"]), Value::Null),
+                file("PARTNERS", format!("code,name,buys\n{},x,yes\n", some["partner code"]), Value::Null),
+                stock(&some["site"]),
+            ]
+            .map(|given| make("ImportMasterDataInput", given))
+            .into()
         }
         "retryProjection" => {
             let given = json!({ "reason": "x", "readModel": "LOTS", "stream": some["site"] });
