@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use lotline_domain::event::{Event, Fact};
 use lotline_domain::id::TenantId;
 use lotline_domain::master::MasterEvent;
-use lotline_domain::master::gs1::Gtin;
+use lotline_domain::master::gs1::{Gln, Gtin};
 use lotline_domain::master::partner::PartnerDefined;
 use lotline_domain::master::product::{Conversion, ProductDefined};
 use lotline_domain::record::Offset;
@@ -285,7 +285,7 @@ async fn write_partners(
         &partners.keys().copied().collect::<Vec<_>>(),
         &rows().map(|(_, _, data)| data.code.as_str()).collect::<Vec<_>>() as _,
         &rows().map(|(_, _, data)| data.name.as_str()).collect::<Vec<_>>() as _,
-        &rows().map(|(_, _, data)| data.gln.as_ref().map(|gln| gln.as_str())).collect::<Vec<_>>() as _,
+        &rows().map(|(_, _, data)| data.gln.as_ref().map(Gln::as_str)).collect::<Vec<_>>() as _,
         &rows().map(|(_, _, data)| data.supplies).collect::<Vec<_>>(),
         &rows().map(|(_, _, data)| data.buys).collect::<Vec<_>>(),
         &rows().map(|(_, _, data)| data.active).collect::<Vec<_>>(),

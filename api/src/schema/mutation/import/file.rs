@@ -248,7 +248,8 @@ mod tests {
         let twice = "code,name,unit\nA,x,KGM\nB,x,KGM\nA,y,KGM\n";
         assert_eq!(wrong(Products, twice), "code 'A' stands in line 2 and again in line 4");
         let header = "code,lot_type,product,quantity,unit\n".to_owned();
-        let lines = |count: usize| (0..count).map(|line| format!("L-{line},raw,milk,1,LTR\n")).collect::<String>();
+        let line = |number: usize| format!("L-{number},raw,milk,1,LTR\n");
+        let lines = |count: usize| (0..count).map(line).collect::<Vec<_>>().concat();
         assert_eq!(read(OpeningStock, &(header.clone() + &lines(2_000))).ok().unwrap().len(), 2_000);
         assert_eq!(wrong(OpeningStock, &(header + &lines(2_001))), "the file has more than 2000 lines; divide it");
     }
