@@ -45,7 +45,7 @@ fn declare(name: &str) -> Command {
 
 /// A product and a partner that are new every second round and else changed, twice in a row.
 fn define(plant: &mut Plant, round: usize) {
-    for active in [round % 2 == 0, true] {
+    for active in [round.is_multiple_of(2), true] {
         let product = DefineProduct {
             code: format!("P-{}", round / 2),
             name: format!("product {round}"),

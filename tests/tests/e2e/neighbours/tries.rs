@@ -193,6 +193,23 @@ fn mutations(field: &str, some: &Things, own: &Things) -> Vec<Try> {
             };
             [declare(SITE), declare(&some["site"])].map(|given| make("DeclareSignalInput", given)).into()
         }
+        "retryProjection" => {
+            let given = json!({ "reason": "x", "readModel": "LOTS", "stream": some["site"] });
+            vec![make("RetryProjectionInput", given)]
+        }
+        "skipProjectionEvent" => {
+            let given = json!({ "reason": "x", "readModel": "LOTS", "stream": some["site"], "sequence": 1 });
+            vec![make("SkipProjectionEventInput", given)]
+        }
+        "defineProduct" | "definePartner" | "importMasterData" => about_master_data(field, some),
+        _ => about_access(field, some, own),
+    }
+}
+
+/// Mutations about products and partners.
+fn about_master_data(field: &str, some: &Things) -> Vec<Try> {
+    let make = |kind: &str, given: Value| mutation(field, kind, given);
+    match field {
         "defineProduct" => {
             let define = |code: &str, gtin: Value| json!({ "code": code, "name": "x", "unit": "KGM", "gtin": gtin });
             [define(&some["product code"], Value::Null), define(&format!("fresh-{}", key()), json!(some["gtin"]))]
@@ -203,7 +220,7 @@ fn mutations(field: &str, some: &Things, own: &Things) -> Vec<Try> {
             let given = json!({ "code": some["partner code"], "name": "x", "buys": true });
             vec![make("DefinePartnerInput", given)]
         }
-        "importMasterData" => {
+        _ => {
             let file = |kind: &str, csv: String, site: Value| json!({ "kind": kind, "csv": csv, "site": site });
             let stock = |site: &str| {
                 let csv = format!("code,lot_type,product,quantity,unit\nfresh-{},raw,milk,1,LTR\n", key());
@@ -217,15 +234,6 @@ fn mutations(field: &str, some: &Things, own: &Things) -> Vec<Try> {
             .map(|given| make("ImportMasterDataInput", given))
             .into()
         }
-        "retryProjection" => {
-            let given = json!({ "reason": "x", "readModel": "LOTS", "stream": some["site"] });
-            vec![make("RetryProjectionInput", given)]
-        }
-        "skipProjectionEvent" => {
-            let given = json!({ "reason": "x", "readModel": "LOTS", "stream": some["site"], "sequence": 1 });
-            vec![make("SkipProjectionEventInput", given)]
-        }
-        _ => about_access(field, some, own),
     }
 }
 
