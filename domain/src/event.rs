@@ -18,6 +18,9 @@ use crate::access::event::{
 };
 use crate::id::CommandId;
 use crate::lot::LotRegistered;
+use crate::lot::event::{
+    LotAdjusted, LotEvent, LotExpired, LotMoved, LotSampled, LotScrapped, LotsTransformed,
+};
 use crate::pipeline::{PipelineArchived, PipelineDrafted, PipelinePublished, PipelineRevised};
 use crate::projection::{ProjectionEventSkipped, ProjectionRetried};
 use crate::qc::QcDecisionRecorded;
@@ -32,6 +35,8 @@ use crate::trail::{AttemptsRefused, SignedIn, SignedOut, TrailEvent, TrailRead};
 pub enum Event {
     /// A lot came into being.
     LotRegistered(LotRegistered),
+    /// Something happened to lots that were there.
+    Lot(LotEvent),
     /// Somebody judged a lot at a gate.
     QcDecisionRecorded(QcDecisionRecorded),
     /// A pipeline was begun.
@@ -59,16 +64,18 @@ pub enum Event {
 }
 
 macro_rules! event_types {
-    ({ $($variant:ident => $name:literal,)* } Access { $($access:ident => $access_name:literal,)* }
+    ({ $($variant:ident => $name:literal,)* } Lot { $($lot:ident => $lot_name:literal,)* }
+     Access { $($access:ident => $access_name:literal,)* }
      Trail { $($trail:ident => $trail_name:literal,)* }) => {
         /// Every event type that Lotline writes, in `ce_type` form.
-        pub const EVENT_TYPES: &[&str] = &[$($name,)* $($access_name,)* $($trail_name,)*];
+        pub const EVENT_TYPES: &[&str] = &[$($name,)* $($lot_name,)* $($access_name,)* $($trail_name,)*];
 
         impl Event {
             /// The `ce_type`.
             pub fn event_type(&self) -> &'static str {
                 match self {
                     $(Self::$variant(_) => $name,)*
+                    $(Self::Lot(LotEvent::$lot(_)) => $lot_name,)*
                     $(Self::Access(AccessEvent::$access(_)) => $access_name,)*
                     $(Self::Trail(TrailEvent::$trail(_)) => $trail_name,)*
                 }
@@ -79,6 +86,7 @@ macro_rules! event_types {
                 let reason = reason.map(str::to_owned);
                 match self {
                     $(Self::$variant(data) => encode(&Body { occurred_at, reason, data }),)*
+                    $(Self::Lot(LotEvent::$lot(data)) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Access(AccessEvent::$access(data)) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Trail(TrailEvent::$trail(data)) => encode(&Body { occurred_at, reason, data }),)*
                 }
@@ -88,6 +96,7 @@ macro_rules! event_types {
             pub fn value_schemas() -> Vec<(&'static str, Value)> {
                 vec![
                     $(($name, schema::document::<Body<$variant>>($name)),)*
+                    $(($lot_name, schema::document::<Body<$lot>>($lot_name)),)*
                     $(($access_name, schema::document::<Body<$access>>($access_name)),)*
                     $(($trail_name, schema::document::<Body<$trail>>($trail_name)),)*
                 ]
@@ -100,6 +109,7 @@ macro_rules! event_types {
             pub fn decode(event_type: &str, value: &[u8]) -> Result<Fact, DecodeError> {
                 match event_type {
                     $($name => decode($name, value, Self::$variant),)*
+                    $($lot_name => decode($lot_name, value, |data| Self::Lot(LotEvent::$lot(data))),)*
                     $($access_name => decode($access_name, value, |data| Self::Access(AccessEvent::$access(data))),)*
                     $($trail_name => decode($trail_name, value, |data| Self::Trail(TrailEvent::$trail(data))),)*
                     other => Err(DecodeError::UnknownType(other.chars().take(128).collect())),
@@ -122,6 +132,14 @@ event_types! {
         ProjectionEventSkipped => "lotline.projection.event_skipped.v1",
         CommandRefused => "lotline.command.refused.v1",
         RefusalsSuppressed => "lotline.refusals.suppressed.v1",
+    }
+    Lot {
+        LotsTransformed => "lotline.lot.transformed.v1",
+        LotAdjusted => "lotline.lot.adjusted.v1",
+        LotScrapped => "lotline.lot.scrapped.v1",
+        LotMoved => "lotline.lot.moved.v1",
+        LotSampled => "lotline.lot.sampled.v1",
+        LotExpired => "lotline.lot.expired.v1",
     }
     Access {
         SiteRegistered => "lotline.site.registered.v1",
@@ -188,6 +206,7 @@ impl Event {
     pub fn subject(&self, command: CommandId) -> String {
         match self {
             Self::LotRegistered(data) => format!("lot/{}", data.lot_id),
+            Self::Lot(event) => event.subject(),
             Self::QcDecisionRecorded(data) => format!("lot/{}", data.lot_id),
             Self::PipelineDrafted(data) => format!("pipeline/{}", data.pipeline_id),
             Self::PipelineRevised(data) => format!("pipeline/{}", data.pipeline_id),

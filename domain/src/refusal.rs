@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::access::refusal::AccessRefusal;
 use crate::id::{ActorId, InvalidId, LotId, PipelineId};
+use crate::lot::refusal::LotRefusal;
 use crate::qc::QcOutcome;
 use crate::quantity::{InvalidQuantity, Quantity, Unit};
 use crate::timestamp::Timestamp;
@@ -132,6 +133,8 @@ pub enum Refusal {
     /// The code is taken.
     #[error("lot code '{code}' is already used by lot {by}")]
     DuplicateLotCode {
+        /// Input field.
+        field: &'static str,
         /// The code.
         code: String,
         /// Its owner.
@@ -144,14 +147,18 @@ pub enum Refusal {
         code: String,
     },
     /// The same parent stands twice.
-    #[error("lot '{code}' stands twice among the parents")]
+    #[error("lot '{code}' stands twice among the {field}")]
     DuplicateParent {
+        /// Input field.
+        field: &'static str,
         /// Code of the parent.
         code: String,
     },
     /// Kilograms were asked of a lot that is counted in litres.
     #[error("lot '{code}' is measured in {held}, which does not convert to {asked}")]
     UnitMismatch {
+        /// Input field.
+        field: &'static str,
         /// Code of the lot.
         code: String,
         /// Unit of the lot.
@@ -162,6 +169,8 @@ pub enum Refusal {
     /// More is taken than is left.
     #[error("lot '{code}' has {left} left, {asked} asked")]
     NotEnoughLeft {
+        /// Input field.
+        field: &'static str,
         /// Code of the lot.
         code: String,
         /// What is left, in the lot's base unit, such as `12.5 KGM`.
@@ -172,6 +181,8 @@ pub enum Refusal {
     /// A lot on hold or failed can't be used.
     #[error("lot '{code}' is {outcome} and can't be used")]
     LotBlocked {
+        /// Input field.
+        field: &'static str,
         /// Code of the lot.
         code: String,
         /// The decision that blocks it.
@@ -223,6 +234,9 @@ pub enum Refusal {
     /// The name is taken.
     #[error("signal '{0}' is already declared")]
     DuplicateSignal(String),
+    /// A rule about operations on lots was broken.
+    #[error(transparent)]
+    Lot(#[from] LotRefusal),
     /// A rule about access.
     #[error(transparent)]
     Access(#[from] AccessRefusal),
@@ -301,6 +315,7 @@ impl Refusal {
             Self::UnknownTask(_) => "UNKNOWN_TASK",
             Self::TaskCycle(_) => "TASK_CYCLE",
             Self::DuplicateSignal(_) => "DUPLICATE_SIGNAL",
+            Self::Lot(refusal) => refusal.code(),
             Self::Access(refusal) => refusal.code(),
             Self::MissingReason => "REASON_REQUIRED",
             Self::TooLarge { .. } => "TOO_LARGE",
@@ -324,18 +339,19 @@ impl Refusal {
             | Self::InvalidId { field, .. }
             | Self::InvalidNumber { field, .. }
             | Self::InvalidQuantity { field, .. }
-            | Self::UnknownLot { field, .. } => Some(field),
+            | Self::UnknownLot { field, .. }
+            | Self::DuplicateLotCode { field, .. }
+            | Self::DuplicateParent { field, .. }
+            | Self::UnitMismatch { field, .. }
+            | Self::NotEnoughLeft { field, .. }
+            | Self::LotBlocked { field, .. } => Some(field),
             Self::DuplicateAttribute(_) => Some("attributes"),
-            Self::DuplicateLotCode { .. } => Some("code"),
-            Self::GenealogyCycle { .. }
-            | Self::DuplicateParent { .. }
-            | Self::UnitMismatch { .. }
-            | Self::NotEnoughLeft { .. }
-            | Self::LotBlocked { .. } => Some("parents"),
+            Self::GenealogyCycle { .. } => Some("parents"),
             Self::UnknownPipeline(_) => Some("pipelineId"),
             Self::DuplicatePipelineName { .. } | Self::DuplicateSignal(_) => Some("name"),
             Self::EmptyPipeline | Self::DuplicateTask(_) => Some("tasks"),
             Self::UnknownTask(_) | Self::TaskCycle(_) => Some("edges"),
+            Self::Lot(refusal) => Some(refusal.field()),
             Self::Access(refusal) => refusal.field(),
             Self::WrongStream { .. }
             | Self::LotFailed { .. }

@@ -6,6 +6,8 @@
 
 #[path = "examples/access.rs"]
 mod access;
+#[path = "examples/lots.rs"]
+mod lots;
 #[path = "examples/trail.rs"]
 mod trail;
 
@@ -61,6 +63,7 @@ fn examples() -> Vec<[Event; 2]> {
         refusals_suppressed(),
     ]
     .into_iter()
+    .chain(lots::examples())
     .chain(access::examples())
     .chain(trail::examples())
     .collect()

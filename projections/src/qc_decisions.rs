@@ -169,6 +169,7 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::SignalDeclared(_)
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
+        | Event::Lot(_)
         | Event::Access(_)
         | Event::Trail(_)
         | Event::CommandRefused(_)

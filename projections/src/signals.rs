@@ -165,6 +165,7 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::PipelineArchived(_)
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
+        | Event::Lot(_)
         | Event::Access(_)
         | Event::Trail(_)
         | Event::CommandRefused(_)

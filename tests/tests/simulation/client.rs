@@ -143,6 +143,7 @@ async fn try_at(world: Arc<World>, slot: usize, index: usize) -> Result<Tried, S
 fn accepted(world: &World, index: usize, receipt: Receipt) -> Answer {
     let subject = match receipt.subject {
         Subject::Lot(id) => id.to_string(),
+        Subject::Transformation(id) => id.to_string(),
         Subject::QcDecision(id) => id.to_string(),
         Subject::Pipeline(id) => id.to_string(),
         Subject::Signal(name) | Subject::Projection(name) | Subject::Trail(name) => name,

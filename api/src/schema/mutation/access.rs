@@ -329,7 +329,7 @@ fn subject(outcome: &Outcome) -> Option<Uuid> {
         | Subject::Pipeline(_)
         | Subject::Signal(_)
         | Subject::Projection(_)
-        | Subject::Trail(_) => None,
+        | Subject::Trail(_) | Subject::Transformation(_) => None,
     }
 }
 

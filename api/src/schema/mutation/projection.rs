@@ -86,7 +86,7 @@ payload! {
         async fn read_model(&self) -> Option<&str> {
             match &self.0.receipt()?.subject {
                 Subject::Projection(model) => Some(model),
-                Subject::Lot(_) | Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Access(_) | Subject::Trail(_) => None,
+                Subject::Lot(_) | Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Access(_) | Subject::Trail(_) | Subject::Transformation(_) => None,
             }
         }
     }

@@ -87,7 +87,7 @@ impl DeclareSignalPayload {
             | Subject::Pipeline(_)
             | Subject::Projection(_)
             | Subject::Access(_)
-            | Subject::Trail(_) => None,
+            | Subject::Trail(_) | Subject::Transformation(_) => None,
         }
     }
 
@@ -105,7 +105,7 @@ impl DeclareSignalPayload {
             | Subject::Pipeline(_)
             | Subject::Projection(_)
             | Subject::Access(_)
-            | Subject::Trail(_) => Ok(None),
+            | Subject::Trail(_) | Subject::Transformation(_) => Ok(None),
         }
     }
 
