@@ -349,7 +349,12 @@ impl Lot {
     fn has(&self, field: &'static str, asked: Quantity) -> Result<(), Refusal> {
         self.measured_in(field, asked.unit())?;
         if asked.in_base() > self.remaining {
-            return Err(Refusal::NotEnoughLeft { field, code: self.code.clone(), left: self.in_base(self.remaining), asked });
+            return Err(Refusal::NotEnoughLeft {
+                field,
+                code: self.code.clone(),
+                left: self.in_base(self.remaining),
+                asked,
+            });
         }
         Ok(())
     }

@@ -383,7 +383,11 @@ async fn insert(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]
     Ok(())
 }
 
-async fn update(db: &mut PgConnection, slice: Slice<'_>, touched: &HashMap<Uuid, Touched<'_>>) -> Result<(), ApplyError> {
+async fn update(
+    db: &mut PgConnection,
+    slice: Slice<'_>,
+    touched: &HashMap<Uuid, Touched<'_>>,
+) -> Result<(), ApplyError> {
     if touched.is_empty() {
         return Ok(());
     }

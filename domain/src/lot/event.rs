@@ -330,7 +330,11 @@ impl LotEvent {
     pub fn lots(&self) -> impl Iterator<Item = NewLot<'_>> {
         let made = match self {
             Self::LotsTransformed(data) => Some(data),
-            Self::LotAdjusted(_) | Self::LotScrapped(_) | Self::LotMoved(_) | Self::LotSampled(_) | Self::LotExpired(_) => None,
+            Self::LotAdjusted(_)
+            | Self::LotScrapped(_)
+            | Self::LotMoved(_)
+            | Self::LotSampled(_)
+            | Self::LotExpired(_) => None,
         };
         made.into_iter().flat_map(LotsTransformed::lots)
     }

@@ -6,10 +6,10 @@
 use chrono::NaiveDate;
 use uuid::Uuid;
 
+use super::Lots;
 use super::command::LotCommand;
 use super::event::{AdjustmentDirection, LotAdjusted, LotEvent, LotExpired, LotMoved, LotSampled, LotScrapped};
 use super::refusal::LotRefusal;
-use super::Lots;
 use crate::command::{optional_text, text};
 use crate::id::SampleId;
 use crate::refusal::Refusal;

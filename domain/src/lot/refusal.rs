@@ -91,7 +91,9 @@ pub enum LotRefusal {
         unit: &'static str,
     },
     /// The last day of use is over.
-    #[error("lot '{code}' has expired: its last day of use is {expires_on}, and {day} is the day; it goes in only by an exception with a reason")]
+    #[error(
+        "lot '{code}' has expired: its last day of use is {expires_on}, and {day} is the day; it goes in only by an exception with a reason"
+    )]
     LotExpired {
         /// Input field.
         field: &'static str,
@@ -144,7 +146,9 @@ pub enum LotRefusal {
         code: String,
     },
     /// An amount that results from others can't be written down.
-    #[error("{amount} of lot '{code}' is no quantity of at most 12 digits before the point and 6 after it; say how much to take")]
+    #[error(
+        "{amount} of lot '{code}' is no quantity of at most 12 digits before the point and 6 after it; say how much to take"
+    )]
     NoQuantity {
         /// Input field.
         field: &'static str,

@@ -21,9 +21,7 @@ use uuid::Uuid;
 
 use super::attribution::{attribute, parts, shown};
 use super::command::{TransformInput, TransformLots, TransformOutput};
-use super::event::{
-    DocumentReference, LotsTransformed, TransformationInput, TransformationKind, TransformationOutput,
-};
+use super::event::{DocumentReference, LotsTransformed, TransformationInput, TransformationKind, TransformationOutput};
 use super::refusal::LotRefusal;
 use super::{Lot, LotInput, Lots, MAX_PARENTS, attributes, base_unit, expiry, temperature};
 use crate::command::{QuantityInput, decimal, optional_text, text};
@@ -81,8 +79,13 @@ impl Lots {
             let lot_id = LotId(nth(fresh, index));
             let quantity = amounts.outputs[index];
             let share = shares.as_ref().map(|shares| shares[index]);
-            let made = output(command.kind, given, &inputs)
-                .map(|made| TransformationOutput { lot_id, quantity, share, parents, ..made });
+            let made = output(command.kind, given, &inputs).map(|made| TransformationOutput {
+                lot_id,
+                quantity,
+                share,
+                parents,
+                ..made
+            });
             outputs.push(entry("outputs", index, made)?);
         }
         Ok(LotsTransformed {
@@ -280,7 +283,9 @@ fn shares(outputs: &[TransformOutput]) -> Result<Option<Vec<Decimal>>, Refusal> 
     let mut shares = Vec::with_capacity(outputs.len());
     for (index, output) in outputs.iter().enumerate() {
         let value = output.share.as_deref().and_then(decimal).filter(|share| {
-            *share > Decimal::ZERO && share.scale() <= 6 && *share < Decimal::from(10_i64.pow(Quantity::MAX_INTEGER_DIGITS))
+            *share > Decimal::ZERO
+                && share.scale() <= 6
+                && *share < Decimal::from(10_i64.pow(Quantity::MAX_INTEGER_DIGITS))
         });
         shares.push(entry("outputs", index, value.ok_or(Refusal::InvalidNumber { field: "share", rule }))?);
     }

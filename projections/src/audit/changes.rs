@@ -31,10 +31,19 @@ pub(super) enum State {
         #[serde(default)]
         expired: bool,
     },
-    Pipeline { name: String, definition: Box<RawValue>, published_version: Option<u32>, archived: bool },
+    Pipeline {
+        name: String,
+        definition: Box<RawValue>,
+        published_version: Option<u32>,
+        archived: bool,
+    },
     User(access::UserState),
-    ApiKey { revoked: bool },
-    PipelineAccess { rights: RightSet },
+    ApiKey {
+        revoked: bool,
+    },
+    PipelineAccess {
+        rights: RightSet,
+    },
 }
 
 impl State {

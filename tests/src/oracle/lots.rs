@@ -97,7 +97,8 @@ impl Oracle {
     }
 
     fn touch_lot(&mut self, event: &Event<'_>) -> &mut Value {
-        let lot = self.world.lots.get_mut(&event.text("lot_id")).expect("a lot is there before something happens to it");
+        let lot =
+            self.world.lots.get_mut(&event.text("lot_id")).expect("a lot is there before something happens to it");
         lot["version"] = json!(event.sequence);
         lot
     }

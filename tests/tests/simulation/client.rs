@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use crate::ask::{Amount, Ask, Graph, LotName, What};
+use crate::ask::{Amount, Ask, Graph, LotName, Transform, What};
 use crate::world::World;
 
 /// What a client was told.
@@ -239,8 +239,46 @@ fn draw_lot(world: &World, stream: &str) -> LotName {
     if world.chance.odds(0.3) { LotName::Id(*id) } else { LotName::Code(code.clone()) }
 }
 
+/// Amounts that now and then add up.
+const PORTIONS: [Amount; 5] = [
+    Amount { value: "20", unit: "KGM" },
+    Amount { value: "10", unit: "KGM" },
+    Amount { value: "10000", unit: "GRM" },
+    Amount { value: "0.000001", unit: "LBR" },
+    Amount { value: "3", unit: "LTR" },
+];
+
+fn draw_portion(world: &World) -> Amount {
+    let chance = &world.chance;
+    if chance.odds(0.7) { PORTIONS[chance.below(2)].clone() } else { chance.pick(&PORTIONS).clone() }
+}
+
+fn draw_operation(world: &World, stream: &str) -> What {
+    let chance = &world.chance;
+    if chance.odds(0.4) {
+        let how = *chance.pick(&["increase", "decrease", "scrap", "scrap", "sample", "move"]);
+        let amount = (how != "move" && (how != "scrap" || chance.odds(0.5))).then(|| draw_amount(world));
+        return What::Take { lot: draw_lot(world, stream), how, amount };
+    }
+    let kind = *chance.pick(&["split", "split", "merge", "transform", "transform", "rework"]);
+    let code = || if chance.odds(0.02) { " ".to_owned() } else { format!("L{}", chance.below(40)) };
+    let (inputs, outputs) = match kind {
+        "split" => (1, *chance.pick(&[0, 1, 2, 2, 3, 3])),
+        "merge" => (*chance.pick(&[1, 2, 2, 2, 3, 3]), 1),
+        _ => (*chance.pick(&[0, 1, 1, 2, 2, 3]), *chance.pick(&[0, 1, 1, 1, 2, 2])),
+    };
+    let outputs: Vec<_> = (0..outputs).map(|_| (code(), draw_portion(world))).collect();
+    let amount = || (kind != "split" && chance.odds(0.9)).then(|| draw_portion(world));
+    let inputs: Vec<_> = (0..inputs).map(|_| (draw_lot(world, stream), amount())).collect();
+    let loss = chance.odds(0.5).then(|| draw_portion(world));
+    What::Transform(Transform { kind, inputs, outputs, product: *chance.pick(&["milk", "cheese"]), loss })
+}
+
 fn draw_site(world: &World, stream: &str) -> What {
     let chance = &world.chance;
+    if world.plan.operations && chance.odds(0.4) {
+        return draw_operation(world, stream);
+    }
     match chance.between(0, 9) {
         0..=5 => {
             let blank = chance.odds(0.02);

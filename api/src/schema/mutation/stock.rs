@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use super::lot::{registered, shown};
 use super::{LotReferenceInput, QuantityInput};
+use crate::schema::global_id::NodeId;
 use crate::schema::lot::Lot;
 use crate::schema::payload::{Given, Outcome, payload, site_stream, submit};
-use crate::schema::global_id::NodeId;
 use crate::schema::scalar::Version;
 use crate::schema::scope::Scope;
 
@@ -151,9 +151,7 @@ async fn decide(
     command: impl FnOnce(LotRef) -> LotCommand,
 ) -> Result<LotPayload, Error> {
     match site_stream(site).and_then(|stream| Ok((stream, lot.resolve("lot")?))) {
-        Ok((stream, lot)) => {
-            submit(Scope::of(ctx), stream, given, Command::Lot(command(lot))).await.map(LotPayload)
-        }
+        Ok((stream, lot)) => submit(Scope::of(ctx), stream, given, Command::Lot(command(lot))).await.map(LotPayload),
         Err(error) => Ok(LotPayload(Outcome::Refused(error, None))),
     }
 }

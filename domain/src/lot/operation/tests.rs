@@ -84,7 +84,8 @@ fn adjusting_and_scrapping_need_a_reason() {
 #[test]
 fn what_is_scrapped_is_gone() {
     let mut given = site(&[lot("M1", "10", "KGM")]);
-    let event = |value| Event::Lot(LotEvent::LotScrapped(LotScrapped { lot_id: lot_id("M1"), quantity: amount(value, "KGM") }));
+    let event =
+        |value| Event::Lot(LotEvent::LotScrapped(LotScrapped { lot_id: lot_id("M1"), quantity: amount(value, "KGM") }));
     when(&given, scrap(Some(quantity("4", "KGM")))).event(&event("4"));
     given.happened(&event("4"));
     let message = "lot 'M1' has 6 KGM left, 6001 GRM asked";
@@ -153,7 +154,9 @@ fn an_unknown_lot_is_named() {
     let given = site(&[]);
     let moving = LotCommand::Move { lot: m1(), location: "x".into() };
     let expiring = LotCommand::Expire { lot: m1() };
-    for command in [adjust(AdjustmentDirection::Increase, "1", "KGM"), scrap(None), sample("1", "KGM"), moving, expiring] {
+    for command in
+        [adjust(AdjustmentDirection::Increase, "1", "KGM"), scrap(None), sample("1", "KGM"), moving, expiring]
+    {
         when(&given, command).refused("UNKNOWN_LOT", Some("lot"), "lot 'M1' does not exist");
     }
 }

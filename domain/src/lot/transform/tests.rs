@@ -40,16 +40,7 @@ fn portion(code: &str, value: &str, unit: &str) -> TransformOutput {
 }
 
 fn doing(kind: TransformationKind, inputs: Vec<TransformInput>, outputs: Vec<TransformOutput>) -> TransformLots {
-    TransformLots {
-        kind,
-        inputs,
-        outputs,
-        loss: None,
-        gain: None,
-        step: None,
-        location: None,
-        documents: Vec::new(),
-    }
+    TransformLots { kind, inputs, outputs, loss: None, gain: None, step: None, location: None, documents: Vec::new() }
 }
 
 fn split(outputs: Vec<TransformOutput>) -> TransformLots {
@@ -159,7 +150,8 @@ fn one_bad_input_of_ten_changes_nothing() {
 
 #[test]
 fn inputs_exist_once_are_not_blocked_and_give_no_more_than_they_have() {
-    let given = site(&[lot("M1", "100", "KGM"), lot("B", "1", "KGM"), judged("B", QcOutcome::Hold), lot("V", "9", "LTR")]);
+    let given =
+        site(&[lot("M1", "100", "KGM"), lot("B", "1", "KGM"), judged("B", QcOutcome::Hold), lot("V", "9", "LTR")]);
     let with = |input| transform(vec![take("M1", "1", "KGM"), input], vec![make("C", "2", "KGM")]);
     let refused = |input, code, message: &str| when(&given, with(input)).refused(code, Some("inputs"), message);
     refused(take("X", "1", "KGM"), "UNKNOWN_LOT", "lot 'X' does not exist");
@@ -178,7 +170,8 @@ fn inputs_exist_once_are_not_blocked_and_give_no_more_than_they_have() {
 #[test]
 fn rework_takes_a_reason_and_makes_new_lots() {
     let given = milk();
-    let rework = |code: &str| doing(TransformationKind::Rework, vec![take("M1", "5", "KGM")], vec![make(code, "5", "KGM")]);
+    let rework =
+        |code: &str| doing(TransformationKind::Rework, vec![take("M1", "5", "KGM")], vec![make(code, "5", "KGM")]);
     when(&given, rework("R")).refused("REASON_REQUIRED", Some("reason"), "this command needs a reason");
     let mut request = given.request(Command::Lot(LotCommand::Transform(rework("R"))));
     request.reason = Some("torn bags".into());
@@ -266,11 +259,10 @@ fn mass_is_conserved_to_the_last_digit() {
     when(&given, water(None, None)).refused("UNBALANCED", Some("loss"), message);
     let event = made(when(&given, water(Some("3"), Some("1"))));
     assert_eq!((event.gain.unwrap().to_string(), event.loss.unwrap().to_string()), ("3 KGM".into(), "1 KGM".into()));
-    let pounds = TransformLots {
-        gain: None,
-        ..transform(vec![take("M1", "1", "LBR")], vec![make("C", "0.45359237", "KGM")])
-    };
-    let message = "outputs, entry 1: the quantity 0.45359237 has more than 12 digits before the point or more than 6 after it";
+    let pounds =
+        TransformLots { gain: None, ..transform(vec![take("M1", "1", "LBR")], vec![make("C", "0.45359237", "KGM")]) };
+    let message =
+        "outputs, entry 1: the quantity 0.45359237 has more than 12 digits before the point or more than 6 after it";
     when(&given, pounds).refused("QUANTITY_OUT_OF_RANGE", Some("outputs"), message);
 }
 
@@ -299,12 +291,14 @@ fn all_that_is_left_is_taken_where_no_quantity_is_given() {
     let mut given = milk();
     given.happened(&crate::given::lot_from("X", "M1", "0.5", "LBR"));
     let left = "99.773203815";
-    let message = format!("{left} KGM of lot 'M1' is no quantity of at most 12 digits before the point and 6 after it; say how much to take");
+    let message = format!(
+        "{left} KGM of lot 'M1' is no quantity of at most 12 digits before the point and 6 after it; say how much to take"
+    );
     let cheese = |code: &str| transform(vec![all("M1")], vec![TransformOutput { ..make(code, "99", "KGM") }]);
-    // 99.773203815 KGM are 99773.203815 GRM.
+    // 99.773203815 KGM are no six decimals of a kilogram.
     let command = TransformLots { loss: Some(quantity("773.203815", "GRM")), ..cheese("C") };
     let event = made(when(&given, command));
-    assert_eq!(event.inputs[0].quantity.to_string(), "99773.203815 GRM");
+    assert_eq!(event.inputs[0].quantity.to_string(), "99773203.815 MGM");
     given.happened(&crate::given::lot_from("Y", "M1", "0.00001", "LBR"));
     let left = message.replace(left, "99.7731992790763");
     when(&given, cheese("C")).refused("NO_QUANTITY", Some("inputs"), &left);
@@ -420,7 +414,8 @@ fn outputs_of_several_dimensions_need_shares() {
 #[test]
 fn lists_have_limits() {
     let given = milk();
-    let many = |count: usize| (0..count).map(|number| portion(&format!("S{number}"), "0.001", "KGM")).collect::<Vec<_>>();
+    let many =
+        |count: usize| (0..count).map(|number| portion(&format!("S{number}"), "0.001", "KGM")).collect::<Vec<_>>();
     let message = "outputs has 1001 entries; at most 1000 are accepted";
     when(&given, split(many(1_001))).refused("TOO_MANY", Some("outputs"), message);
     assert_eq!(made(when(&given, split(many(1_000)))).outputs.len(), 1_000);
