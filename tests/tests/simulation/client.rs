@@ -175,6 +175,11 @@ fn learn(world: &World, index: usize, answer: &Answer) {
     match (&ask.what, subject.parse()) {
         (What::Register { code, .. }, Ok(id)) => book.lots.push((ask.stream, code.clone(), id)),
         (What::Draft { .. }, Ok(id)) => book.pipelines.push(id),
+        // Of what came out one knows the codes.
+        (What::Transform(asked), _) => {
+            book.lots.extend(asked.outputs.iter().map(|(code, _)| (ask.stream.clone(), code.clone(), Uuid::nil())));
+            world.tally(|tally| tally.transformed += 1);
+        }
         _ => {}
     }
 }
@@ -236,7 +241,7 @@ fn draw_lot(world: &World, stream: &str) -> LotName {
         return LotName::Code(format!("L{}", world.chance.below(14)));
     }
     let (code, id) = world.chance.pick(&known);
-    if world.chance.odds(0.3) { LotName::Id(*id) } else { LotName::Code(code.clone()) }
+    if world.chance.odds(0.3) && !id.is_nil() { LotName::Id(*id) } else { LotName::Code(code.clone()) }
 }
 
 /// Amounts that now and then add up.
@@ -246,6 +251,12 @@ const PORTIONS: [Amount; 5] = [
     Amount { value: "10000", unit: "GRM" },
     Amount { value: "0.000001", unit: "LBR" },
     Amount { value: "3", unit: "LTR" },
+];
+
+const TENS: [Amount; 3] = [
+    Amount { value: "10", unit: "KGM" },
+    Amount { value: "0.02", unit: "TNE" },
+    Amount { value: "30000", unit: "GRM" },
 ];
 
 fn draw_portion(world: &World) -> Amount {
@@ -262,6 +273,14 @@ fn draw_operation(world: &World, stream: &str) -> What {
     }
     let kind = *chance.pick(&["split", "split", "merge", "transform", "transform", "rework"]);
     let code = || if chance.odds(0.02) { " ".to_owned() } else { format!("L{}", chance.below(40)) };
+    let product = *chance.pick(&["milk", "cheese"]);
+    if kind != "split" && chance.odds(0.6) {
+        // Ten kilograms of each, and all of it comes out.
+        let count = if kind == "merge" { 2 } else { 1 } + chance.below(2);
+        let inputs = (0..count).map(|_| (draw_lot(world, stream), Some(PORTIONS[1].clone()))).collect();
+        let outputs = vec![(code(), TENS[count - 1].clone())];
+        return What::Transform(Transform { kind, inputs, outputs, product, loss: None });
+    }
     let (inputs, outputs) = match kind {
         "split" => (1, *chance.pick(&[0, 1, 2, 2, 3, 3])),
         "merge" => (*chance.pick(&[1, 2, 2, 2, 3, 3]), 1),
@@ -271,7 +290,7 @@ fn draw_operation(world: &World, stream: &str) -> What {
     let amount = || (kind != "split" && chance.odds(0.9)).then(|| draw_portion(world));
     let inputs: Vec<_> = (0..inputs).map(|_| (draw_lot(world, stream), amount())).collect();
     let loss = chance.odds(0.5).then(|| draw_portion(world));
-    What::Transform(Transform { kind, inputs, outputs, product: *chance.pick(&["milk", "cheese"]), loss })
+    What::Transform(Transform { kind, inputs, outputs, product, loss })
 }
 
 fn draw_site(world: &World, stream: &str) -> What {

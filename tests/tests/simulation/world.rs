@@ -52,6 +52,7 @@ pub(crate) struct Tally {
     pub(crate) forwarded: u64,
     pub(crate) retries: u64,
     pub(crate) accepted: u64,
+    pub(crate) transformed: u64,
     pub(crate) replayed: u64,
     /// Refusals by their codes.
     pub(crate) codes: BTreeMap<String, u64>,
