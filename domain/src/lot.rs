@@ -301,15 +301,12 @@ impl Lots {
     }
 
     fn insert(&mut self, lot: &NewLot<'_>, sequence: u64) {
-        let product = match self.by_product.get(lot.product) {
-            Some(number) => *number,
-            None => {
-                let number = self.products.len() as u32;
-                self.products.push(lot.product.to_owned());
-                self.by_product.insert(lot.product.to_owned(), number);
-                number
-            }
-        };
+        let next = self.products.len() as u32;
+        let product = self.by_product.get(lot.product).copied().unwrap_or(next);
+        if product == next {
+            self.products.push(lot.product.to_owned());
+            self.by_product.insert(lot.product.to_owned(), next);
+        }
         self.by_code.insert(lot.code.to_owned(), lot.lot_id);
         self.by_id.insert(
             lot.lot_id,

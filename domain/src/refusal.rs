@@ -236,7 +236,7 @@ pub enum Refusal {
     DuplicateSignal(String),
     /// A rule about operations on lots was broken.
     #[error(transparent)]
-    Lot(#[from] LotRefusal),
+    Lot(Box<LotRefusal>),
     /// A rule about access.
     #[error(transparent)]
     Access(#[from] AccessRefusal),
@@ -257,6 +257,12 @@ pub enum Refusal {
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct InvalidIdText(String);
+
+impl From<LotRefusal> for Refusal {
+    fn from(refusal: LotRefusal) -> Self {
+        Self::Lot(Box::new(refusal))
+    }
+}
 
 impl Refusal {
     /// Wraps an id that does not follow its rule.

@@ -298,15 +298,14 @@ fn attributed(
     outputs: &[Quantity],
     shares: Option<&[Decimal]>,
 ) -> Result<Vec<Vec<LotInput>>, Refusal> {
-    let weights: Vec<u128> = match shares {
-        Some(shares) => shares.iter().copied().map(parts).collect(),
-        None => {
-            let dimension: Option<Dimension> = outputs.first().map(|output| output.unit().dimension());
-            if outputs.iter().any(|output| Some(output.unit().dimension()) != dimension) {
-                return Err(LotRefusal::SharesNeeded.into());
-            }
-            outputs.iter().map(|output| parts(output.in_base())).collect()
+    let weights: Vec<u128> = if let Some(shares) = shares {
+        shares.iter().copied().map(parts).collect()
+    } else {
+        let dimension: Option<Dimension> = outputs.first().map(|output| output.unit().dimension());
+        if outputs.iter().any(|output| Some(output.unit().dimension()) != dimension) {
+            return Err(LotRefusal::SharesNeeded.into());
         }
+        outputs.iter().map(|output| parts(output.in_base())).collect()
     };
     let mut parents: Vec<Vec<LotInput>> = outputs.iter().map(|_| Vec::with_capacity(inputs.len())).collect();
     for input in inputs {

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::ask::{Amount, Ask, Graph, LotName, Transform, What};
+use crate::model::Stream;
 use crate::world::World;
 
 /// What a client was told.
@@ -184,6 +185,17 @@ fn learn(world: &World, index: usize, answer: &Answer) {
     }
 }
 
+/// Makes known what an ask that was accepted has made.
+pub(crate) fn know(world: &World, ask: &Ask, stream: &Stream) {
+    let codes: Vec<&String> = match &ask.what {
+        What::Register { code, .. } => vec![code],
+        What::Transform(asked) => asked.outputs.iter().map(|(code, _)| code).collect(),
+        _ => Vec::new(),
+    };
+    let known = codes.into_iter().filter_map(|code| Some((ask.stream.clone(), code.clone(), stream.id_of(code)?)));
+    world.book().lots.extend(known);
+}
+
 const AMOUNTS: [Amount; 8] = [
     Amount { value: "100", unit: "KGM" },
     Amount { value: "0.5", unit: "TNE" },
@@ -202,7 +214,7 @@ const BAD_AMOUNTS: [Amount; 5] = [
     Amount { value: "1", unit: "STN" },
 ];
 
-fn draw(world: &World, actor: &str) -> Ask {
+pub(crate) fn draw(world: &World, actor: &str) -> Ask {
     let chance = &world.chance;
     let tenants = chance.odds(0.25);
     let stream = if tenants { "_tenant".to_owned() } else { (*chance.pick(&world.plan.sites)).to_owned() };
@@ -293,7 +305,7 @@ fn draw_operation(world: &World, stream: &str) -> What {
     What::Transform(Transform { kind, inputs, outputs, product, loss })
 }
 
-fn draw_site(world: &World, stream: &str) -> What {
+pub(crate) fn draw_site(world: &World, stream: &str) -> What {
     let chance = &world.chance;
     if world.plan.operations && chance.odds(0.4) {
         return draw_operation(world, stream);

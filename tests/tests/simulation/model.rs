@@ -114,6 +114,11 @@ impl Stream {
         }
     }
 
+    /// The id of a lot by its code.
+    pub(crate) fn id_of(&self, code: &str) -> Option<Uuid> {
+        self.lots.iter().find(|lot| lot.code == code).map(|lot| lot.id)
+    }
+
     fn lot(&self, name: &LotName) -> Option<&Lot> {
         self.lots.iter().find(|lot| match name {
             LotName::Code(code) => lot.code == *code,

@@ -88,7 +88,7 @@ pub(crate) struct Remains {
 }
 
 impl World {
-    fn new(seed: u64, tenant: String, mutation: Option<Mutation>) -> Arc<Self> {
+    pub(crate) fn new(seed: u64, tenant: String, mutation: Option<Mutation>) -> Arc<Self> {
         let chance = Chance::new(seed);
         let plan = Plan::draw(tenant, &chance, crate::seeds::has_operations(seed));
         let clock = || Arc::new(SimClock { started: Instant::now(), wrong_by: 0.into() });

@@ -22,7 +22,7 @@ fn all(code: &str) -> TransformInput {
 /// An output of a transform; for a split or merge, see [`portion`].
 fn make(code: &str, value: &str, unit: &str) -> TransformOutput {
     let (product, lot_type) = (Some("cheese".into()), Some(LotType::Intermediate));
-    TransformOutput { product, lot_type, ..portion(code, value, unit) }
+    TransformOutput { lot_type, product, ..portion(code, value, unit) }
 }
 
 fn portion(code: &str, value: &str, unit: &str) -> TransformOutput {

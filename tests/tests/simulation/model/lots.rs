@@ -33,7 +33,7 @@ impl Stream {
             if taken.iter().any(|(other, _)| other.id == lot.id) {
                 return Err("DUPLICATE_PARENT");
             }
-            taken.push((lot, self.taken(asked, lot, amount.as_ref(), &made, loss)?));
+            taken.push((lot, amount_taken(asked, lot, amount.as_ref(), &made, loss)?));
         }
         for (index, (code, _)) in asked.outputs.iter().enumerate() {
             if code.trim().is_empty() {
@@ -60,36 +60,6 @@ impl Stream {
             }
         }
         Ok(taken.into_iter().map(|(lot, amount)| (lot.id, amount)).collect())
-    }
-
-    fn taken(
-        &self,
-        asked: &Transform,
-        lot: &Lot,
-        amount: Option<&Amount>,
-        made: &[(&'static str, i128)],
-        loss: Option<(&'static str, i128)>,
-    ) -> Result<i128, &'static str> {
-        let (dimension, parts) = match amount {
-            Some(amount) => measure(amount.value, amount.unit)?,
-            None if asked.kind == "split" => {
-                let all: Vec<_> = made.iter().copied().chain(loss).collect();
-                if all.iter().any(|(dimension, _)| *dimension != lot.dimension) {
-                    return Err("UNIT_MISMATCH");
-                }
-                let sum = all.iter().map(|(_, parts)| parts).sum();
-                smallest(lot, sum).ok_or("NO_QUANTITY")?;
-                (lot.dimension, sum)
-            }
-            None => (lot.dimension, all_of(lot)?),
-        };
-        if lot.qc == "HOLD" || lot.qc == "FAIL" {
-            return Err("LOT_BLOCKED");
-        }
-        if lot.dimension != dimension {
-            return Err("UNIT_MISMATCH");
-        }
-        if parts > lot.left { Err("NOT_ENOUGH_LEFT") } else { Ok(parts) }
     }
 
     pub(super) fn may_take(&self, name: &LotName, how: &str, amount: Option<&Amount>) -> Option<&'static str> {
@@ -167,6 +137,36 @@ impl Stream {
         }
         Ok(())
     }
+}
+
+/// How much of a lot is taken, if it may be.
+fn amount_taken(
+    asked: &Transform,
+    lot: &Lot,
+    amount: Option<&Amount>,
+    made: &[(&'static str, i128)],
+    loss: Option<(&'static str, i128)>,
+) -> Result<i128, &'static str> {
+    let (dimension, parts) = match amount {
+        Some(amount) => measure(amount.value, amount.unit)?,
+        None if asked.kind == "split" => {
+            let all: Vec<_> = made.iter().copied().chain(loss).collect();
+            if all.iter().any(|(dimension, _)| *dimension != lot.dimension) {
+                return Err("UNIT_MISMATCH");
+            }
+            let sum = all.iter().map(|(_, parts)| parts).sum();
+            smallest(lot, sum).ok_or("NO_QUANTITY")?;
+            (lot.dimension, sum)
+        }
+        None => (lot.dimension, all_of(lot)?),
+    };
+    if lot.qc == "HOLD" || lot.qc == "FAIL" {
+        return Err("LOT_BLOCKED");
+    }
+    if lot.dimension != dimension {
+        return Err("UNIT_MISMATCH");
+    }
+    if parts > lot.left { Err("NOT_ENOUGH_LEFT") } else { Ok(parts) }
 }
 
 /// What goes in comes out.
