@@ -11,7 +11,7 @@ use crate::model::Stream;
 use crate::world::World;
 
 const SITE: &str = "north";
-const HISTORIES: u64 = 1_500;
+const HISTORIES: u64 = 500;
 const STEPS: u64 = 120;
 
 /// Plays one history and counts what became of its steps.
