@@ -24,6 +24,7 @@ pub mod scope;
 pub mod sight;
 pub mod signal;
 pub mod status;
+pub mod transformation;
 
 use async_graphql::{MergedObject, MergedSubscription, Schema};
 
@@ -50,6 +51,8 @@ pub struct Query(
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     mutation::lot::LotMutation,
+    mutation::transformation::TransformationMutation,
+    mutation::stock::StockMutation,
     mutation::qc::QcMutation,
     mutation::pipeline::PipelineMutation,
     mutation::signal::SignalMutation,

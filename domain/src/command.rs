@@ -17,6 +17,7 @@ use crate::access::need::Need;
 use crate::access::role::Permission;
 use crate::envelope::CommandHash;
 use crate::id::{ActorId, CommandId, CorrelationId, PipelineId, SiteId, StreamKey, TenantId};
+use crate::lot::command::LotCommand;
 use crate::lot::{LotRef, LotType};
 use crate::master::MasterCommand;
 use crate::personal::Personal;
@@ -134,6 +135,8 @@ pub struct DeclareSignal {
 pub enum Command {
     /// Register a lot.
     RegisterLot(RegisterLot),
+    /// Do something with lots that are there.
+    Lot(LotCommand),
     /// Judge a lot at a gate.
     RecordQcDecision(RecordQcDecision),
     /// Begin a pipeline.
@@ -193,6 +196,7 @@ impl Command {
     pub fn name(&self) -> &'static str {
         match self {
             Self::RegisterLot(_) => "register_lot",
+            Self::Lot(command) => command.name(),
             Self::RecordQcDecision(_) => "record_qc_decision",
             Self::DraftPipeline { .. } => "draft_pipeline",
             Self::RevisePipeline { .. } => "revise_pipeline",
@@ -210,7 +214,7 @@ impl Command {
     /// Whether the command may be decided in the stream.
     pub fn belongs_to(&self, stream: &StreamKey) -> bool {
         match self {
-            Self::RegisterLot(_) | Self::RecordQcDecision(_) | Self::DeclareSignal(_) => {
+            Self::RegisterLot(_) | Self::Lot(_) | Self::RecordQcDecision(_) | Self::DeclareSignal(_) => {
                 matches!(stream, StreamKey::Site(_))
             }
             Self::DraftPipeline { .. }
@@ -228,7 +232,7 @@ impl Command {
     /// What the actor must have.
     pub fn need(&self) -> Need {
         match self {
-            Self::RegisterLot(_) | Self::RecordQcDecision(_) => Need::Here(Permission::Decide),
+            Self::RegisterLot(_) | Self::Lot(_) | Self::RecordQcDecision(_) => Need::Here(Permission::Decide),
             Self::DeclareSignal(_) | Self::DraftPipeline { .. } | Self::Master(_) => Need::Here(Permission::Engineer),
             Self::RevisePipeline { pipeline_id, .. } => Need::Pipeline(PipelineRight::Edit, *pipeline_id),
             Self::PublishPipeline { pipeline_id }
@@ -264,6 +268,7 @@ impl Command {
     pub fn needs_reason(&self) -> bool {
         match self {
             Self::RetryProjection { .. } | Self::SkipProjectionEvent { .. } => true,
+            Self::Lot(command) => command.needs_reason(),
             Self::Access(command) => command.needs_reason(),
             Self::RegisterLot(_)
             | Self::RecordQcDecision(_)

@@ -21,6 +21,7 @@ use crate::lot::LotRegistered;
 use crate::master::MasterEvent;
 use crate::master::partner::PartnerDefined;
 use crate::master::product::ProductDefined;
+use crate::lot::event::{LotAdjusted, LotEvent, LotExpired, LotMoved, LotSampled, LotScrapped, LotsTransformed};
 use crate::pipeline::{PipelineArchived, PipelineDrafted, PipelinePublished, PipelineRevised};
 use crate::projection::{ProjectionEventSkipped, ProjectionRetried};
 use crate::qc::QcDecisionRecorded;
@@ -35,6 +36,8 @@ use crate::trail::{AttemptsRefused, SignedIn, SignedOut, TrailEvent, TrailRead};
 pub enum Event {
     /// A lot came into being.
     LotRegistered(LotRegistered),
+    /// Something happened to lots that were there.
+    Lot(LotEvent),
     /// Somebody judged a lot at a gate.
     QcDecisionRecorded(QcDecisionRecorded),
     /// A pipeline was begun.
@@ -65,9 +68,11 @@ pub enum Event {
 
 macro_rules! event_types {
     ({ $($variant:ident => $name:literal,)* } Master { $($master:ident => $master_name:literal,)* }
-     Access { $($access:ident => $access_name:literal,)* } Trail { $($trail:ident => $trail_name:literal,)* }) => {
+     Lot { $($lot:ident => $lot_name:literal,)* } Access { $($access:ident => $access_name:literal,)* }
+     Trail { $($trail:ident => $trail_name:literal,)* }) => {
         /// Every event type that Lotline writes, in `ce_type` form.
-        pub const EVENT_TYPES: &[&str] = &[$($name,)* $($master_name,)* $($access_name,)* $($trail_name,)*];
+        pub const EVENT_TYPES: &[&str] =
+            &[$($name,)* $($master_name,)* $($lot_name,)* $($access_name,)* $($trail_name,)*];
 
         impl Event {
             /// The `ce_type`.
@@ -75,6 +80,7 @@ macro_rules! event_types {
                 match self {
                     $(Self::$variant(_) => $name,)*
                     $(Self::Master(MasterEvent::$master(_)) => $master_name,)*
+                    $(Self::Lot(LotEvent::$lot(_)) => $lot_name,)*
                     $(Self::Access(AccessEvent::$access(_)) => $access_name,)*
                     $(Self::Trail(TrailEvent::$trail(_)) => $trail_name,)*
                 }
@@ -86,6 +92,7 @@ macro_rules! event_types {
                 match self {
                     $(Self::$variant(data) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Master(MasterEvent::$master(data)) => encode(&Body { occurred_at, reason, data }),)*
+                    $(Self::Lot(LotEvent::$lot(data)) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Access(AccessEvent::$access(data)) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Trail(TrailEvent::$trail(data)) => encode(&Body { occurred_at, reason, data }),)*
                 }
@@ -96,6 +103,7 @@ macro_rules! event_types {
                 vec![
                     $(($name, schema::document::<Body<$variant>>($name)),)*
                     $(($master_name, schema::document::<Body<$master>>($master_name)),)*
+                    $(($lot_name, schema::document::<Body<$lot>>($lot_name)),)*
                     $(($access_name, schema::document::<Body<$access>>($access_name)),)*
                     $(($trail_name, schema::document::<Body<$trail>>($trail_name)),)*
                 ]
@@ -109,6 +117,7 @@ macro_rules! event_types {
                 match event_type {
                     $($name => decode($name, value, Self::$variant),)*
                     $($master_name => decode($master_name, value, |data| Self::Master(MasterEvent::$master(data))),)*
+                    $($lot_name => decode($lot_name, value, |data| Self::Lot(LotEvent::$lot(data))),)*
                     $($access_name => decode($access_name, value, |data| Self::Access(AccessEvent::$access(data))),)*
                     $($trail_name => decode($trail_name, value, |data| Self::Trail(TrailEvent::$trail(data))),)*
                     other => Err(DecodeError::UnknownType(other.chars().take(128).collect())),
@@ -135,6 +144,14 @@ event_types! {
     Master {
         ProductDefined => "lotline.product.defined.v1",
         PartnerDefined => "lotline.partner.defined.v1",
+    }
+    Lot {
+        LotsTransformed => "lotline.lot.transformed.v1",
+        LotAdjusted => "lotline.lot.adjusted.v1",
+        LotScrapped => "lotline.lot.scrapped.v1",
+        LotMoved => "lotline.lot.moved.v1",
+        LotSampled => "lotline.lot.sampled.v1",
+        LotExpired => "lotline.lot.expired.v1",
     }
     Access {
         SiteRegistered => "lotline.site.registered.v1",
@@ -201,6 +218,7 @@ impl Event {
     pub fn subject(&self, command: CommandId) -> String {
         match self {
             Self::LotRegistered(data) => format!("lot/{}", data.lot_id),
+            Self::Lot(event) => event.subject(),
             Self::QcDecisionRecorded(data) => format!("lot/{}", data.lot_id),
             Self::PipelineDrafted(data) => format!("pipeline/{}", data.pipeline_id),
             Self::PipelineRevised(data) => format!("pipeline/{}", data.pipeline_id),

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::command::{Command, CommandRequest, ParentInput, QuantityInput, RecordQcDecision, RegisterLot};
 use crate::event::Event;
 use crate::id::{ActorId, CommandId, CorrelationId, LotId, QcDecisionId, SiteId, StreamKey, TenantId};
+use crate::lot::event::{LotEvent, LotExpired, LotMoved};
 use crate::lot::{LotInput, LotRef, LotRegistered, LotType};
 use crate::qc::{QcDecisionRecorded, QcOutcome};
 use crate::quantity::Quantity;
@@ -209,4 +210,14 @@ pub(crate) fn judge(code: &str, outcome: QcOutcome) -> RecordQcDecision {
         checklist: Vec::new(),
         notes: None,
     }
+}
+
+/// A lot was taken to another place.
+pub(crate) fn moved(code: &str, location: &str) -> Event {
+    Event::Lot(LotEvent::LotMoved(LotMoved { lot_id: lot_id(code), location: location.to_owned() }))
+}
+
+/// A lot was marked as expired.
+pub(crate) fn expired(code: &str, expires_on: &str) -> Event {
+    Event::Lot(LotEvent::LotExpired(LotExpired { lot_id: lot_id(code), expires_on: expires_on.parse().unwrap() }))
 }

@@ -105,6 +105,10 @@ uuid_id!(/// A lot.
     LotId);
 uuid_id!(/// A quality decision.
     QcDecisionId);
+uuid_id!(/// What made lots out of lots.
+    TransformationId);
+uuid_id!(/// A sample taken of a lot.
+    SampleId);
 uuid_id!(/// A pipeline.
     PipelineId);
 uuid_id!(/// What lots are of.
@@ -223,14 +227,23 @@ impl CommandId {
             hasher.update(part);
         }
         hasher.update(self.0.as_bytes());
-        let digest = hasher.finalize();
-        let mut bytes = *self.0.as_bytes();
-        bytes[6..].copy_from_slice(&digest[..10]);
-        uuid::Builder::from_bytes(bytes)
-            .with_variant(uuid::Variant::RFC4122)
-            .with_version(uuid::Version::SortRand)
-            .into_uuid()
+        with_time_of(self.0, &hasher.finalize())
     }
+}
+
+/// The id of one of several things that a command creates: a UUIDv7 of the same time as the `first` derived id.
+pub(crate) fn nth(first: Uuid, index: usize) -> Uuid {
+    let digest = Sha256::new().chain_update(first.as_bytes()).chain_update((index as u64).to_be_bytes()).finalize();
+    with_time_of(first, &digest)
+}
+
+fn with_time_of(id: Uuid, digest: &[u8]) -> Uuid {
+    let mut bytes = *id.as_bytes();
+    bytes[6..].copy_from_slice(&digest[..10]);
+    uuid::Builder::from_bytes(bytes)
+        .with_variant(uuid::Variant::RFC4122)
+        .with_version(uuid::Version::SortRand)
+        .into_uuid()
 }
 
 #[cfg(test)]

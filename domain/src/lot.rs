@@ -2,7 +2,9 @@
 //!
 //! Invariants, each checked at the moment of the decision against the whole site:
 //! a code names one lot · parents exist, so the graph has no cycle · nothing on hold or failed becomes a parent ·
-//! no more is taken out of a lot than is in it.
+//! no more is taken out of a lot than is in it · nothing whose last day of use is over becomes a parent without an exception.
+//!
+//! [`transform`] makes lots out of lots, [`operation`] has what is done to one lot.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -18,6 +20,15 @@ use crate::qc::QcOutcome;
 use crate::quantity::{Dimension, Quantity, Unit};
 use crate::refusal::Refusal;
 use crate::schema;
+use event::{LotEffect, LotEvent, NewLot};
+use refusal::LotRefusal;
+
+mod attribution;
+pub mod command;
+pub mod event;
+pub mod operation;
+pub mod refusal;
+pub mod transform;
 
 /// What a lot is to the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -137,6 +148,14 @@ pub struct Lot {
     pub unit: Unit,
     /// What is left, in the base unit of its dimension.
     pub remaining: Decimal,
+    /// What it is to the process.
+    pub lot_type: LotType,
+    /// Number of its product, see [`Lots::product`].
+    pub product: u32,
+    /// Last day of use.
+    pub expires_on: Option<NaiveDate>,
+    /// Whether it was marked as expired.
+    pub expired: bool,
     /// The decision in force, if any was taken.
     pub qc: Option<QcOutcome>,
     /// Sequence of the last event that touched it.
@@ -148,6 +167,9 @@ pub struct Lot {
 pub struct Lots {
     by_id: HashMap<LotId, Lot>,
     by_code: HashMap<String, LotId>,
+    /// Products are few and lots are many: a lot has the number of its product.
+    products: Vec<String>,
+    by_product: HashMap<String, u32>,
 }
 
 /// Most parents of one lot.
@@ -184,29 +206,22 @@ impl Lots {
         self.by_id.get(&id).map(|lot| (id, lot)).ok_or_else(unknown)
     }
 
-    /// Decides the registration of a lot.
+    /// Product name or GTIN of a lot.
+    pub fn product(&self, lot: &Lot) -> &str {
+        self.products.get(lot.product as usize).map(String::as_str).unwrap_or_default()
+    }
+
+    /// Decides the registration of a lot on a day.
     ///
     /// # Errors
     /// The first rule that is broken.
-    pub fn decide_register(&self, id: LotId, command: &RegisterLot) -> Result<LotRegistered, Refusal> {
+    pub fn decide_register(&self, id: LotId, command: &RegisterLot, day: NaiveDate) -> Result<LotRegistered, Refusal> {
         let code = text("code", &command.code, 64)?;
         if let Some(by) = self.by_code.get(&code) {
-            return Err(Refusal::DuplicateLotCode { code, by: *by });
+            return Err(Refusal::DuplicateLotCode { field: "code", code, by: *by });
         }
         let quantity = command.quantity.parse("quantity")?;
         let temperature_c = command.temperature_c.as_deref().map(temperature).transpose()?;
-        if command.attributes.len() > MAX_ATTRIBUTES {
-            let given = command.attributes.len();
-            return Err(Refusal::TooMany { field: "attributes", given, max: MAX_ATTRIBUTES });
-        }
-        let mut attributes = BTreeMap::new();
-        for (name, value) in &command.attributes {
-            let (name, value) = (text("attributes", name, 64)?, text("attributes", value, 1_000)?);
-            if attributes.contains_key(&name) {
-                return Err(Refusal::DuplicateAttribute(name));
-            }
-            attributes.insert(name, value);
-        }
         Ok(LotRegistered {
             lot_id: id,
             lot_type: command.lot_type,
@@ -216,13 +231,19 @@ impl Lots {
             supplier_lot: optional_text("supplierLot", command.supplier_lot.as_deref(), 64)?,
             expires_on: command.expires_on.map(expiry).transpose()?,
             location: optional_text("location", command.location.as_deref(), 128)?,
-            attributes,
-            parents: self.decide_parents(id, &code, command)?,
+            attributes: attributes(&command.attributes)?,
+            parents: self.decide_parents(id, &code, command, day)?,
             code,
         })
     }
 
-    fn decide_parents(&self, id: LotId, code: &str, command: &RegisterLot) -> Result<Vec<LotInput>, Refusal> {
+    fn decide_parents(
+        &self,
+        id: LotId,
+        code: &str,
+        command: &RegisterLot,
+        day: NaiveDate,
+    ) -> Result<Vec<LotInput>, Refusal> {
         if command.parents.len() > MAX_PARENTS {
             return Err(Refusal::TooMany { field: "parents", given: command.parents.len(), max: MAX_PARENTS });
         }
@@ -238,10 +259,14 @@ impl Lots {
             }
             let (lot_id, parent) = self.find("parents", &input.lot)?;
             if !seen.insert(lot_id) {
-                return Err(Refusal::DuplicateParent { code: parent.code.clone() });
+                return Err(Refusal::DuplicateParent { field: "parents", code: parent.code.clone() });
             }
             let quantity = input.quantity.parse("parents")?;
-            parent.can_give(quantity)?;
+            parent.can_give("parents", quantity)?;
+            if let Some(expires_on) = parent.over(day) {
+                let code = parent.code.clone();
+                return Err(LotRefusal::LotExpired { field: "parents", code, expires_on, day }.into());
+            }
             parents.push(LotInput { lot_id, quantity });
         }
         Ok(parents)
@@ -250,18 +275,49 @@ impl Lots {
     /// Applies a registration.
     pub fn evolve_registered(&mut self, event: &LotRegistered, sequence: u64) {
         for input in &event.parents {
-            if let Some(parent) = self.by_id.get_mut(&input.lot_id) {
-                parent.remaining -= input.quantity.in_base();
-                parent.version = sequence;
-            }
+            let taken = input.quantity.in_base();
+            let effect = LotEffect { lot_id: input.lot_id, taken, location: None, expired: false };
+            self.touch(&effect, sequence);
         }
-        self.by_code.insert(event.code.clone(), event.lot_id);
+        self.insert(&NewLot::from(event), sequence);
+    }
+
+    /// Applies what happened to lots.
+    pub fn evolve(&mut self, event: &LotEvent, sequence: u64) {
+        for effect in event.effects() {
+            self.touch(&effect, sequence);
+        }
+        for lot in event.lots() {
+            self.insert(&lot, sequence);
+        }
+    }
+
+    fn touch(&mut self, effect: &LotEffect<'_>, sequence: u64) {
+        if let Some(lot) = self.by_id.get_mut(&effect.lot_id) {
+            lot.remaining -= effect.taken;
+            lot.expired |= effect.expired;
+            lot.version = sequence;
+        }
+    }
+
+    fn insert(&mut self, lot: &NewLot<'_>, sequence: u64) {
+        let next = self.products.len() as u32;
+        let product = self.by_product.get(lot.product).copied().unwrap_or(next);
+        if product == next {
+            self.products.push(lot.product.to_owned());
+            self.by_product.insert(lot.product.to_owned(), next);
+        }
+        self.by_code.insert(lot.code.to_owned(), lot.lot_id);
         self.by_id.insert(
-            event.lot_id,
+            lot.lot_id,
             Lot {
-                code: event.code.clone(),
-                unit: event.quantity.unit(),
-                remaining: event.quantity.in_base(),
+                code: lot.code.to_owned(),
+                unit: lot.quantity.unit(),
+                remaining: lot.quantity.in_base(),
+                lot_type: lot.lot_type,
+                product,
+                expires_on: lot.expires_on,
+                expired: false,
                 qc: None,
                 version: sequence,
             },
@@ -278,18 +334,62 @@ impl Lots {
 }
 
 impl Lot {
-    fn can_give(&self, asked: Quantity) -> Result<(), Refusal> {
+    /// Whether so much of it may go into another lot.
+    fn can_give(&self, field: &'static str, asked: Quantity) -> Result<(), Refusal> {
         if let Some(outcome @ (QcOutcome::Hold | QcOutcome::Fail)) = self.qc {
-            return Err(Refusal::LotBlocked { code: self.code.clone(), outcome });
+            return Err(Refusal::LotBlocked { field, code: self.code.clone(), outcome });
         }
-        if asked.unit().dimension() != self.unit.dimension() {
-            return Err(Refusal::UnitMismatch { code: self.code.clone(), held: self.unit, asked: asked.unit() });
-        }
+        self.has(field, asked)
+    }
+
+    /// Whether so much of it is left.
+    fn has(&self, field: &'static str, asked: Quantity) -> Result<(), Refusal> {
+        self.measured_in(field, asked.unit())?;
         if asked.in_base() > self.remaining {
-            let left = format!("{} {}", self.remaining.normalize(), base_unit(self.unit.dimension()));
-            return Err(Refusal::NotEnoughLeft { code: self.code.clone(), left, asked });
+            return Err(Refusal::NotEnoughLeft {
+                field,
+                code: self.code.clone(),
+                left: self.in_base(self.remaining),
+                asked,
+            });
         }
         Ok(())
+    }
+
+    fn measured_in(&self, field: &'static str, asked: Unit) -> Result<(), Refusal> {
+        if asked.dimension() == self.unit.dimension() {
+            return Ok(());
+        }
+        Err(Refusal::UnitMismatch { field, code: self.code.clone(), held: self.unit, asked })
+    }
+
+    /// All that is left.
+    fn all(&self, field: &'static str) -> Result<Quantity, Refusal> {
+        if self.remaining.is_zero() {
+            return Err(LotRefusal::NothingLeft { field, code: self.code.clone() }.into());
+        }
+        self.quantity(field, self.remaining)
+    }
+
+    /// An amount in base units as a quantity: in the unit of the lot, else in the first unit that has it with six decimals.
+    fn quantity(&self, field: &'static str, base: Decimal) -> Result<Quantity, Refusal> {
+        let dimension = self.unit.dimension();
+        let others = Unit::ALL.iter().copied().filter(|unit| unit.dimension() == dimension);
+        let found = std::iter::once(self.unit).chain(others).find_map(|unit| {
+            let value = base.checked_div(unit.factor())?;
+            Quantity::new(value, unit).ok().filter(|quantity| quantity.in_base() == base)
+        });
+        let refusal = || LotRefusal::NoQuantity { field, code: self.code.clone(), amount: self.in_base(base) }.into();
+        found.ok_or_else(refusal)
+    }
+
+    /// The last day of use where that is over.
+    fn over(&self, day: NaiveDate) -> Option<NaiveDate> {
+        self.expires_on.filter(|last| day > *last || self.expired)
+    }
+
+    fn in_base(&self, amount: Decimal) -> String {
+        format!("{} {}", amount.normalize(), base_unit(self.unit.dimension()))
     }
 }
 
@@ -308,6 +408,22 @@ fn expiry(given: NaiveDate) -> Result<NaiveDate, Refusal> {
     } else {
         Err(Refusal::DateOutOfRange { field: "expiresOn", given })
     }
+}
+
+/// Custom attributes with trimmed names.
+fn attributes(given: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Refusal> {
+    if given.len() > MAX_ATTRIBUTES {
+        return Err(Refusal::TooMany { field: "attributes", given: given.len(), max: MAX_ATTRIBUTES });
+    }
+    let mut attributes = BTreeMap::new();
+    for (name, value) in given {
+        let (name, value) = (text("attributes", name, 64)?, text("attributes", value, 1_000)?);
+        if attributes.contains_key(&name) {
+            return Err(Refusal::DuplicateAttribute(name));
+        }
+        attributes.insert(name, value);
+    }
+    Ok(attributes)
 }
 
 fn temperature(given: &str) -> Result<Decimal, Refusal> {

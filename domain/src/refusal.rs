@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::access::refusal::AccessRefusal;
 use crate::id::{ActorId, InvalidId, LotId, PipelineId};
 use crate::master::MasterRefusal;
+use crate::lot::refusal::LotRefusal;
 use crate::qc::QcOutcome;
 use crate::quantity::{InvalidQuantity, Quantity, Unit};
 use crate::timestamp::Timestamp;
@@ -133,6 +134,8 @@ pub enum Refusal {
     /// The code is taken.
     #[error("lot code '{code}' is already used by lot {by}")]
     DuplicateLotCode {
+        /// Input field.
+        field: &'static str,
         /// The code.
         code: String,
         /// Its owner.
@@ -145,14 +148,18 @@ pub enum Refusal {
         code: String,
     },
     /// The same parent stands twice.
-    #[error("lot '{code}' stands twice among the parents")]
+    #[error("lot '{code}' stands twice among the {field}")]
     DuplicateParent {
+        /// Input field.
+        field: &'static str,
         /// Code of the parent.
         code: String,
     },
     /// Kilograms were asked of a lot that is counted in litres.
     #[error("lot '{code}' is measured in {held}, which does not convert to {asked}")]
     UnitMismatch {
+        /// Input field.
+        field: &'static str,
         /// Code of the lot.
         code: String,
         /// Unit of the lot.
@@ -163,6 +170,8 @@ pub enum Refusal {
     /// More is taken than is left.
     #[error("lot '{code}' has {left} left, {asked} asked")]
     NotEnoughLeft {
+        /// Input field.
+        field: &'static str,
         /// Code of the lot.
         code: String,
         /// What is left, in the lot's base unit, such as `12.5 KGM`.
@@ -173,6 +182,8 @@ pub enum Refusal {
     /// A lot on hold or failed can't be used.
     #[error("lot '{code}' is {outcome} and can't be used")]
     LotBlocked {
+        /// Input field.
+        field: &'static str,
         /// Code of the lot.
         code: String,
         /// The decision that blocks it.
@@ -227,6 +238,9 @@ pub enum Refusal {
     /// A rule about master data.
     #[error(transparent)]
     Master(#[from] MasterRefusal),
+    /// A rule about operations on lots was broken.
+    #[error(transparent)]
+    Lot(Box<LotRefusal>),
     /// A rule about access.
     #[error(transparent)]
     Access(#[from] AccessRefusal),
@@ -247,6 +261,12 @@ pub enum Refusal {
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct InvalidIdText(String);
+
+impl From<LotRefusal> for Refusal {
+    fn from(refusal: LotRefusal) -> Self {
+        Self::Lot(Box::new(refusal))
+    }
+}
 
 impl Refusal {
     /// Wraps an id that does not follow its rule.
@@ -306,6 +326,7 @@ impl Refusal {
             Self::TaskCycle(_) => "TASK_CYCLE",
             Self::DuplicateSignal(_) => "DUPLICATE_SIGNAL",
             Self::Master(refusal) => refusal.code(),
+            Self::Lot(refusal) => refusal.code(),
             Self::Access(refusal) => refusal.code(),
             Self::MissingReason => "REASON_REQUIRED",
             Self::TooLarge { .. } => "TOO_LARGE",
@@ -329,19 +350,20 @@ impl Refusal {
             | Self::InvalidId { field, .. }
             | Self::InvalidNumber { field, .. }
             | Self::InvalidQuantity { field, .. }
-            | Self::UnknownLot { field, .. } => Some(field),
+            | Self::UnknownLot { field, .. }
+            | Self::DuplicateLotCode { field, .. }
+            | Self::DuplicateParent { field, .. }
+            | Self::UnitMismatch { field, .. }
+            | Self::NotEnoughLeft { field, .. }
+            | Self::LotBlocked { field, .. } => Some(field),
             Self::DuplicateAttribute(_) => Some("attributes"),
-            Self::DuplicateLotCode { .. } => Some("code"),
-            Self::GenealogyCycle { .. }
-            | Self::DuplicateParent { .. }
-            | Self::UnitMismatch { .. }
-            | Self::NotEnoughLeft { .. }
-            | Self::LotBlocked { .. } => Some("parents"),
+            Self::GenealogyCycle { .. } => Some("parents"),
             Self::UnknownPipeline(_) => Some("pipelineId"),
             Self::DuplicatePipelineName { .. } | Self::DuplicateSignal(_) => Some("name"),
             Self::EmptyPipeline | Self::DuplicateTask(_) => Some("tasks"),
             Self::UnknownTask(_) | Self::TaskCycle(_) => Some("edges"),
             Self::Master(refusal) => refusal.field(),
+            Self::Lot(refusal) => Some(refusal.field()),
             Self::Access(refusal) => refusal.field(),
             Self::WrongStream { .. }
             | Self::LotFailed { .. }

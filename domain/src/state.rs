@@ -8,8 +8,9 @@ use crate::access::event::AccessSubject;
 use crate::access::state::SharedAccess;
 use crate::command::{Command, CommandRequest, optional_text};
 use crate::event::Event;
-use crate::id::{LotId, PartnerId, PipelineId, ProductId, QcDecisionId};
+use crate::id::{LotId, PartnerId, PipelineId, ProductId, QcDecisionId, TransformationId};
 use crate::lot::Lots;
+use crate::lot::event::{LotAdjusted, LotEvent, LotExpired, LotMoved, LotSampled, LotScrapped};
 use crate::master::MasterData;
 use crate::pipeline::Pipelines;
 use crate::projection;
@@ -67,6 +68,8 @@ pub enum Subject {
     Access(AccessSubject),
     /// What a record of the trail is about, as `kind/id`.
     Trail(String),
+    /// What made lots out of lots.
+    Transformation(TransformationId),
 }
 
 const EARLIEST_OCCURRENCE_MICROS: i64 = 946_684_800_000_000; // 2000-01-01
@@ -94,7 +97,7 @@ impl StreamState {
         let fresh = request.command_id.derive(&request.tenant, &request.stream, &request.actor);
         let actor = Actor::of(&request.actor);
         let at = Circumstances { actor, fresh, now, pipelines: &self.pipelines };
-        let (events, subject_id) = self.decide_events(request, &at)?;
+        let (events, subject_id) = self.decide_events(request, &at, occurred_at)?;
         Ok(Decision { events, occurred_at, reason, subject_id })
     }
 
@@ -102,9 +105,11 @@ impl StreamState {
         &self,
         request: &CommandRequest,
         at: &Circumstances<'_>,
+        occurred_at: Timestamp,
     ) -> Result<(Vec<Event>, Subject), Refusal> {
         let fresh = at.fresh;
-        let (event, subject) = match &request.command {
+        let day = || occurred_at.to_utc().date_naive();
+        let event = match &request.command {
             Command::Trail(command) => {
                 let events = command.decide(&request.actor)?;
                 let last = events.last().expect("invariant: a decision has an event");
@@ -118,50 +123,34 @@ impl StreamState {
                 return Ok((events.into_iter().map(Event::Access).collect(), subject));
             }
             Command::RegisterLot(command) => {
-                let event = self.lots.decide_register(LotId(fresh), command)?;
-                (Event::LotRegistered(event), Subject::Lot(LotId(fresh)))
+                Event::LotRegistered(self.lots.decide_register(LotId(fresh), command, day())?)
             }
+            Command::Lot(command) => Event::Lot(self.lots.decide(fresh, command, day())?),
             Command::RecordQcDecision(command) => {
-                let event = qc::decide(&self.lots, QcDecisionId(fresh), command)?;
-                (Event::QcDecisionRecorded(event), Subject::QcDecision(QcDecisionId(fresh)))
+                Event::QcDecisionRecorded(qc::decide(&self.lots, QcDecisionId(fresh), command)?)
             }
             Command::DraftPipeline { name, definition } => {
-                let event = self.pipelines.decide_draft(PipelineId(fresh), name, definition)?;
-                (Event::PipelineDrafted(event), Subject::Pipeline(PipelineId(fresh)))
+                Event::PipelineDrafted(self.pipelines.decide_draft(PipelineId(fresh), name, definition)?)
             }
             Command::RevisePipeline { pipeline_id, name, definition } => {
-                let event = self.pipelines.decide_revise(*pipeline_id, name, definition)?;
-                (Event::PipelineRevised(event), Subject::Pipeline(*pipeline_id))
+                Event::PipelineRevised(self.pipelines.decide_revise(*pipeline_id, name, definition)?)
             }
             Command::PublishPipeline { pipeline_id } => {
-                let event = self.pipelines.decide_publish(*pipeline_id)?;
-                (Event::PipelinePublished(event), Subject::Pipeline(*pipeline_id))
+                Event::PipelinePublished(self.pipelines.decide_publish(*pipeline_id)?)
             }
             Command::ArchivePipeline { pipeline_id } => {
-                let event = self.pipelines.decide_archive(*pipeline_id)?;
-                (Event::PipelineArchived(event), Subject::Pipeline(*pipeline_id))
+                Event::PipelineArchived(self.pipelines.decide_archive(*pipeline_id)?)
             }
-            Command::DeclareSignal(command) => {
-                let event = self.signals.decide_declare(command)?;
-                let subject = Subject::Signal(event.name.clone());
-                (Event::SignalDeclared(event), subject)
-            }
-            Command::Master(command) => {
-                let event = self.master.decide(command, fresh)?;
-                let subject = event.thing();
-                (Event::Master(event), subject)
-            }
+            Command::Master(command) => Event::Master(self.master.decide(command, fresh)?),
+            Command::DeclareSignal(command) => Event::SignalDeclared(self.signals.decide_declare(command)?),
             Command::RetryProjection { model, stream } => {
-                let event = projection::decide_retry(model, stream)?;
-                let subject = Subject::Projection(event.model.clone());
-                (Event::ProjectionRetried(event), subject)
+                Event::ProjectionRetried(projection::decide_retry(model, stream)?)
             }
             Command::SkipProjectionEvent { model, stream, sequence } => {
-                let event = projection::decide_skip(model, stream, *sequence)?;
-                let subject = Subject::Projection(event.model.clone());
-                (Event::ProjectionEventSkipped(event), subject)
+                Event::ProjectionEventSkipped(projection::decide_skip(model, stream, *sequence)?)
             }
         };
+        let subject = Subject::of(&event).expect("invariant: what was decided is about something");
         Ok((vec![event], subject))
     }
 
@@ -169,6 +158,7 @@ impl StreamState {
     pub fn evolve(&mut self, event: &Event, sequence: u64) {
         match event {
             Event::LotRegistered(event) => self.lots.evolve_registered(event, sequence),
+            Event::Lot(event) => self.lots.evolve(event, sequence),
             Event::QcDecisionRecorded(event) => self.lots.evolve_decided(event.lot_id, event.outcome, sequence),
             Event::PipelineDrafted(event) => self.pipelines.evolve_drafted(event, sequence),
             Event::PipelineRevised(event) => self.pipelines.evolve_revised(event, sequence),
@@ -185,10 +175,14 @@ impl StreamState {
         }
     }
 
-    /// Sequence of the last event that touched the thing a command is about; 0 when it does not exist yet.
+    /// Sequence of the last event that touched the thing a command is about, of several things the last of these; 0 when it does not exist yet.
     fn current_version(&self, command: &Command) -> u64 {
         let version = match command {
             Command::RecordQcDecision(command) => self.lots.find("lot", &command.lot).ok().map(|(_, lot)| lot.version),
+            Command::Lot(command) => {
+                let found = command.lots().into_iter().filter_map(|lot| self.lots.find("lot", lot).ok());
+                found.map(|(_, lot)| lot.version).max()
+            }
             Command::RevisePipeline { pipeline_id, .. }
             | Command::PublishPipeline { pipeline_id }
             | Command::ArchivePipeline { pipeline_id } => {
@@ -218,6 +212,7 @@ impl Subject {
     pub fn of(event: &Event) -> Option<Self> {
         match event {
             Event::LotRegistered(event) => Some(Self::Lot(event.lot_id)),
+            Event::Lot(event) => Some(Self::of_lots(event)),
             Event::QcDecisionRecorded(event) => Some(Self::QcDecision(event.decision_id)),
             Event::PipelineDrafted(event) => Some(Self::Pipeline(event.pipeline_id)),
             Event::PipelineRevised(event) => Some(Self::Pipeline(event.pipeline_id)),
@@ -230,6 +225,17 @@ impl Subject {
             Event::Access(event) => Some(Self::Access(event.subject())),
             Event::Trail(event) => Some(Self::Trail(event.subject())),
             Event::CommandRefused(_) | Event::RefusalsSuppressed(_) => None,
+        }
+    }
+
+    fn of_lots(event: &LotEvent) -> Self {
+        match event {
+            LotEvent::LotsTransformed(data) => Self::Transformation(data.transformation_id),
+            LotEvent::LotAdjusted(LotAdjusted { lot_id, .. })
+            | LotEvent::LotScrapped(LotScrapped { lot_id, .. })
+            | LotEvent::LotMoved(LotMoved { lot_id, .. })
+            | LotEvent::LotSampled(LotSampled { lot_id, .. })
+            | LotEvent::LotExpired(LotExpired { lot_id, .. }) => Self::Lot(*lot_id),
         }
     }
 }

@@ -404,7 +404,7 @@ pub fn shown(name: &str, value: &str) -> String {
 
 fn is_public(name: &str, value: &str) -> bool {
     let is_uuid = |text: &str| Uuid::try_parse(text).is_ok_and(|id| id.as_hyphenated().to_string() == text);
-    let kind = |text: &str| ["user", "key", "api_key", "lot", "pipeline", "command"].contains(&text);
+    let kind = |text: &str| ["user", "key", "api_key", "lot", "transformation", "pipeline", "command"].contains(&text);
     let is_id = |text: &str| text.split_once([':', '/']).is_some_and(|(name, id)| kind(name) && is_uuid(id));
     value == HIDDEN
         || EVENT_TYPES.contains(&value)

@@ -8,6 +8,8 @@
 mod access;
 #[path = "examples/master.rs"]
 mod master;
+#[path = "examples/lots.rs"]
+mod lots;
 #[path = "examples/trail.rs"]
 mod trail;
 
@@ -64,6 +66,7 @@ fn examples() -> Vec<[Event; 2]> {
     ]
     .into_iter()
     .chain(master::examples())
+    .chain(lots::examples())
     .chain(access::examples())
     .chain(trail::examples())
     .collect()

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use lotline_domain::event::Event;
 use lotline_domain::id::TenantId;
+use lotline_domain::lot::event::{LotEvent, NewLot};
 use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -16,6 +17,7 @@ use crate::batch::Slice;
 use crate::copy::{COPY_FROM, Rows};
 use crate::failure::ApplyError;
 use crate::page::limit;
+use crate::transformations::{self, Transformed};
 
 /// An amount of a parent that became part of a child.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,6 +194,7 @@ async fn next_level(
 pub(crate) fn concerns(event: &Event) -> bool {
     match event {
         Event::LotRegistered(data) => !data.parents.is_empty(),
+        Event::Lot(event) => matches!(event, LotEvent::LotsTransformed(_)),
         Event::QcDecisionRecorded(_)
         | Event::PipelineDrafted(_)
         | Event::PipelineRevised(_)
@@ -210,23 +213,35 @@ pub(crate) fn concerns(event: &Event) -> bool {
 
 pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
     let mut edges: Vec<EdgeRow> = Vec::new();
+    let mut made: Vec<Transformed<'_>> = Vec::new();
     for (event, fact) in slice.facts() {
-        let Event::LotRegistered(data) = &fact.event else { continue };
-        edges.extend(data.parents.iter().map(|input| EdgeRow {
-            child_id: data.lot_id.0,
-            parent_id: input.lot_id.0,
-            site: event.stream().to_owned(),
-            quantity: input.quantity.value(),
-            unit: input.quantity.unit().code().to_owned(),
-            quantity_base: input.quantity.in_base(),
-            occurred_at: fact.occurred_at.to_utc(),
-        }));
+        let occurred_at = fact.occurred_at.to_utc();
+        if let Event::LotRegistered(data) = &fact.event {
+            edges_of(&NewLot::from(data), event.stream(), occurred_at, &mut edges);
+        }
+        if let Event::Lot(LotEvent::LotsTransformed(data)) = &fact.event {
+            made.push(Transformed { event, data, occurred_at, reason: fact.reason.as_deref() });
+            data.lots().for_each(|lot| edges_of(&lot, event.stream(), occurred_at, &mut edges));
+        }
     }
     match edges.len() {
-        0 => Ok(()),
-        1..COPY_FROM => insert(db, slice, &edges).await,
-        COPY_FROM.. => copy(db, slice, &edges).await,
+        0 => {}
+        1..COPY_FROM => insert(db, slice, &edges).await?,
+        COPY_FROM.. => copy(db, slice, &edges).await?,
     }
+    transformations::insert(db, slice, &made).await
+}
+
+fn edges_of(lot: &NewLot<'_>, site: &str, occurred_at: DateTime<Utc>, edges: &mut Vec<EdgeRow>) {
+    edges.extend(lot.parents.iter().map(|input| EdgeRow {
+        child_id: lot.lot_id.0,
+        parent_id: input.lot_id.0,
+        site: site.to_owned(),
+        quantity: input.quantity.value(),
+        unit: input.quantity.unit().code().to_owned(),
+        quantity_base: input.quantity.in_base(),
+        occurred_at,
+    }));
 }
 
 async fn copy(db: &mut PgConnection, slice: Slice<'_>, edges: &[EdgeRow]) -> Result<(), ApplyError> {

@@ -34,6 +34,7 @@ pub mod reset;
 mod retired;
 pub mod samples;
 pub mod signals;
+pub mod transformations;
 pub mod worker;
 
 /// The tables could not be brought to this version.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, NaiveDate, Utc};
-use lotline_domain::event::Event;
+use lotline_domain::event::{Event, Fact};
 use lotline_domain::id::TenantId;
-use lotline_domain::lot::LotRegistered;
+use lotline_domain::lot::event::NewLot;
 use lotline_domain::qc::QcOutcome;
 use lotline_domain::quantity::Unit;
 use lotline_domain::record::Offset;
@@ -46,6 +46,10 @@ pub struct LotRow {
     pub expires_on: Option<NaiveDate>,
     /// Where it lies.
     pub location: Option<String>,
+    /// Whether it was marked as expired.
+    pub expired: bool,
+    /// `TransformationId` of what made it, if a transformation did.
+    pub transformation_id: Option<Uuid>,
     /// Anything else that the plant records.
     pub attributes: Json<BTreeMap<String, String>>,
     /// `QcOutcome::as_str` of the last decision, if any was taken.
@@ -94,7 +98,7 @@ macro_rules! select {
         sqlx::query_as!(
             LotRow,
             "SELECT id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot, expires_on,
-                location, attributes AS \"attributes: Json<BTreeMap<String, String>>\", qc_status, actor, occurred_at, decided_at,
+                location, expired, transformation_id, attributes AS \"attributes: Json<BTreeMap<String, String>>\", qc_status, actor, occurred_at, decided_at,
                 version, partition, changed_offset
              FROM read.lots WHERE tenant = $1 AND generation = (SELECT live.generation FROM read.projection_generation AS live
                 WHERE live.tenant = $1 AND live.model = 'lots' AND live.state = 'live') AND " + $rest,
@@ -174,22 +178,28 @@ pub async fn changed_since(
 /// A lot that a batch brings.
 struct Registered<'a> {
     event: &'a LedgerEvent,
-    data: &'a LotRegistered,
+    lot: NewLot<'a>,
     occurred_at: DateTime<Utc>,
-    after: Touched,
+    after: Touched<'a>,
 }
 
 impl Registered<'_> {
     fn remaining_base(&self) -> Decimal {
-        (self.data.quantity.in_base() - self.after.used).normalize()
+        (self.lot.quantity.in_base() - self.after.used).normalize()
+    }
+
+    fn location(&self) -> Option<&str> {
+        self.after.location.or(self.lot.location)
     }
 }
 
 /// What a batch does to a lot.
 #[derive(Default)]
-struct Touched {
+struct Touched<'a> {
     used: Decimal,
     qc: Option<QcOutcome>,
+    location: Option<&'a str>,
+    expired: bool,
     version: i64,
     offset: Offset,
 }
@@ -200,12 +210,12 @@ struct Changes<'a> {
     /// Place in `registered`.
     places: HashMap<Uuid, usize>,
     /// Lots that were there before.
-    touched: HashMap<Uuid, Touched>,
+    touched: HashMap<Uuid, Touched<'a>>,
 }
 
 pub(crate) fn concerns(event: &Event) -> bool {
     match event {
-        Event::LotRegistered(_) | Event::QcDecisionRecorded(_) => true,
+        Event::LotRegistered(_) | Event::Lot(_) | Event::QcDecisionRecorded(_) => true,
         Event::PipelineDrafted(_)
         | Event::PipelineRevised(_)
         | Event::PipelinePublished(_)
@@ -240,10 +250,16 @@ impl<'a> Changes<'a> {
                     for input in &data.parents {
                         changes.touch(input.lot_id.0, event).used += input.quantity.in_base();
                     }
-                    changes.places.insert(data.lot_id.0, changes.registered.len());
-                    let after = Touched { version: event.sequence(), offset: event.offset, ..Touched::default() };
-                    let occurred_at = fact.occurred_at.to_utc();
-                    changes.registered.push(Registered { event, data, occurred_at, after });
+                    changes.register(NewLot::from(data), event, fact);
+                }
+                Event::Lot(change) => {
+                    for effect in change.effects() {
+                        let lot = changes.touch(effect.lot_id.0, event);
+                        lot.used += effect.taken;
+                        lot.location = effect.location.or(lot.location);
+                        lot.expired |= effect.expired;
+                    }
+                    change.lots().for_each(|lot| changes.register(lot, event, fact));
                 }
                 Event::QcDecisionRecorded(data) => changes.touch(data.lot_id.0, event).qc = Some(data.outcome),
                 Event::PipelineDrafted(_)
@@ -263,7 +279,13 @@ impl<'a> Changes<'a> {
         changes
     }
 
-    fn touch(&mut self, lot: Uuid, event: &LedgerEvent) -> &mut Touched {
+    fn register(&mut self, lot: NewLot<'a>, event: &'a LedgerEvent, fact: &Fact) {
+        self.places.insert(lot.lot_id.0, self.registered.len());
+        let after = Touched { version: event.sequence(), offset: event.offset, ..Touched::default() };
+        self.registered.push(Registered { event, lot, occurred_at: fact.occurred_at.to_utc(), after });
+    }
+
+    fn touch(&mut self, lot: Uuid, event: &LedgerEvent) -> &mut Touched<'a> {
         let touched = match self.places.get(&lot) {
             Some(place) => &mut self.registered[*place].after,
             None => self.touched.entry(lot).or_default(),
@@ -275,24 +297,26 @@ impl<'a> Changes<'a> {
 }
 
 async fn copy(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]) -> Result<(), ApplyError> {
-    let mut rows = Rows::new(22);
+    let mut rows = Rows::new(24);
     for lot in lots {
         let attributes = &lot.event.envelope.attributes;
         rows.row()
             .field(slice.tenant)?
-            .field(lot.data.lot_id.0)?
+            .field(lot.lot.lot_id.0)?
             .field(lot.event.stream())?
-            .field(lot.data.code.as_str())?
-            .field(lot.data.lot_type.as_str())?
-            .field(lot.data.product.as_str())?
-            .field(lot.data.quantity.value())?
-            .field(lot.data.quantity.unit().code())?
+            .field(lot.lot.code)?
+            .field(lot.lot.lot_type.as_str())?
+            .field(lot.lot.product)?
+            .field(lot.lot.quantity.value())?
+            .field(lot.lot.quantity.unit().code())?
             .field(lot.remaining_base())?
-            .field(lot.data.temperature_c)?
-            .field(lot.data.supplier_lot.as_deref())?
-            .field(lot.data.expires_on)?
-            .field(lot.data.location.as_deref())?
-            .field(Json(&lot.data.attributes))?
+            .field(lot.lot.temperature_c)?
+            .field(lot.lot.supplier_lot)?
+            .field(lot.lot.expires_on)?
+            .field(lot.location())?
+            .field(lot.after.expired)?
+            .field(lot.lot.transformation_id.map(|id| id.0))?
+            .field(Json(lot.lot.attributes))?
             .field(lot.after.qc.map(QcOutcome::as_str))?
             .field(attributes.actor.as_str())?
             .field(lot.occurred_at)?
@@ -305,7 +329,7 @@ async fn copy(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]) 
     rows.send(
         db,
         "COPY read.lots (tenant, id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot,
-            expires_on, location, attributes, qc_status, actor, occurred_at, decided_at, version, partition, changed_offset,
+            expires_on, location, expired, transformation_id, attributes, qc_status, actor, occurred_at, decided_at, version, partition, changed_offset,
             generation)
          FROM STDIN BINARY",
     )
@@ -315,35 +339,36 @@ async fn copy(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]) 
 async fn insert(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]) -> Result<(), ApplyError> {
     let mut attributes = Vec::with_capacity(lots.len());
     for lot in lots {
-        attributes.push(serde_json::to_string(&lot.data.attributes)?);
+        attributes.push(serde_json::to_string(lot.lot.attributes)?);
     }
     let who = lots.iter().map(|lot| lot.event.envelope.attributes.actor.as_str());
     let decided = lots.iter().map(|lot| lot.event.envelope.attributes.time.to_utc());
     sqlx::query!(
         "INSERT INTO read.lots (tenant, id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot,
-            expires_on, location, attributes, qc_status, actor, occurred_at, decided_at, version, partition, changed_offset,
+            expires_on, location, expired, transformation_id, attributes, qc_status, actor, occurred_at, decided_at, version, partition, changed_offset,
             generation)
          SELECT $1, id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot, expires_on,
-            location, attributes::JSONB, qc_status, actor, occurred_at, decided_at, version, $2, changed_offset, $22
+            location, expired, transformation_id, attributes::JSONB, qc_status, actor, occurred_at, decided_at, version, $2,
+            changed_offset, $22
          FROM UNNEST($3::UUID[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[], $8::NUMERIC[], $9::TEXT[], $10::NUMERIC[],
             $11::NUMERIC[], $12::TEXT[], $13::DATE[], $14::TEXT[], $15::TEXT[], $16::TEXT[], $17::TEXT[], $18::TIMESTAMPTZ[],
-            $19::TIMESTAMPTZ[], $20::BIGINT[], $21::BIGINT[])
+            $19::TIMESTAMPTZ[], $20::BIGINT[], $21::BIGINT[], $23::BOOLEAN[], $24::UUID[])
             AS u (id, site, code, lot_type, product, quantity, unit, remaining_base, temperature_c, supplier_lot, expires_on,
-                location, attributes, qc_status, actor, occurred_at, decided_at, version, changed_offset)",
+                location, attributes, qc_status, actor, occurred_at, decided_at, version, changed_offset, expired, transformation_id)",
         slice.tenant,
         slice.partition,
-        &lots.iter().map(|lot| lot.data.lot_id.0).collect::<Vec<_>>(),
+        &lots.iter().map(|lot| lot.lot.lot_id.0).collect::<Vec<_>>(),
         &lots.iter().map(|lot| lot.event.stream()).collect::<Vec<_>>() as _,
-        &lots.iter().map(|lot| lot.data.code.as_str()).collect::<Vec<_>>() as _,
-        &lots.iter().map(|lot| lot.data.lot_type.as_str()).collect::<Vec<_>>() as _,
-        &lots.iter().map(|lot| lot.data.product.as_str()).collect::<Vec<_>>() as _,
-        &lots.iter().map(|lot| lot.data.quantity.value()).collect::<Vec<_>>(),
-        &lots.iter().map(|lot| lot.data.quantity.unit().code()).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.lot.code).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.lot.lot_type.as_str()).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.lot.product).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.lot.quantity.value()).collect::<Vec<_>>(),
+        &lots.iter().map(|lot| lot.lot.quantity.unit().code()).collect::<Vec<_>>() as _,
         &lots.iter().map(Registered::remaining_base).collect::<Vec<_>>(),
-        &lots.iter().map(|lot| lot.data.temperature_c).collect::<Vec<_>>() as _,
-        &lots.iter().map(|lot| lot.data.supplier_lot.as_deref()).collect::<Vec<_>>() as _,
-        &lots.iter().map(|lot| lot.data.expires_on).collect::<Vec<_>>() as _,
-        &lots.iter().map(|lot| lot.data.location.as_deref()).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.lot.temperature_c).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.lot.supplier_lot).collect::<Vec<_>>() as _,
+        &lots.iter().map(|lot| lot.lot.expires_on).collect::<Vec<_>>() as _,
+        &lots.iter().map(Registered::location).collect::<Vec<_>>() as _,
         &attributes,
         &lots.iter().map(|lot| lot.after.qc.map(QcOutcome::as_str)).collect::<Vec<_>>() as _,
         &who.collect::<Vec<_>>() as _,
@@ -352,22 +377,29 @@ async fn insert(db: &mut PgConnection, slice: Slice<'_>, lots: &[Registered<'_>]
         &lots.iter().map(|lot| lot.after.version).collect::<Vec<_>>(),
         &lots.iter().map(|lot| lot.after.offset).collect::<Vec<_>>(),
         slice.generation,
+        &lots.iter().map(|lot| lot.after.expired).collect::<Vec<_>>(),
+        &lots.iter().map(|lot| lot.lot.transformation_id.map(|id| id.0)).collect::<Vec<_>>() as _,
     )
     .execute(db)
     .await?;
     Ok(())
 }
 
-async fn update(db: &mut PgConnection, slice: Slice<'_>, touched: &HashMap<Uuid, Touched>) -> Result<(), ApplyError> {
+async fn update(
+    db: &mut PgConnection,
+    slice: Slice<'_>,
+    touched: &HashMap<Uuid, Touched<'_>>,
+) -> Result<(), ApplyError> {
     if touched.is_empty() {
         return Ok(());
     }
     // A row is fetched by its place. The plan is made for each batch, since one made for a small table reads all of it to find the places.
     let updated = sqlx::query!(
         "UPDATE read.lots AS lot SET remaining_base = TRIM_SCALE(lot.remaining_base - u.used), qc_status = COALESCE(u.qc_status, lot.qc_status),
-            version = u.version, changed_offset = u.changed_offset
-         FROM UNNEST($2::UUID[], $3::NUMERIC[], $4::TEXT[], $5::BIGINT[], $6::BIGINT[])
-            AS u (id, used, qc_status, version, changed_offset) CROSS JOIN LATERAL (
+            location = COALESCE(u.location, lot.location), expired = lot.expired OR u.expired, version = u.version,
+            changed_offset = u.changed_offset
+         FROM UNNEST($2::UUID[], $3::NUMERIC[], $4::TEXT[], $5::BIGINT[], $6::BIGINT[], $8::TEXT[], $9::BOOLEAN[])
+            AS u (id, used, qc_status, version, changed_offset, location, expired) CROSS JOIN LATERAL (
             SELECT ctid AS place FROM read.lots
             WHERE id = u.id AND generation = $7 AND tenant || '' = $1 LIMIT 1) AS found
          WHERE lot.ctid = found.place",
@@ -378,6 +410,8 @@ async fn update(db: &mut PgConnection, slice: Slice<'_>, touched: &HashMap<Uuid,
         &touched.values().map(|lot| lot.version).collect::<Vec<_>>(),
         &touched.values().map(|lot| lot.offset).collect::<Vec<_>>(),
         slice.generation,
+        &touched.values().map(|lot| lot.location).collect::<Vec<_>>() as _,
+        &touched.values().map(|lot| lot.expired).collect::<Vec<_>>(),
     )
     .persistent(false)
     .execute(db)

@@ -170,6 +170,7 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
         | Event::Master(_)
+        | Event::Lot(_)
         | Event::Access(_)
         | Event::Trail(_)
         | Event::CommandRefused(_)

@@ -55,6 +55,7 @@ impl Client {
         let kind = match name {
             // These two need no more than to name the pipeline, and share a type.
             "publishPipeline" | "archivePipeline" => "Pipeline".to_owned(),
+            "reworkLots" => "TransformLots".to_owned(),
             _ => name[..1].to_uppercase() + &name[1..],
         };
         let query = format!("mutation($input: {kind}Input!) {{ {name}(input: $input) {{ {PAYLOAD} {more} }} }}");

@@ -6,6 +6,7 @@ pub mod client;
 pub mod contract;
 pub mod fuzz;
 pub mod modbus;
+pub mod operations;
 pub mod oracle;
 pub mod playground;
 pub mod provider;

@@ -12,6 +12,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+mod lots;
 mod tables;
 
 pub use tables::tables;
@@ -26,6 +27,8 @@ pub struct World {
     pub lots: Rows,
     /// By child and parent.
     pub edges: Rows,
+    /// By transformation id.
+    pub transformations: Rows,
     /// By decision id.
     pub decisions: Rows,
     /// By pipeline id.
@@ -138,7 +141,7 @@ impl Oracle {
         });
         self.world.audit.insert(format!("{stream}/{sequence}"), row);
         match header("ce_type").as_str() {
-            "lotline.lot.registered.v1" => self.lot_registered(&event),
+            kind if kind.starts_with("lotline.lot.") => self.lots(kind, &event),
             "lotline.qc_decision.recorded.v1" => self.decided(&event),
             kind if kind.starts_with("lotline.pipeline.") && kind != "lotline.pipeline.access_set.v1" => {
                 self.pipeline(kind, &event);
@@ -175,30 +178,6 @@ impl Oracle {
             }
             kind => self.access(kind, &event),
         }
-    }
-
-    fn lot_registered(&mut self, event: &Event<'_>) {
-        let (id, data) = (event.text("lot_id"), event.data());
-        for input in data["parents"].as_array().into_iter().flatten() {
-            let parent = text(input, "lot_id");
-            let amount = base(&input["quantity"]);
-            let lot = self.world.lots.get_mut(&parent).expect("a parent is registered before its child");
-            let left = self.remaining.get_mut(&parent).expect("each lot has something left, or nothing");
-            *left -= amount;
-            assert!(*left >= Decimal::ZERO, "more was taken out of {parent} than was in it");
-            assert!(lot["qc"] != "HOLD" && lot["qc"] != "FAIL", "a blocked lot became a parent");
-            lot["version"] = json!(event.sequence);
-            self.world.edges.insert(format!("{id}/{parent}"), json!(amount.normalize().to_string()));
-        }
-        let row = json!({
-            "site": event.stream, "code": data["code"], "type": data["lot_type"], "product": data["product"],
-            "quantity": decimal(&data["quantity"]["value"]), "unit": data["quantity"]["unit"], "temperature": decimal(&data["temperature_c"]),
-            "supplier_lot": data["supplier_lot"], "expires_on": data["expires_on"], "location": data["location"],
-            "attributes": data.get("attributes").cloned().unwrap_or_else(|| json!({})), "qc": null, "actor": event.actor,
-            "occurred": event.body["occurred_at"], "decided": event.time, "version": event.sequence, "remaining": null,
-        });
-        self.remaining.insert(id.clone(), base(&data["quantity"]));
-        assert!(self.world.lots.insert(id, row).is_none(), "a lot was registered twice");
     }
 
     fn decided(&mut self, event: &Event<'_>) {

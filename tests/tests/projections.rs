@@ -8,6 +8,8 @@ mod access;
 mod faults;
 #[path = "projections/fixture.rs"]
 mod fixture;
+#[path = "projections/lots.rs"]
+mod lots;
 #[path = "projections/poison.rs"]
 mod poison;
 #[path = "projections/queries.rs"]

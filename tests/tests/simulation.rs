@@ -1,7 +1,7 @@
 //! Several nodes, clients and everything that can befall them, by seeds, on the log in memory and under a simulated clock.
 //!
 //! `world` says what happens, `ports` and `network` how it fails, `client` what is asked; `check` and `model` say what must hold afterwards;
-//! `mutations` plants bugs that must be found.
+//! `rules` asks the same of one site without its world; `mutations` plants bugs that must be found.
 
 #[path = "simulation/ask.rs"]
 mod ask;
@@ -25,6 +25,8 @@ mod plan;
 mod ports;
 #[path = "simulation/projector.rs"]
 mod projector;
+#[path = "simulation/rules.rs"]
+mod rules;
 #[path = "simulation/seeds.rs"]
 mod seeds;
 #[path = "simulation/shelf.rs"]

@@ -17,6 +17,7 @@ use lotline_projections::pipelines::{self, PipelineRow, VersionRow};
 use lotline_projections::qc_decisions::{self, QcDecisionRow};
 use lotline_projections::samples::{self, LatestRow};
 use lotline_projections::signals::{self, SignalKey, SignalRow};
+use lotline_projections::transformations::{self, TransformationRow};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -34,6 +35,9 @@ pub struct Tables {
 /// A lot by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LotById(pub Uuid);
+/// What made lots out of lots, by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TransformationById(pub Uuid);
 /// A pipeline by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PipelineById(pub Uuid);
@@ -90,6 +94,17 @@ impl Loader<LotById> for Tables {
         let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
         let rows = lots::by_ids(&self.pool, &self.tenant, &ids).await?;
         Ok(rows.into_iter().map(|row| (LotById(row.id), row)).collect())
+    }
+}
+
+impl Loader<TransformationById> for Tables {
+    type Value = TransformationRow;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[TransformationById]) -> Rows<TransformationById, TransformationRow> {
+        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let rows = transformations::by_ids(&self.pool, &self.tenant, &ids).await?;
+        Ok(rows.into_iter().map(|row| (TransformationById(row.id), row)).collect())
     }
 }
 

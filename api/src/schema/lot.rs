@@ -24,6 +24,7 @@ use super::qc::{QcDecision, QcOutcome};
 use super::scalar::{PositionToken, Version};
 use super::scope::Scope;
 use super::sight::{Narrowed, Sight};
+use super::transformation::Transformation;
 use crate::guard::cost;
 
 /// What a lot is to the process.
@@ -75,6 +76,15 @@ impl Lot {
     /// `INTERNAL`.
     pub async fn load(scope: &Scope, id: Uuid) -> Result<Option<Self>, Error> {
         Ok(scope.loader.load_one(LotById(id)).await.or_fail("read a lot")?.map(Self))
+    }
+
+    /// Those of the lots that are there, in the order of the ids.
+    ///
+    /// # Errors
+    /// `INTERNAL`.
+    pub async fn load_all(scope: &Scope, ids: &[Uuid]) -> Result<Vec<Self>, Error> {
+        let mut found = scope.loader.load_many(ids.iter().copied().map(LotById)).await.or_fail("read lots")?;
+        Ok(ids.iter().filter_map(|id| found.remove(&LotById(*id)).map(Self)).collect())
     }
 }
 
@@ -138,6 +148,11 @@ impl Lot {
         self.0.expires_on
     }
 
+    /// Whether it was marked as expired.
+    async fn expired(&self) -> bool {
+        self.0.expired
+    }
+
     /// Where it lies.
     async fn location(&self) -> Option<&str> {
         self.0.location.as_deref()
@@ -173,6 +188,14 @@ impl Lot {
     /// What `expectedVersion` is compared with.
     async fn version(&self) -> Version {
         self.0.version.into()
+    }
+
+    /// What made it out of other lots; null when it was registered by itself.
+    async fn transformation(&self, ctx: &Context<'_>) -> Result<Option<Transformation>, Error> {
+        match self.0.transformation_id {
+            Some(id) => Transformation::load(Scope::of(ctx), id).await,
+            None => Ok(None),
+        }
     }
 
     /// What it was made from; at most 1,000.

@@ -11,6 +11,8 @@ pub mod pipeline;
 pub mod projection;
 pub mod qc;
 pub mod signal;
+pub mod stock;
+pub mod transformation;
 
 use async_graphql::{ID, InputObject, OneofObject};
 use lotline_domain::command::QuantityInput as DomainQuantity;

@@ -251,6 +251,16 @@ fn absurd_dates_are_refused() {
 }
 
 #[test]
+fn every_refusal_of_operations_is_in_a_test() {
+    let source = include_str!("refusal.rs");
+    let codes: Vec<&str> = source.split("=> \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(codes.len() > 15, "the codes can be found in the source");
+    let tests = [include_str!("transform/tests.rs"), include_str!("operation/tests.rs")].concat();
+    let untested: Vec<&str> = codes.into_iter().filter(|code| !tests.contains(&format!("\"{code}\""))).collect();
+    assert!(untested.is_empty(), "{untested:?}");
+}
+
+#[test]
 fn every_type_has_its_name() {
     for lot_type in LotType::ALL {
         assert_eq!(serde_json::to_value(lot_type).unwrap(), lot_type.as_str());

@@ -9,11 +9,13 @@ use uuid::Uuid;
 
 use super::*;
 use crate::command::{DeclareSignal, RegisterLot};
-use crate::given::{Given, Then, judge, judged, lot, lot_from, lot_id, now, parent, register, site, tenant};
-use crate::lot::LotRef;
+use crate::given::{Given, Then, judge, judged, lot, lot_from, lot_id, now, parent, quantity, register, site, tenant};
+use crate::lot::command::{LotCommand, TransformInput, TransformLots, TransformOutput};
+use crate::lot::event::{AdjustmentDirection, LotEvent, TransformationKind};
+use crate::lot::{LotRef, LotType};
 use crate::pipeline::{Definition, Edge, PipelineDrafted, Task};
 use crate::qc::QcOutcome;
-use crate::quantity::Unit;
+use crate::quantity::{Quantity, Unit};
 use crate::signal::{Address, DataType, ModbusTable, WordOrder};
 
 fn task(id: &str) -> Task {
@@ -259,6 +261,8 @@ enum Step {
     Register { code: u8, amount: i64, unit: usize, parents: Vec<(u8, i64, usize)> },
     Judge { code: u8, outcome: QcOutcome },
     Declare { name: u8 },
+    Transform { kind: usize, inputs: Vec<(u8, Option<i64>, usize)>, outputs: Vec<(u8, i64)>, shares: Option<i64> },
+    Take { code: u8, how: usize, amount: i64, unit: usize },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -266,7 +270,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let unit = || 0..4_usize;
     let parents = proptest::collection::vec((0_u8..20, amount(), unit()), 0..4);
     let outcome = prop_oneof![5 => Just(QcOutcome::Pass), 2 => Just(QcOutcome::Hold), 1 => Just(QcOutcome::Fail)];
+    let inputs = proptest::collection::vec((0_u8..20, proptest::option::of(amount()), unit()), 1..4);
+    let outputs = proptest::collection::vec((20_u8..60, 1_i64..100), 1..4);
+    let shares = proptest::option::of(1_i64..1_000_000);
     let step = prop_oneof![
+        4 => (0..4_usize, inputs, outputs, shares)
+            .prop_map(|(kind, inputs, outputs, shares)| Step::Transform { kind, inputs, outputs, shares }),
+        2 => (0_u8..60, 0..5_usize, amount(), unit())
+            .prop_map(|(code, how, amount, unit)| Step::Take { code, how, amount, unit }),
         6 => (0_u8..20, amount(), unit(), parents)
             .prop_map(|(code, amount, unit, parents)| Step::Register { code, amount, unit, parents }),
         2 => (0_u8..20, outcome).prop_map(|(code, outcome)| Step::Judge { code, outcome }),
@@ -294,7 +305,55 @@ fn command(step: &Step) -> Command {
         }
         Step::Judge { code, outcome } => Command::RecordQcDecision(judge(&format!("L{code}"), *outcome)),
         Step::Declare { name } => Command::DeclareSignal(signal(&format!("s{name}"))),
+        Step::Transform { kind, inputs, outputs, shares } => transform(*kind, inputs, outputs, *shares),
+        Step::Take { code, how, amount: micros, unit } => {
+            let (lot, (value, unit)) = (LotRef::Code(format!("L{code}")), amount(*micros, *unit));
+            let quantity = quantity(&value, unit);
+            Command::Lot(match how {
+                0 => LotCommand::Adjust { lot, direction: AdjustmentDirection::Increase, quantity },
+                1 => LotCommand::Adjust { lot, direction: AdjustmentDirection::Decrease, quantity },
+                2 => LotCommand::Scrap { lot, quantity: None },
+                3 => LotCommand::Sample { lot, quantity, label: None, purpose: None },
+                _ => LotCommand::Move { lot, location: unit.to_owned() },
+            })
+        }
     }
+}
+
+/// What adds up is left to the rules: outputs are parts of a hundred of one kilogram, the rest is lost or gained.
+fn transform(kind: usize, inputs: &[(u8, Option<i64>, usize)], outputs: &[(u8, i64)], shares: Option<i64>) -> Command {
+    let kind = TransformationKind::ALL[kind];
+    let one = kind == TransformationKind::Split;
+    let inputs = inputs.iter().take(if one { 1 } else { inputs.len() }).map(|(code, micros, unit)| TransformInput {
+        lot: LotRef::Code(format!("L{code}")),
+        quantity: micros.filter(|_| !one).map(|micros| {
+            let (value, unit) = amount(micros % 1_000_000 + 1, *unit);
+            quantity(&value, unit)
+        }),
+        exception: None,
+    });
+    let of_mass = shares.is_none() || one;
+    let outputs = outputs.iter().enumerate().map(|(index, (code, parts))| TransformOutput {
+        code: format!("L{code}"),
+        lot_type: Some(LotType::Intermediate),
+        product: Some("milk".into()),
+        quantity: quantity(&Decimal::new(*parts, 2).to_string(), if of_mass || index == 0 { "KGM" } else { "C62" }),
+        share: shares.filter(|_| !one).map(|share| Decimal::new(share + index as i64, 6).to_string()),
+        temperature_c: None,
+        expires_on: None,
+        location: None,
+        attributes: BTreeMap::new(),
+    });
+    Command::Lot(LotCommand::Transform(TransformLots {
+        kind,
+        inputs: inputs.collect(),
+        outputs: outputs.collect(),
+        loss: Some(quantity("0.000001", "KGM")).filter(|_| one),
+        gain: None,
+        step: None,
+        location: None,
+        documents: Vec::new(),
+    }))
 }
 
 /// What a history adds up to, reckoned from its events alone.
@@ -319,6 +378,7 @@ impl Books {
                     "a lot is registered once"
                 );
             }
+            Event::Lot(event) => self.enter_lots(event),
             Event::SignalDeclared(signal) => {
                 self.signals += 1;
                 assert_eq!(signal.number, self.signals, "numbers are dense");
@@ -337,6 +397,38 @@ impl Books {
             | Event::RefusalsSuppressed(_) => {}
         }
     }
+
+    fn enter_lots(&mut self, event: &LotEvent) {
+        let mut consume = |lot, amount: Decimal| {
+            assert!(self.registered.contains_key(&lot), "what is taken of was there before");
+            *self.consumed.entry(lot).or_default() += amount;
+        };
+        match event {
+            LotEvent::LotsTransformed(data) => {
+                for (index, input) in data.inputs.iter().enumerate() {
+                    consume(input.lot_id, input.quantity.in_base());
+                    let parts = data.outputs.iter().map(|output| output.parents[index].quantity.in_base());
+                    assert_eq!(parts.sum::<Decimal>(), input.quantity.in_base(), "edges add up to what was taken");
+                }
+                if data.kind.conserves() {
+                    let inputs: Decimal = data.inputs.iter().map(|input| input.quantity.in_base()).sum();
+                    let outputs: Decimal = data.outputs.iter().map(|output| output.quantity.in_base()).sum();
+                    assert_eq!(inputs, outputs + data.loss.map(Quantity::in_base).unwrap_or_default());
+                }
+                for output in &data.outputs {
+                    let new = self.registered.insert(output.lot_id, output.quantity.in_base()).is_none();
+                    assert!(new, "an output is a new lot, so there is no cycle");
+                }
+            }
+            LotEvent::LotAdjusted(data) => {
+                let by = data.quantity.in_base();
+                consume(data.lot_id, if data.direction == AdjustmentDirection::Increase { -by } else { by });
+            }
+            LotEvent::LotScrapped(data) => consume(data.lot_id, data.quantity.in_base()),
+            LotEvent::LotSampled(data) => consume(data.lot_id, data.quantity.in_base()),
+            LotEvent::LotMoved(_) | LotEvent::LotExpired(_) => {}
+        }
+    }
 }
 
 proptest! {
@@ -346,7 +438,7 @@ proptest! {
         let mut replayed = site(&[]);
         let mut books = Books::default();
         for step in &steps {
-            let request = live.request(command(step));
+            let request = CommandRequest { reason: Some("as planned".into()), ..live.request(command(step)) };
             let Ok(decision) = live.state.decide(&request, now()) else { continue };
             for event in &decision.events {
                 books.enter(event);

@@ -3,12 +3,14 @@
 //! A state keeps only what a later event can change; what is fixed at creation is never a "before" again.
 
 mod access;
+mod lots;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use lotline_domain::access::grant::RightSet;
 use lotline_domain::event::{Event, Fact};
 use lotline_domain::lot::LotRegistered;
+use lotline_domain::lot::event::NewLot;
 use lotline_domain::qc::QcOutcome;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,10 @@ pub(super) enum State {
     Lot {
         remaining_base: Decimal,
         qc_status: Option<QcOutcome>,
+        #[serde(default)]
+        location: Option<String>,
+        #[serde(default)]
+        expired: bool,
     },
     Pipeline {
         name: String,
@@ -45,7 +51,7 @@ pub(super) enum State {
 impl State {
     /// A lot as it came into being.
     pub(super) fn registered(data: &LotRegistered) -> Self {
-        Self::Lot { remaining_base: data.quantity.in_base(), qc_status: None }
+        Self::new_lot(&NewLot::from(data))
     }
 }
 
@@ -88,6 +94,10 @@ pub(super) fn needed(slice: Slice<'_>) -> Vec<String> {
                     }
                 }
                 created.insert(subject.to_owned());
+            }
+            Event::Lot(event) => {
+                needed.extend(lots::needed(event).filter(|lot| !created.contains(lot)));
+                created.extend(lots::created(event));
             }
             Event::PipelineDrafted(_) => {
                 created.insert(subject.to_owned());
@@ -147,6 +157,7 @@ impl States {
                 changes.push("qc_status", &*qc_status, &Some(data.outcome))?;
                 *qc_status = Some(data.outcome);
             }
+            Event::Lot(change) => self.change_lots(subject, change, body.data, &mut changes)?,
             Event::PipelineDrafted(data) => {
                 changes.creation(body.data)?;
                 let definition = to_raw_value(&data.definition)?;
@@ -237,6 +248,7 @@ fn change_pipeline(state: &mut State, event: &Event, subject: &str, changes: &mu
         }
         Event::PipelineDrafted(_)
         | Event::LotRegistered(_)
+        | Event::Lot(_)
         | Event::QcDecisionRecorded(_)
         | Event::SignalDeclared(_)
         | Event::Master(_)

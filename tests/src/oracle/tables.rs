@@ -8,9 +8,15 @@ use super::{Rows, World};
 const LOTS: &str = "SELECT id::TEXT, jsonb_build_object('site', site, 'code', code, 'type', lot_type, 'product', product,
         'quantity', $number(quantity), 'unit', unit, 'temperature', $number(temperature_c), 'supplier_lot', supplier_lot,
         'expires_on', expires_on::TEXT, 'location', location, 'attributes', attributes, 'qc', qc_status, 'actor', actor,
-        'occurred', $time(occurred_at), 'decided', $time(decided_at), 'version', version, 'remaining', $number(remaining_base))
+        'occurred', $time(occurred_at), 'decided', $time(decided_at), 'version', version, 'remaining', $number(remaining_base),
+        'expired', expired, 'made_by', transformation_id)
     FROM read.lots WHERE $live('lots')";
 const EDGES: &str = "SELECT child_id || '/' || parent_id, to_jsonb($number(quantity_base)) FROM read.genealogy WHERE $live('genealogy')";
+const TRANSFORMATIONS: &str =
+    "SELECT id::TEXT, jsonb_build_object('site', site, 'kind', kind, 'inputs', inputs, 'outputs', outputs, 'loss', loss,
+        'gain', gain, 'step', step, 'location', location, 'documents', documents, 'reason', reason, 'actor', actor,
+        'occurred', $time(occurred_at), 'decided', $time(decided_at), 'sequence', sequence)
+    FROM read.transformations WHERE $live('genealogy')";
 const DECISIONS: &str =
     "SELECT id::TEXT, jsonb_build_object('site', site, 'lot', lot_id, 'gate', gate, 'outcome', outcome,
         'measurements', measurements, 'checklist', checklist, 'notes', notes, 'reason', reason, 'actor', actor,
@@ -65,6 +71,7 @@ pub async fn tables(pool: &PgPool, tenant: &str) -> World {
     World {
         lots: rows(LOTS).await,
         edges: rows(EDGES).await,
+        transformations: rows(TRANSFORMATIONS).await,
         decisions: rows(DECISIONS).await,
         pipelines: rows(PIPELINES).await,
         versions: rows(VERSIONS).await,

@@ -12,6 +12,7 @@ use lotline_domain::access::command::AccessCommand;
 use lotline_domain::access::role::{Permission, Role, RoleSet};
 use lotline_domain::id::ActorId;
 use lotline_tests::client::{key, lot};
+use lotline_tests::operations;
 use serde_json::{Value, json};
 
 use crate::door::foreign;
@@ -89,6 +90,9 @@ fn example(root: &str, field: &str) -> (String, Value) {
         ("subscription", "signalValues") => plain(&format!("(ids: [\"{a_signal}\"])"), "{ position }"),
         ("subscription", _) => plain("", "{ position }"),
         ("mutation", _) => {
+            if let Some(given) = operations::operation(field, SITE, &[json!({ "code": "x" }), json!({ "code": "y" })]) {
+                return input(&operations::input_type(field), given);
+            }
             let (kind, given) = about_access(field);
             input(kind, given)
         }

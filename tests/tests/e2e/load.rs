@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lotline_tests::client::{Client, decision, lot};
+use lotline_tests::operations::operation;
 use lotline_tests::server::Server;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -120,15 +121,21 @@ impl Operator {
         }
         let known = self.chance.random_range(1..=self.lots);
         let known = self.code(known);
-        match self.chance.random_range(0..4) {
+        match self.chance.random_range(0..6) {
             0 => ("registerLot", lot(self.site, &known, "1", &[])),
             1 => ("recordQcDecision", decision(self.site, &known, "PASS")),
             2 => ("recordQcDecision", decision(self.site, &known, "HOLD")),
+            3 => ("scrapLot", self.about("scrapLot", &known)),
+            4 => ("splitLot", self.about("splitLot", &known)),
             _ => {
                 self.lots += 1;
                 ("registerLot", lot(self.site, &self.code(self.lots), "10", &[(&known, "10.25")]))
             }
         }
+    }
+
+    fn about(&self, field: &str, lot: &str) -> Value {
+        operation(field, self.site, &[json!({ "code": lot })]).expect("an operation on a lot")
     }
 
     fn code(&self, number: u32) -> String {

@@ -46,5 +46,6 @@ mod tenancy;
 mod tools;
 mod traces;
 mod trail;
+mod transforming;
 mod verdicts;
 mod visitor;

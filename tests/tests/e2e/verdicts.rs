@@ -31,7 +31,8 @@ pub(crate) struct Told {
 /// What to select beside the usual, so that [`Told::by`] can tell what was made.
 pub(crate) fn made_by(mutation: &str) -> &'static str {
     match mutation {
-        "registerLot" => "lotId",
+        "registerLot" | "scrapLot" => "lotId",
+        "splitLot" => "transformationId",
         "recordQcDecision" => "qcDecisionId",
         other => panic!("no operator sends {other}"),
     }
@@ -42,10 +43,13 @@ impl Told {
     pub(crate) fn by(actor: &str, mutation: &str, input: &Value, payload: &Value) -> Self {
         let key = input["idempotencyKey"].as_str().unwrap();
         let refused = payload["userErrors"].as_array().unwrap().first();
-        let made = payload[made_by(mutation)].as_str();
+        let made = payload[made_by(mutation)].as_str().map(|id| match mutation {
+            "splitLot" => format!("transformation:{id}"),
+            _ => String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(id).unwrap()).unwrap(),
+        });
         let verdict = match (refused, made) {
             (Some(error), None) => Verdict::Refused(error["code"].as_str().unwrap().to_owned()),
-            (None, Some(id)) => Verdict::Made(String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(id).unwrap()).unwrap()),
+            (None, Some(id)) => Verdict::Made(id),
             _ => panic!("{mutation} was neither accepted nor refused: {payload}"),
         };
         Self { command: format!("{actor}/{key}"), verdict }
@@ -90,7 +94,8 @@ fn decided(stored: &StoredRecord) -> (String, Verdict) {
     let body: Value = serde_json::from_slice(&stored.record.value).unwrap();
     let text = |name: &str| body["data"][name].as_str().unwrap().to_owned();
     let verdict = match header("ce_type").as_str() {
-        "lotline.lot.registered.v1" => Verdict::Made(format!("lot:{}", text("lot_id"))),
+        "lotline.lot.registered.v1" | "lotline.lot.scrapped.v1" => Verdict::Made(format!("lot:{}", text("lot_id"))),
+        "lotline.lot.transformed.v1" => Verdict::Made(format!("transformation:{}", text("transformation_id"))),
         "lotline.qc_decision.recorded.v1" => Verdict::Made(format!("qc_decision:{}", text("decision_id"))),
         "lotline.command.refused.v1" => Verdict::Refused(text("code")),
         other => Verdict::Other(other.to_owned()),

@@ -82,6 +82,7 @@ pub(crate) fn busy_ledger() -> Plant {
         plant.decide("_tenant", Command::PublishPipeline { pipeline_id });
         crate::access::day(&mut plant, round, pipeline_id);
         define(&mut plant, round);
+        crate::lots::day(&mut plant, ["north", "south"][round % 2], round);
         let name = format!("intake {round} b");
         plant.decide("_tenant", Command::RevisePipeline { pipeline_id, name, definition: definition("nul \0") });
         plant.decide("_tenant", Command::PublishPipeline { pipeline_id });

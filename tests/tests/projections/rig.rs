@@ -111,6 +111,7 @@ impl Rig {
         for (table, model, order) in [
             ("lots", "'lots'", "id"),
             ("genealogy", "'genealogy'", "child_id, parent_id"),
+            ("transformations", "'genealogy'", "id"),
             ("qc_decisions", "'qc_decisions'", "id"),
             ("pipelines", "'pipelines'", "id"),
             ("pipeline_versions", "'pipelines'", "pipeline_id, version"),

@@ -6,6 +6,8 @@ use lotline_domain::command::{
     Command, CommandRequest, DeclareSignal, ParentInput, QuantityInput, RecordQcDecision, RegisterLot,
 };
 use lotline_domain::id::{ActorId, CommandId, CorrelationId, PipelineId, StreamKey, TenantId};
+use lotline_domain::lot::command::{LotCommand, TransformInput, TransformLots, TransformOutput};
+use lotline_domain::lot::event::{AdjustmentDirection, TransformationKind};
 use lotline_domain::lot::{LotRef, LotType};
 use lotline_domain::pipeline::{Definition, Edge, Task};
 use lotline_domain::qc::QcOutcome;
@@ -34,15 +36,53 @@ pub(crate) struct Graph {
     pub(crate) edges: Vec<(&'static str, &'static str)>,
 }
 
+/// Lots out of lots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Transform {
+    pub(crate) kind: &'static str,
+    pub(crate) inputs: Vec<(LotName, Option<Amount>)>,
+    pub(crate) outputs: Vec<(String, Amount)>,
+    /// Of what is neither split nor merged.
+    pub(crate) product: &'static str,
+    pub(crate) loss: Option<Amount>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum What {
-    Register { code: String, amount: Amount, parents: Vec<(LotName, Amount)> },
-    Judge { lot: LotName, outcome: &'static str },
-    Draft { name: String, graph: Graph },
-    Revise { pipeline: Uuid, name: String, graph: Graph },
-    Publish { pipeline: Uuid },
-    Archive { pipeline: Uuid },
-    Declare { name: String },
+    Register {
+        code: String,
+        amount: Amount,
+        parents: Vec<(LotName, Amount)>,
+    },
+    Judge {
+        lot: LotName,
+        outcome: &'static str,
+    },
+    Transform(Transform),
+    /// `increase`, `decrease`, `scrap`, `sample` or `move`.
+    Take {
+        lot: LotName,
+        how: &'static str,
+        amount: Option<Amount>,
+    },
+    Draft {
+        name: String,
+        graph: Graph,
+    },
+    Revise {
+        pipeline: Uuid,
+        name: String,
+        graph: Graph,
+    },
+    Publish {
+        pipeline: Uuid,
+    },
+    Archive {
+        pipeline: Uuid,
+    },
+    Declare {
+        name: String,
+    },
 }
 
 /// One command of one client.
@@ -68,13 +108,26 @@ impl Ask {
             traceparent: None,
             expected_version: self.expected,
             occurred_at: self.occurred_at.map(Timestamp::from_micros),
-            reason: None,
+            reason: self.what.reason(),
             command: self.what.command(),
         }
     }
 }
 
 impl What {
+    fn reason(&self) -> Option<String> {
+        match self {
+            Self::Transform(_) | Self::Take { .. } => Some("as planned".to_owned()),
+            Self::Register { .. }
+            | Self::Judge { .. }
+            | Self::Draft { .. }
+            | Self::Revise { .. }
+            | Self::Publish { .. }
+            | Self::Archive { .. }
+            | Self::Declare { .. } => None,
+        }
+    }
+
     fn command(&self) -> Command {
         match self {
             Self::Register { code, amount, parents } => Command::RegisterLot(RegisterLot {
@@ -104,6 +157,8 @@ impl What {
                 checklist: Vec::new(),
                 notes: None,
             }),
+            Self::Transform(asked) => Command::Lot(LotCommand::Transform(asked.command())),
+            Self::Take { lot, how, amount } => Command::Lot(take(lot.reference(), how, amount.as_ref())),
             Self::Draft { name, graph } => {
                 Command::DraftPipeline { name: name.clone(), definition: graph.definition() }
             }
@@ -130,6 +185,54 @@ impl What {
                 offset: None,
             }),
         }
+    }
+}
+
+impl Transform {
+    fn command(&self) -> TransformLots {
+        let conserves = self.kind == "split" || self.kind == "merge";
+        let input = |(lot, amount): &(LotName, Option<Amount>)| TransformInput {
+            lot: lot.reference(),
+            quantity: amount.as_ref().map(Amount::input),
+            exception: None,
+        };
+        let output = |(code, amount): &(String, Amount)| TransformOutput {
+            code: code.clone(),
+            lot_type: (!conserves).then_some(LotType::Intermediate),
+            product: (!conserves).then(|| self.product.to_owned()),
+            quantity: amount.input(),
+            share: None,
+            temperature_c: None,
+            expires_on: None,
+            location: None,
+            attributes: BTreeMap::new(),
+        };
+        TransformLots {
+            kind: match self.kind {
+                "split" => TransformationKind::Split,
+                "merge" => TransformationKind::Merge,
+                "rework" => TransformationKind::Rework,
+                _ => TransformationKind::Transform,
+            },
+            inputs: self.inputs.iter().map(input).collect(),
+            outputs: self.outputs.iter().map(output).collect(),
+            loss: self.loss.as_ref().map(Amount::input),
+            gain: None,
+            step: None,
+            location: None,
+            documents: Vec::new(),
+        }
+    }
+}
+
+fn take(lot: LotRef, how: &str, amount: Option<&Amount>) -> LotCommand {
+    let given = || amount.map(Amount::input).expect("what is counted or sampled has an amount");
+    match how {
+        "increase" => LotCommand::Adjust { lot, direction: AdjustmentDirection::Increase, quantity: given() },
+        "decrease" => LotCommand::Adjust { lot, direction: AdjustmentDirection::Decrease, quantity: given() },
+        "scrap" => LotCommand::Scrap { lot, quantity: amount.map(Amount::input) },
+        "sample" => LotCommand::Sample { lot, quantity: given(), label: None, purpose: None },
+        _ => LotCommand::Move { lot, location: "the dock".to_owned() },
     }
 }
 

@@ -11,7 +11,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use crate::ask::{Amount, Ask, Graph, LotName, What};
+use crate::ask::{Amount, Ask, Graph, LotName, Transform, What};
+use crate::model::Stream;
 use crate::world::World;
 
 /// What a client was told.
@@ -143,6 +144,7 @@ async fn try_at(world: Arc<World>, slot: usize, index: usize) -> Result<Tried, S
 fn accepted(world: &World, index: usize, receipt: Receipt) -> Answer {
     let subject = match receipt.subject {
         Subject::Lot(id) => id.to_string(),
+        Subject::Transformation(id) => id.to_string(),
         Subject::QcDecision(id) => id.to_string(),
         Subject::Pipeline(id) => id.to_string(),
         Subject::Product(id) => id.to_string(),
@@ -176,8 +178,24 @@ fn learn(world: &World, index: usize, answer: &Answer) {
     match (&ask.what, subject.parse()) {
         (What::Register { code, .. }, Ok(id)) => book.lots.push((ask.stream, code.clone(), id)),
         (What::Draft { .. }, Ok(id)) => book.pipelines.push(id),
+        // Of what came out one knows the codes.
+        (What::Transform(asked), _) => {
+            book.lots.extend(asked.outputs.iter().map(|(code, _)| (ask.stream.clone(), code.clone(), Uuid::nil())));
+            world.tally(|tally| tally.transformed += 1);
+        }
         _ => {}
     }
+}
+
+/// Makes known what an ask that was accepted has made.
+pub(crate) fn know(world: &World, ask: &Ask, stream: &Stream) {
+    let codes: Vec<&String> = match &ask.what {
+        What::Register { code, .. } => vec![code],
+        What::Transform(asked) => asked.outputs.iter().map(|(code, _)| code).collect(),
+        _ => Vec::new(),
+    };
+    let known = codes.into_iter().filter_map(|code| Some((ask.stream.clone(), code.clone(), stream.id_of(code)?)));
+    world.book().lots.extend(known);
 }
 
 const AMOUNTS: [Amount; 8] = [
@@ -198,7 +216,7 @@ const BAD_AMOUNTS: [Amount; 5] = [
     Amount { value: "1", unit: "STN" },
 ];
 
-fn draw(world: &World, actor: &str) -> Ask {
+pub(crate) fn draw(world: &World, actor: &str) -> Ask {
     let chance = &world.chance;
     let tenants = chance.odds(0.25);
     let stream = if tenants { "_tenant".to_owned() } else { (*chance.pick(&world.plan.sites)).to_owned() };
@@ -237,11 +255,63 @@ fn draw_lot(world: &World, stream: &str) -> LotName {
         return LotName::Code(format!("L{}", world.chance.below(14)));
     }
     let (code, id) = world.chance.pick(&known);
-    if world.chance.odds(0.3) { LotName::Id(*id) } else { LotName::Code(code.clone()) }
+    if world.chance.odds(0.3) && !id.is_nil() { LotName::Id(*id) } else { LotName::Code(code.clone()) }
 }
 
-fn draw_site(world: &World, stream: &str) -> What {
+/// Amounts that now and then add up.
+const PORTIONS: [Amount; 5] = [
+    Amount { value: "20", unit: "KGM" },
+    Amount { value: "10", unit: "KGM" },
+    Amount { value: "10000", unit: "GRM" },
+    Amount { value: "0.000001", unit: "LBR" },
+    Amount { value: "3", unit: "LTR" },
+];
+
+const TENS: [Amount; 3] = [
+    Amount { value: "10", unit: "KGM" },
+    Amount { value: "0.02", unit: "TNE" },
+    Amount { value: "30000", unit: "GRM" },
+];
+
+fn draw_portion(world: &World) -> Amount {
     let chance = &world.chance;
+    if chance.odds(0.7) { PORTIONS[chance.below(2)].clone() } else { chance.pick(&PORTIONS).clone() }
+}
+
+fn draw_operation(world: &World, stream: &str) -> What {
+    let chance = &world.chance;
+    if chance.odds(0.4) {
+        let how = *chance.pick(&["increase", "decrease", "scrap", "scrap", "sample", "move"]);
+        let amount = (how != "move" && (how != "scrap" || chance.odds(0.5))).then(|| draw_amount(world));
+        return What::Take { lot: draw_lot(world, stream), how, amount };
+    }
+    let kind = *chance.pick(&["split", "split", "merge", "transform", "transform", "rework"]);
+    let code = || if chance.odds(0.02) { " ".to_owned() } else { format!("L{}", chance.below(40)) };
+    let product = *chance.pick(&["milk", "cheese"]);
+    if kind != "split" && chance.odds(0.6) {
+        // Ten kilograms of each, and all of it comes out.
+        let count = if kind == "merge" { 2 } else { 1 } + chance.below(2);
+        let inputs = (0..count).map(|_| (draw_lot(world, stream), Some(PORTIONS[1].clone()))).collect();
+        let outputs = vec![(code(), TENS[count - 1].clone())];
+        return What::Transform(Transform { kind, inputs, outputs, product, loss: None });
+    }
+    let (inputs, outputs) = match kind {
+        "split" => (1, *chance.pick(&[0, 1, 2, 2, 3, 3])),
+        "merge" => (*chance.pick(&[1, 2, 2, 2, 3, 3]), 1),
+        _ => (*chance.pick(&[0, 1, 1, 2, 2, 3]), *chance.pick(&[0, 1, 1, 1, 2, 2])),
+    };
+    let outputs: Vec<_> = (0..outputs).map(|_| (code(), draw_portion(world))).collect();
+    let amount = || (kind != "split" && chance.odds(0.9)).then(|| draw_portion(world));
+    let inputs: Vec<_> = (0..inputs).map(|_| (draw_lot(world, stream), amount())).collect();
+    let loss = chance.odds(0.5).then(|| draw_portion(world));
+    What::Transform(Transform { kind, inputs, outputs, product, loss })
+}
+
+pub(crate) fn draw_site(world: &World, stream: &str) -> What {
+    let chance = &world.chance;
+    if world.plan.operations && chance.odds(0.4) {
+        return draw_operation(world, stream);
+    }
     match chance.between(0, 9) {
         0..=5 => {
             let blank = chance.odds(0.02);

@@ -11,6 +11,9 @@ use uuid::Uuid;
 
 use crate::ask::{Amount, Ask, Graph, LotName, What};
 
+#[path = "model/lots.rs"]
+mod lots;
+
 /// Amounts are counted in parts of 10^14 of a base unit: six decimals times the eight of a pound.
 const PARTS: i128 = 100_000_000_000_000;
 
@@ -19,6 +22,8 @@ struct Lot {
     id: Uuid,
     code: String,
     dimension: &'static str,
+    unit: &'static str,
+    product: &'static str,
     left: i128,
     qc: String,
     version: u64,
@@ -73,6 +78,8 @@ impl Stream {
         }
         match &ask.what {
             What::Register { code, amount, parents } => self.may_register(code, amount, parents),
+            What::Transform(asked) => self.may_transform(asked),
+            What::Take { lot, how, amount } => self.may_take(lot, how, amount.as_ref()),
             What::Judge { lot, .. } => match self.lot(lot) {
                 None => Some("UNKNOWN_LOT"),
                 Some(lot) => (lot.qc == "FAIL").then_some("LOT_FAILED"),
@@ -96,12 +103,20 @@ impl Stream {
     fn version(&self, what: &What) -> u64 {
         match what {
             What::Register { .. } | What::Draft { .. } => 0,
-            What::Judge { lot, .. } => self.lot(lot).map_or(0, |lot| lot.version),
+            What::Judge { lot, .. } | What::Take { lot, .. } => self.lot(lot).map_or(0, |lot| lot.version),
+            What::Transform(asked) => {
+                asked.inputs.iter().filter_map(|(name, _)| self.lot(name)).map(|lot| lot.version).max().unwrap_or(0)
+            }
             What::Revise { pipeline, .. } | What::Publish { pipeline } | What::Archive { pipeline } => {
                 self.pipelines.iter().find(|known| known.id == *pipeline).map_or(0, |known| known.version)
             }
             What::Declare { name } => self.signals.iter().find(|(known, _)| known == name).map_or(0, |(_, at)| *at),
         }
+    }
+
+    /// The id of a lot by its code.
+    pub(crate) fn id_of(&self, code: &str) -> Option<Uuid> {
+        self.lots.iter().find(|lot| lot.code == code).map(|lot| lot.id)
     }
 
     fn lot(&self, name: &LotName) -> Option<&Lot> {
@@ -174,7 +189,7 @@ impl Stream {
                 same(&data["code"], code)?;
                 same(&data["quantity"]["value"], amount.value)?;
                 same(&data["quantity"]["unit"], amount.unit)?;
-                self.register(id("lot_id")?, code, amount, sequence)?;
+                self.register(id("lot_id")?, code, "milk", amount, sequence)?;
                 self.take(data, parents, sequence)?;
                 Ok(id("lot_id")?.to_string())
             }
@@ -185,6 +200,14 @@ impl Stream {
                 let judged = self.lots.iter_mut().find(|lot| lot.id == found).ok_or("a lot is gone")?;
                 (judged.qc, judged.version) = ((*outcome).to_owned(), sequence);
                 Ok(id("decision_id")?.to_string())
+            }
+            (What::Transform(asked), "lot.transformed") => {
+                self.apply_transform(asked, data, sequence)?;
+                Ok(id("transformation_id")?.to_string())
+            }
+            (What::Take { lot, how, amount }, kind) if kind == of(how) => {
+                self.apply_take((lot, how, amount.as_ref()), data, sequence)?;
+                Ok(id("lot_id")?.to_string())
             }
             (What::Declare { name }, "signal.declared") => {
                 same(&data["name"], name)?;
@@ -203,12 +226,19 @@ impl Stream {
         }
     }
 
-    fn register(&mut self, id: Uuid, code: &str, amount: &Amount, version: u64) -> Result<(), String> {
+    fn register(
+        &mut self,
+        id: Uuid,
+        code: &str,
+        product: &'static str,
+        amount: &Amount,
+        version: u64,
+    ) -> Result<(), String> {
         if self.lots.iter().any(|lot| lot.id == id) {
             return Err(format!("lot {id} was registered twice"));
         }
-        let (dimension, left) = measure(amount.value, amount.unit).map_err(str::to_owned)?;
-        self.lots.push(Lot { id, code: code.to_owned(), dimension, left, qc: String::new(), version });
+        let ((dimension, left), unit) = (measure(amount.value, amount.unit).map_err(str::to_owned)?, amount.unit);
+        self.lots.push(Lot { id, code: code.to_owned(), dimension, unit, product, left, qc: String::new(), version });
         Ok(())
     }
 
@@ -274,6 +304,16 @@ impl Stream {
     }
 }
 
+/// The event of each way of taking.
+fn of(how: &str) -> &'static str {
+    match how {
+        "increase" | "decrease" => "lot.adjusted",
+        "scrap" => "lot.scrapped",
+        "sample" => "lot.sampled",
+        _ => "lot.moved",
+    }
+}
+
 fn same(found: &Value, expected: &str) -> Result<(), String> {
     if found.as_str() == Some(expected) { Ok(()) } else { Err(format!("{found} stands where '{expected}' was due")) }
 }
@@ -314,6 +354,7 @@ fn measure(value: &str, unit: &str) -> Result<(&'static str, i128), &'static str
     let (dimension, factor) = match unit {
         "KGM" => ("mass", PARTS / 1_000_000),
         "GRM" => ("mass", PARTS / 1_000_000_000),
+        "MGM" => ("mass", PARTS / 1_000_000_000_000),
         "TNE" => ("mass", PARTS / 1_000),
         "LBR" => ("mass", 45_359_237),
         "LTR" => ("volume", PARTS / 1_000_000),

@@ -31,10 +31,12 @@ pub(crate) struct Plan {
     pub(crate) writer: WriterOptions,
     pub(crate) snapshots: SnapshotOptions,
     pub(crate) settle: Duration,
+    /// Whether clients do more with lots than register and judge them.
+    pub(crate) operations: bool,
 }
 
 impl Plan {
-    pub(crate) fn draw(tenant: String, chance: &Chance) -> Self {
+    pub(crate) fn draw(tenant: String, chance: &Chance, operations: bool) -> Self {
         let calm = chance.odds(0.1);
         let partitions = chance.between(1, 4) as u32;
         let first = chance.below(SITES.len());
@@ -64,6 +66,7 @@ impl Plan {
                 min_records: chance.between(1, 20) as i64,
             },
             settle: chance.millis(500, 10_000),
+            operations,
         }
     }
 

@@ -24,8 +24,13 @@ const NAMED: &[(u64, &str)] = &[
     ),
 ];
 
+/// Seeds named before there were operations on lots keep the worlds in which they failed.
+pub(crate) fn has_operations(seed: u64) -> bool {
+    ![859, 1_233, 10_698].contains(&seed)
+}
+
 /// Reasons to refuse that clients can run into.
-const CODES: usize = 29;
+const CODES: usize = 34;
 
 /// Lets the world of a seed be and checks what is left of it.
 ///
@@ -97,6 +102,8 @@ fn nothing_acknowledged_is_lost_doubled_or_against_the_rules() {
         ("forwarded", sum(|tally| tally.forwarded)),
         ("retries", sum(|tally| tally.retries)),
         ("accepted", sum(|tally| tally.accepted)),
+        // Of a few commands in each world, some make lots out of lots.
+        ("transformed", sum(|tally| tally.transformed) * 4),
         ("refused", sum(|tally| tally.codes.values().sum())),
         ("answered again", sum(|tally| tally.replayed)),
     ];

@@ -52,6 +52,7 @@ pub(crate) struct Tally {
     pub(crate) forwarded: u64,
     pub(crate) retries: u64,
     pub(crate) accepted: u64,
+    pub(crate) transformed: u64,
     pub(crate) replayed: u64,
     /// Refusals by their codes.
     pub(crate) codes: BTreeMap<String, u64>,
@@ -87,9 +88,9 @@ pub(crate) struct Remains {
 }
 
 impl World {
-    fn new(seed: u64, tenant: String, mutation: Option<Mutation>) -> Arc<Self> {
+    pub(crate) fn new(seed: u64, tenant: String, mutation: Option<Mutation>) -> Arc<Self> {
         let chance = Chance::new(seed);
-        let plan = Plan::draw(tenant, &chance);
+        let plan = Plan::draw(tenant, &chance, crate::seeds::has_operations(seed));
         let clock = || Arc::new(SimClock { started: Instant::now(), wrong_by: 0.into() });
         Arc::new(Self {
             mutation,

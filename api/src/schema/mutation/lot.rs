@@ -78,16 +78,12 @@ payload! {
     RegisterLotPayload {
         /// Global id of the new lot; null when refused.
         async fn lot_id(&self) -> Option<ID> {
-            let Subject::Lot(id) = &self.0.receipt()?.subject else { return None };
-            Some(NodeId::Lot(id.0).encode())
+            registered(&self.0).map(|id| NodeId::Lot(id).encode())
         }
 
         /// The lot, as soon as the read model shows it; null when refused, or when the caller may look it up no more.
         async fn lot(&self, ctx: &Context<'_>) -> Result<Option<Lot>, Error> {
-            let Some((scope, receipt)) = self.0.visible(ctx, &[Model::Lots]).await? else { return Ok(None) };
-            let Subject::Lot(id) = &receipt.subject else { return Ok(None) };
-            let sight = scope.sight()?;
-            Ok(Lot::load(scope, id.0).await?.filter(|lot| sight.may_at(Permission::LookUp, &lot.0.site)))
+            shown(ctx, &self.0).await
         }
     }
 }
@@ -114,18 +110,45 @@ impl LotMutation {
     }
 }
 
-fn command(input: RegisterLotInput) -> Result<Command, UserError> {
-    let mut parents = Vec::with_capacity(input.parents.len());
-    for parent in input.parents {
-        parents.push(ParentInput { lot: parent.lot.resolve("parents")?, quantity: parent.quantity.into() });
+/// The lot that a decision is about.
+pub(super) fn registered(outcome: &Outcome) -> Option<Uuid> {
+    match &outcome.receipt()?.subject {
+        Subject::Lot(id) => Some(id.0),
+        Subject::QcDecision(_)
+        | Subject::Pipeline(_)
+        | Subject::Signal(_)
+        | Subject::Projection(_)
+        | Subject::Access(_)
+        | Subject::Trail(_)
+        | Subject::Transformation(_) => None,
     }
+}
+
+/// That lot, as soon as the read model shows it, and if the caller may look it up.
+pub(super) async fn shown(ctx: &Context<'_>, outcome: &Outcome) -> Result<Option<Lot>, Error> {
+    let Some((scope, _)) = outcome.visible(ctx, &[Model::Lots]).await? else { return Ok(None) };
+    let Some(id) = registered(outcome) else { return Ok(None) };
+    let sight = scope.sight()?;
+    Ok(Lot::load(scope, id).await?.filter(|lot| sight.may_at(Permission::LookUp, &lot.0.site)))
+}
+
+/// Attributes by name.
+pub(super) fn attributes(given: Vec<AttributeInput>) -> Result<BTreeMap<String, String>, UserError> {
     let mut attributes = BTreeMap::new();
-    for given in input.attributes {
+    for given in given {
         if let Some(_earlier) = attributes.insert(given.name.clone(), given.value) {
             let shown: String = given.name.chars().take(64).collect();
             let message = format!("the attribute '{shown}' stands twice");
             return Err(UserError::at("attributes", "DUPLICATE_ATTRIBUTE", message));
         }
+    }
+    Ok(attributes)
+}
+
+fn command(input: RegisterLotInput) -> Result<Command, UserError> {
+    let mut parents = Vec::with_capacity(input.parents.len());
+    for parent in input.parents {
+        parents.push(ParentInput { lot: parent.lot.resolve("parents")?, quantity: parent.quantity.into() });
     }
     Ok(Command::RegisterLot(RegisterLot {
         code: input.code,
@@ -136,7 +159,7 @@ fn command(input: RegisterLotInput) -> Result<Command, UserError> {
         supplier_lot: input.supplier_lot,
         expires_on: input.expires_on,
         location: input.location,
-        attributes,
+        attributes: attributes(input.attributes)?,
         parents,
     }))
 }

@@ -1,6 +1,7 @@
 //! What is tried on each root field with the things of another tenant.
 
 use lotline_tests::client::{key, lot};
+use lotline_tests::operations;
 use serde_json::{Value, json};
 
 use super::things::Things;
@@ -202,6 +203,7 @@ fn mutations(field: &str, some: &Things, own: &Things) -> Vec<Try> {
             vec![make("SkipProjectionEventInput", given)]
         }
         "defineProduct" | "definePartner" | "importMasterData" => about_master_data(field, some),
+        _ if operations::FIELDS.contains(&field) => about_lots(field, some, own),
         _ => about_access(field, some, own),
     }
 }
@@ -235,6 +237,16 @@ fn about_master_data(field: &str, some: &Things) -> Vec<Try> {
             .into()
         }
     }
+}
+
+/// Mutations about lots that are there.
+fn about_lots(field: &str, some: &Things, own: &Things) -> Vec<Try> {
+    let far = json!({ "id": some["far lot"] });
+    let lots = [json!({ "id": some["lot"] }), json!({ "code": some["code"] }), far.clone()];
+    let given =
+        |site: &str, lot: &Value| operations::operation(field, site, &[lot.clone(), json!({ "id": own["lot"] })]);
+    let tries = lots.iter().map(|lot| given(SITE, lot)).chain([given(&some["site"], &far)]);
+    tries.flatten().map(|given| mutation(field, &operations::input_type(field), given)).collect()
 }
 
 /// Mutations about people, keys and their rights.

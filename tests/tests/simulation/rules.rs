@@ -1,0 +1,77 @@
+//! What is asked of one site without anything that befalls it: long histories, each step judged by the rules and by the model.
+
+use std::collections::BTreeMap;
+
+use lotline_domain::event::Event;
+use lotline_domain::state::StreamState;
+
+use crate::ask::Ask;
+use crate::client;
+use crate::model::Stream;
+use crate::world::World;
+
+const SITE: &str = "north";
+const HISTORIES: u64 = 500;
+const STEPS: u64 = 120;
+
+/// Plays one history and counts what became of its steps.
+fn play(seed: u64, counts: &mut BTreeMap<String, u64>) -> Result<(), String> {
+    let world = World::new(seed, "dairy".to_owned(), None);
+    let (mut live, mut replayed, mut model, mut sequence) =
+        (StreamState::default(), StreamState::default(), Stream::default(), 0);
+    for _ in 0..STEPS {
+        let what = client::draw_site(&world, SITE);
+        let ask = Ask { stream: SITE.to_owned(), what, ..client::draw(&world, "ann") };
+        let (request, now) = (ask.request("dairy"), world.clocks[0].right());
+        let verdict = model.verdict(&ask, now.micros());
+        let outcome = match (live.decide(&request, now), verdict) {
+            (Err(refusal), Some(code)) if refusal.code() == code => code.to_owned(),
+            (Ok(decision), None) => {
+                let [event] = decision.events.as_slice() else { return Err(format!("{:?}", decision.events)) };
+                sequence += 1;
+                let value = event.encode(decision.occurred_at, decision.reason.as_deref());
+                let kind = event.event_type().trim_start_matches("lotline.").trim_end_matches(".v1");
+                model.apply(&ask, kind, &value, sequence).map_err(|wrong| format!("{wrong}: {ask:?}"))?;
+                live.evolve(event, sequence);
+                let fact = Event::decode(event.event_type(), &value).map_err(|error| error.to_string())?;
+                replayed.evolve(&fact.event, sequence);
+                client::know(&world, &ask, &model);
+                kind.to_owned()
+            }
+            (decided, due) => return Err(format!("{due:?} was due, not {decided:?}, for {ask:?}")),
+        };
+        *counts.entry(outcome).or_default() += 1;
+    }
+    if live == replayed { Ok(()) } else { Err("the replay differs".to_owned()) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rules_are_those_of_the_model() {
+    let mut counts = BTreeMap::new();
+    for seed in 0..HISTORIES {
+        play(seed, &mut counts).unwrap_or_else(|wrong| panic!("history {seed}: {wrong}"));
+    }
+    println!("{counts:?}");
+    for met in [
+        "lot.registered",
+        "lot.transformed",
+        "lot.adjusted",
+        "lot.scrapped",
+        "lot.sampled",
+        "lot.moved",
+        "qc_decision.recorded",
+        "LOT_BLOCKED",
+        "NOT_ENOUGH_LEFT",
+        "NOTHING_LEFT",
+        "NO_QUANTITY",
+        "UNBALANCED",
+        "OTHER_PRODUCT",
+        "SHARES_NEEDED",
+        "DUPLICATE_OUTPUT_CODE",
+        "DUPLICATE_PARENT",
+        "UNIT_MISMATCH",
+        "WRONG_COUNT",
+    ] {
+        assert!(counts.contains_key(met), "{met} was not met: {counts:?}");
+    }
+}
