@@ -112,16 +112,8 @@ impl LotMutation {
 
 /// The lot that a decision is about.
 pub(super) fn registered(outcome: &Outcome) -> Option<Uuid> {
-    match &outcome.receipt()?.subject {
-        Subject::Lot(id) => Some(id.0),
-        Subject::QcDecision(_)
-        | Subject::Pipeline(_)
-        | Subject::Signal(_)
-        | Subject::Projection(_)
-        | Subject::Access(_)
-        | Subject::Trail(_)
-        | Subject::Transformation(_) => None,
-    }
+    let Subject::Lot(id) = &outcome.receipt()?.subject else { return None };
+    Some(id.0)
 }
 
 /// That lot, as soon as the read model shows it, and if the caller may look it up.

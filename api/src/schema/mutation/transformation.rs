@@ -365,14 +365,6 @@ fn documents(given: Vec<DocumentReferenceInput>) -> Vec<DocumentReference> {
 }
 
 fn made_by(outcome: &Outcome) -> Option<Uuid> {
-    match &outcome.receipt()?.subject {
-        Subject::Transformation(id) => Some(id.0),
-        Subject::Lot(_)
-        | Subject::QcDecision(_)
-        | Subject::Pipeline(_)
-        | Subject::Signal(_)
-        | Subject::Projection(_)
-        | Subject::Access(_)
-        | Subject::Trail(_) => None,
-    }
+    let Subject::Transformation(id) = &outcome.receipt()?.subject else { return None };
+    Some(id.0)
 }
