@@ -19,6 +19,7 @@ pub mod pipeline;
 pub mod qc;
 pub mod reading;
 pub mod scalar;
+pub mod scenario;
 pub mod scope;
 pub mod sight;
 pub mod signal;
@@ -37,6 +38,7 @@ pub struct Query(
     genealogy::GenealogyQuery,
     qc::QcQuery,
     pipeline::PipelineQuery,
+    scenario::ScenarioQuery,
     signal::SignalQuery,
     audit::AuditQuery,
     node::NodeQuery,
@@ -50,6 +52,7 @@ pub struct Mutation(
     mutation::lot::LotMutation,
     mutation::qc::QcMutation,
     mutation::pipeline::PipelineMutation,
+    mutation::scenario::ScenarioMutation,
     mutation::signal::SignalMutation,
     mutation::projection::ProjectionMutation,
     mutation::access::AccessMutation,

@@ -38,7 +38,7 @@ impl AccessView {
         if self.view.is_outdated() {
             return None;
         }
-        self.view.known().map(|known| known.access)
+        self.view.known().map(|known| known.facts.access)
     }
 
     /// Next offset of the tenant's partition that this process has not read.

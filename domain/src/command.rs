@@ -23,6 +23,7 @@ use crate::pipeline::Definition;
 use crate::qc::{ChecklistAnswer, QcOutcome};
 use crate::quantity::Quantity;
 use crate::refusal::Refusal;
+use crate::scenario::command::ScenarioCommand;
 use crate::signal::{Address, DataType};
 use crate::timestamp::Timestamp;
 use crate::trail::TrailCommand;
@@ -183,6 +184,8 @@ pub enum Command {
     Access(AccessCommand),
     /// Record what happened at the door, or to the audit trail. Only the server asks for that.
     Trail(TrailCommand),
+    /// Change a template of a process.
+    Scenario(ScenarioCommand),
 }
 
 impl Command {
@@ -200,6 +203,7 @@ impl Command {
             Self::SkipProjectionEvent { .. } => "skip_projection_event",
             Self::Access(command) => command.name(),
             Self::Trail(command) => command.name(),
+            Self::Scenario(command) => command.name(),
         }
     }
 
@@ -216,7 +220,8 @@ impl Command {
             | Self::RetryProjection { .. }
             | Self::SkipProjectionEvent { .. }
             | Self::Access(_)
-            | Self::Trail(_) => *stream == StreamKey::Tenant,
+            | Self::Trail(_)
+            | Self::Scenario(_) => *stream == StreamKey::Tenant,
         }
     }
 
@@ -224,7 +229,7 @@ impl Command {
     pub fn need(&self) -> Need {
         match self {
             Self::RegisterLot(_) | Self::RecordQcDecision(_) => Need::Here(Permission::Decide),
-            Self::DeclareSignal(_) | Self::DraftPipeline { .. } => Need::Here(Permission::Engineer),
+            Self::DeclareSignal(_) | Self::DraftPipeline { .. } | Self::Scenario(_) => Need::Here(Permission::Engineer),
             Self::RevisePipeline { pipeline_id, .. } => Need::Pipeline(PipelineRight::Edit, *pipeline_id),
             Self::PublishPipeline { pipeline_id }
             | Self::ArchivePipeline { pipeline_id }
@@ -267,7 +272,8 @@ impl Command {
             | Self::PublishPipeline { .. }
             | Self::ArchivePipeline { .. }
             | Self::DeclareSignal(_)
-            | Self::Trail(_) => false,
+            | Self::Trail(_)
+            | Self::Scenario(_) => false,
         }
     }
 }

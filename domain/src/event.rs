@@ -22,6 +22,7 @@ use crate::pipeline::{PipelineArchived, PipelineDrafted, PipelinePublished, Pipe
 use crate::projection::{ProjectionEventSkipped, ProjectionRetried};
 use crate::qc::QcDecisionRecorded;
 use crate::refusal::{CommandRefused, RefusalsSuppressed};
+use crate::scenario::event::{ScenarioDrafted, ScenarioEvent, ScenarioPublished, ScenarioRetired, ScenarioRevised};
 use crate::schema;
 use crate::signal::SignalDeclared;
 use crate::timestamp::Timestamp;
@@ -52,6 +53,8 @@ pub enum Event {
     Access(AccessEvent),
     /// Something happened at the door, or to the audit trail.
     Trail(TrailEvent),
+    /// A template of a process changed.
+    Scenario(ScenarioEvent),
     /// A command was refused.
     CommandRefused(CommandRefused),
     /// Refusals beyond an actor's limit, counted.
@@ -60,9 +63,10 @@ pub enum Event {
 
 macro_rules! event_types {
     ({ $($variant:ident => $name:literal,)* } Access { $($access:ident => $access_name:literal,)* }
-     Trail { $($trail:ident => $trail_name:literal,)* }) => {
+     Trail { $($trail:ident => $trail_name:literal,)* }
+     Scenario { $($scenario:ident => $scenario_name:literal,)* }) => {
         /// Every event type that Lotline writes, in `ce_type` form.
-        pub const EVENT_TYPES: &[&str] = &[$($name,)* $($access_name,)* $($trail_name,)*];
+        pub const EVENT_TYPES: &[&str] = &[$($name,)* $($access_name,)* $($trail_name,)* $($scenario_name,)*];
 
         impl Event {
             /// The `ce_type`.
@@ -71,6 +75,7 @@ macro_rules! event_types {
                     $(Self::$variant(_) => $name,)*
                     $(Self::Access(AccessEvent::$access(_)) => $access_name,)*
                     $(Self::Trail(TrailEvent::$trail(_)) => $trail_name,)*
+                    $(Self::Scenario(ScenarioEvent::$scenario(_)) => $scenario_name,)*
                 }
             }
 
@@ -81,6 +86,7 @@ macro_rules! event_types {
                     $(Self::$variant(data) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Access(AccessEvent::$access(data)) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Trail(TrailEvent::$trail(data)) => encode(&Body { occurred_at, reason, data }),)*
+                    $(Self::Scenario(ScenarioEvent::$scenario(data)) => encode(&Body { occurred_at, reason, data }),)*
                 }
             }
 
@@ -90,6 +96,7 @@ macro_rules! event_types {
                     $(($name, schema::document::<Body<$variant>>($name)),)*
                     $(($access_name, schema::document::<Body<$access>>($access_name)),)*
                     $(($trail_name, schema::document::<Body<$trail>>($trail_name)),)*
+                    $(($scenario_name, schema::document::<Body<$scenario>>($scenario_name)),)*
                 ]
             }
 
@@ -102,6 +109,9 @@ macro_rules! event_types {
                     $($name => decode($name, value, Self::$variant),)*
                     $($access_name => decode($access_name, value, |data| Self::Access(AccessEvent::$access(data))),)*
                     $($trail_name => decode($trail_name, value, |data| Self::Trail(TrailEvent::$trail(data))),)*
+                    $($scenario_name => decode($scenario_name, value, |data| {
+                        Self::Scenario(ScenarioEvent::$scenario(data))
+                    }),)*
                     other => Err(DecodeError::UnknownType(other.chars().take(128).collect())),
                 }
             }
@@ -141,6 +151,12 @@ event_types! {
         SignedOut => "lotline.access.signed_out.v1",
         TrailRead => "lotline.access.trail_read.v1",
         AttemptsRefused => "lotline.access.attempts_refused.v1",
+    }
+    Scenario {
+        ScenarioDrafted => "lotline.scenario.drafted.v1",
+        ScenarioRevised => "lotline.scenario.revised.v1",
+        ScenarioPublished => "lotline.scenario.published.v1",
+        ScenarioRetired => "lotline.scenario.retired.v1",
     }
 }
 
@@ -198,6 +214,7 @@ impl Event {
             Self::ProjectionEventSkipped(data) => format!("projection/{}", data.model),
             Self::Access(event) => event.subject().to_string(),
             Self::Trail(event) => event.subject(),
+            Self::Scenario(event) => format!("scenario/{}", event.scenario_id()),
             Self::CommandRefused(_) => format!("command/{command}"),
             Self::RefusalsSuppressed(data) => format!("actor/{}", data.actor),
         }

@@ -27,6 +27,7 @@ pub mod quantity;
 pub mod record;
 pub mod refusal;
 pub mod sample;
+pub mod scenario;
 pub mod schema;
 pub mod signal;
 pub mod state;

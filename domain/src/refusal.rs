@@ -9,6 +9,7 @@ use crate::access::refusal::AccessRefusal;
 use crate::id::{ActorId, InvalidId, LotId, PipelineId};
 use crate::qc::QcOutcome;
 use crate::quantity::{InvalidQuantity, Quantity, Unit};
+use crate::scenario::refusal::ScenarioRefusal;
 use crate::timestamp::Timestamp;
 
 /// A command broke a rule. Nothing but the refusal itself is recorded.
@@ -226,6 +227,9 @@ pub enum Refusal {
     /// A rule about access.
     #[error(transparent)]
     Access(#[from] AccessRefusal),
+    /// A rule about scenarios.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioRefusal),
     /// Nobody said why.
     #[error("this command needs a reason")]
     MissingReason,
@@ -302,6 +306,7 @@ impl Refusal {
             Self::TaskCycle(_) => "TASK_CYCLE",
             Self::DuplicateSignal(_) => "DUPLICATE_SIGNAL",
             Self::Access(refusal) => refusal.code(),
+            Self::Scenario(refusal) => refusal.code(),
             Self::MissingReason => "REASON_REQUIRED",
             Self::TooLarge { .. } => "TOO_LARGE",
         }
@@ -337,6 +342,7 @@ impl Refusal {
             Self::EmptyPipeline | Self::DuplicateTask(_) => Some("tasks"),
             Self::UnknownTask(_) | Self::TaskCycle(_) => Some("edges"),
             Self::Access(refusal) => refusal.field(),
+            Self::Scenario(refusal) => refusal.field(),
             Self::WrongStream { .. }
             | Self::LotFailed { .. }
             | Self::PipelineArchived { .. }

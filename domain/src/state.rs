@@ -8,16 +8,17 @@ use crate::access::event::AccessSubject;
 use crate::access::state::SharedAccess;
 use crate::command::{Command, CommandRequest, optional_text};
 use crate::event::Event;
-use crate::id::{LotId, PipelineId, QcDecisionId};
+use crate::id::{LotId, PipelineId, QcDecisionId, ScenarioId};
 use crate::lot::Lots;
 use crate::pipeline::Pipelines;
 use crate::projection;
 use crate::qc;
 use crate::refusal::Refusal;
+use crate::scenario::state::SharedScenarios;
 use crate::signal::Signals;
 use crate::timestamp::Timestamp;
 
-/// All that the rules of a stream depend on. A site's stream uses lots and signals, the tenant's own pipelines and access.
+/// All that the rules of a stream depend on. A site's stream uses lots and signals, the tenant's own pipelines, access and scenarios.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct StreamState {
     /// Lots of the site.
@@ -28,6 +29,8 @@ pub struct StreamState {
     pub signals: Signals,
     /// Who may do what in the tenant.
     pub access: SharedAccess,
+    /// Templates of processes of the tenant.
+    pub scenarios: SharedScenarios,
 }
 
 /// What deciding gave: one or more events, and the facts they share.
@@ -60,6 +63,8 @@ pub enum Subject {
     Access(AccessSubject),
     /// What a record of the trail is about, as `kind/id`.
     Trail(String),
+    /// A template of a process.
+    Scenario(ScenarioId),
 }
 
 const EARLIEST_OCCURRENCE_MICROS: i64 = 946_684_800_000_000; // 2000-01-01
@@ -109,6 +114,11 @@ impl StreamState {
                 let last = events.last().expect("invariant: a decision has an event");
                 let subject = Subject::Access(last.subject());
                 return Ok((events.into_iter().map(Event::Access).collect(), subject));
+            }
+            Command::Scenario(command) => {
+                let event = self.scenarios.decide(command, ScenarioId(fresh))?;
+                let subject = Subject::Scenario(event.scenario_id());
+                (Event::Scenario(event), subject)
             }
             Command::RegisterLot(command) => {
                 let event = self.lots.decide_register(LotId(fresh), command)?;
@@ -164,6 +174,7 @@ impl StreamState {
             Event::PipelineArchived(event) => self.pipelines.evolve_archived(event, sequence),
             Event::SignalDeclared(event) => self.signals.evolve_declared(event, sequence),
             Event::Access(_) => self.access.evolve(event, sequence),
+            Event::Scenario(_) => self.scenarios.evolve(event, sequence),
             Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
             | Event::Trail(_)
@@ -183,6 +194,9 @@ impl StreamState {
             }
             Command::DeclareSignal(command) => self.signals.version(command.name.trim()),
             Command::Access(command) => self.access.version(command),
+            Command::Scenario(command) => {
+                command.scenario_id().and_then(|id| self.scenarios.get(id)).map(|scenario| scenario.version)
+            }
             Command::RegisterLot(_)
             | Command::DraftPipeline { .. }
             | Command::RetryProjection { .. }
@@ -214,6 +228,7 @@ impl Subject {
             Event::ProjectionEventSkipped(event) => Some(Self::Projection(event.model.clone())),
             Event::Access(event) => Some(Self::Access(event.subject())),
             Event::Trail(event) => Some(Self::Trail(event.subject())),
+            Event::Scenario(event) => Some(Self::Scenario(event.scenario_id())),
             Event::CommandRefused(_) | Event::RefusalsSuppressed(_) => None,
         }
     }

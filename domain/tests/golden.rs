@@ -6,6 +6,8 @@
 
 #[path = "examples/access.rs"]
 mod access;
+#[path = "examples/scenario.rs"]
+mod scenario;
 #[path = "examples/trail.rs"]
 mod trail;
 
@@ -63,6 +65,7 @@ fn examples() -> Vec<[Event; 2]> {
     .into_iter()
     .chain(access::examples())
     .chain(trail::examples())
+    .chain(scenario::examples())
     .collect()
 }
 

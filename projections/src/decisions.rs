@@ -91,6 +91,7 @@ fn subject(event: &Event) -> Option<&str> {
         | Event::SignalDeclared(_)
         | Event::Access(_)
         | Event::Trail(_)
+        | Event::Scenario(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => None,
     }
@@ -133,6 +134,7 @@ pub(crate) async fn note(
             | Event::SignalDeclared(_)
             | Event::Access(_)
             | Event::Trail(_)
+            | Event::Scenario(_)
             | Event::CommandRefused(_)
             | Event::RefusalsSuppressed(_) => {}
         }

@@ -32,6 +32,7 @@ pub mod rebuild;
 pub mod reset;
 mod retired;
 pub mod samples;
+pub mod scenarios;
 pub mod signals;
 pub mod worker;
 

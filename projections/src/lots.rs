@@ -215,6 +215,7 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::ProjectionEventSkipped(_)
         | Event::Access(_)
         | Event::Trail(_)
+        | Event::Scenario(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }
@@ -254,6 +255,7 @@ impl<'a> Changes<'a> {
                 | Event::ProjectionEventSkipped(_)
                 | Event::Access(_)
                 | Event::Trail(_)
+                | Event::Scenario(_)
                 | Event::CommandRefused(_)
                 | Event::RefusalsSuppressed(_) => {}
             }

@@ -21,13 +21,15 @@ pub enum Model {
     Audit,
     /// Sites, users, keys and grants.
     Access,
+    /// Scenarios as they are now, and their versions.
+    Scenarios,
     /// Latest values and history of signals.
     Samples,
 }
 
 impl Model {
     /// Every model.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Lots,
         Self::Genealogy,
         Self::QcDecisions,
@@ -35,12 +37,21 @@ impl Model {
         Self::Signals,
         Self::Audit,
         Self::Access,
+        Self::Scenarios,
         Self::Samples,
     ];
 
     /// The models that follow the ledger.
-    pub const LEDGER: [Self; 7] =
-        [Self::Lots, Self::Genealogy, Self::QcDecisions, Self::Pipelines, Self::Signals, Self::Audit, Self::Access];
+    pub const LEDGER: [Self; 8] = [
+        Self::Lots,
+        Self::Genealogy,
+        Self::QcDecisions,
+        Self::Pipelines,
+        Self::Signals,
+        Self::Audit,
+        Self::Access,
+        Self::Scenarios,
+    ];
 
     /// The name used in tables, notifications and metrics.
     pub fn name(self) -> &'static str {
@@ -52,6 +63,7 @@ impl Model {
             Self::Signals => "signals",
             Self::Audit => "audit",
             Self::Access => "access",
+            Self::Scenarios => "scenarios",
             Self::Samples => "samples",
         }
     }
@@ -70,7 +82,8 @@ impl Model {
             | Self::Pipelines
             | Self::Signals
             | Self::Audit
-            | Self::Access => TopicKind::Ledger,
+            | Self::Access
+            | Self::Scenarios => TopicKind::Ledger,
             Self::Samples => TopicKind::Signals,
         }
     }

@@ -238,6 +238,7 @@ fn touched(event: &Event) -> Option<PipelineId> {
         | Event::ProjectionEventSkipped(_)
         | Event::Access(_)
         | Event::Trail(_)
+        | Event::Scenario(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => None,
     }
@@ -325,6 +326,7 @@ fn evolve(
         | Event::ProjectionEventSkipped(_)
         | Event::Access(_)
         | Event::Trail(_)
+        | Event::Scenario(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }

@@ -86,6 +86,10 @@ async fn clear_rows(pool: &PgPool, tenant: &str, model: Model, generation: i32) 
             "DELETE FROM read.access_keys WHERE tenant = $1 AND generation = $2",
             "DELETE FROM read.access_grants WHERE tenant = $1 AND generation = $2"
         ),
+        Model::Scenarios => delete!(
+            "DELETE FROM read.scenarios WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.scenario_versions WHERE tenant = $1 AND generation = $2"
+        ),
         Model::Samples => delete!(
             "DELETE FROM read.signal_latest WHERE tenant = $1 AND generation = $2",
             "DELETE FROM read.signal_history WHERE tenant = $1 AND generation = $2",

@@ -167,6 +167,7 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::ProjectionEventSkipped(_)
         | Event::Access(_)
         | Event::Trail(_)
+        | Event::Scenario(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }

@@ -12,6 +12,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+mod process;
 mod tables;
 
 pub use tables::tables;
@@ -46,6 +47,10 @@ pub struct World {
     pub keys: Rows,
     /// By pipeline id and user id.
     pub grants: Rows,
+    /// By scenario id.
+    pub scenarios: Rows,
+    /// By scenario id and version.
+    pub scenario_versions: Rows,
 }
 
 /// A fold over a whole log.
@@ -139,6 +144,7 @@ impl Oracle {
             kind if kind.starts_with("lotline.pipeline.") && kind != "lotline.pipeline.access_set.v1" => {
                 self.pipeline(kind, &event);
             }
+            kind if kind.starts_with("lotline.scenario.") => self.scenario(kind, &event),
             "lotline.signal.declared.v1" => self.declared(&event),
             // What was refused is no state of the plant, and neither is what read models were told to do, or what happened at the door.
             "lotline.command.refused.v1"

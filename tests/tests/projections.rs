@@ -10,6 +10,8 @@ mod faults;
 mod fixture;
 #[path = "projections/poison.rs"]
 mod poison;
+#[path = "projections/process.rs"]
+mod process;
 #[path = "projections/queries.rs"]
 mod queries;
 #[path = "projections/rebuild.rs"]

@@ -37,8 +37,8 @@ pub enum Rule {
     Everywhere(Permission),
     /// LOOK_UP everywhere or VIEW on some pipeline; the answer has nothing of others.
     ByGrant,
-    /// For each id in `id` or `ids`: of a signal LOOK_UP at its site, of a lot or a decision LOOK_UP at some site, and those of others are
-    /// not found; of a pipeline VIEW on it, of an event VALIDATE everywhere, of anything else LOOK_UP everywhere.
+    /// For each id in `id` or `ids`: of a signal LOOK_UP at its site, of a scenario, which is for all sites, LOOK_UP at some site, of a lot or a
+    /// decision LOOK_UP at some site, and those of others are not found; of a pipeline VIEW on it, of an event VALIDATE everywhere, of anything else LOOK_UP everywhere.
     ById,
     /// To have come in; what the command needs, mostly this permission, is for the writer to judge and to record.
     Command(Permission),
@@ -94,6 +94,9 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Query, "pipelines", ByGrant),
         (Query, "projectionStatus", Everywhere(LookUp)),
         (Query, "qcDecisions", AtSite(LookUp)),
+        (Query, "scenario", ById),
+        (Query, "scenarioDiff", ById),
+        (Query, "scenarios", AtSite(LookUp)),
         (Query, "signalHistory", ById),
         (Query, "signalLatest", ById),
         (Query, "signals", AtSite(LookUp)),
@@ -106,16 +109,20 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Mutation, "deactivateUser", Command(Administer)),
         (Mutation, "declareSignal", Command(Engineer)),
         (Mutation, "draftPipeline", Command(Engineer)),
+        (Mutation, "draftScenario", Command(Engineer)),
         (Mutation, "inviteUser", Command(Administer)),
         (Mutation, "issueApiKey", Command(Administer)),
         (Mutation, "issuePasswordReset", Command(Administer)),
         (Mutation, "publishPipeline", Command(Engineer)),
+        (Mutation, "publishScenario", Command(Engineer)),
         (Mutation, "reactivateUser", Command(Administer)),
         (Mutation, "recordQcDecision", Command(Decide)),
         (Mutation, "registerLot", Command(Decide)),
         (Mutation, "registerSite", Command(Administer)),
+        (Mutation, "retireScenario", Command(Engineer)),
         (Mutation, "retryProjection", Command(Administer)),
         (Mutation, "revisePipeline", Command(Engineer)),
+        (Mutation, "reviseScenario", Command(Engineer)),
         (Mutation, "revokeApiKey", Command(Administer)),
         (Mutation, "setPipelineAccess", Command(Engineer)),
         (Mutation, "setRoles", Command(Administer)),
@@ -318,7 +325,7 @@ fn need_of(id: &Given) -> Need {
         Some(NodeId::Signal(key)) => Need::Permission(Permission::LookUp, SiteId::new(key.site).ok()),
         Some(NodeId::Pipeline(id)) => Need::Pipeline(PipelineId(id)),
         Some(NodeId::AuditEntry(_)) => Need::Permission(Permission::Validate, None),
-        Some(NodeId::Lot(_) | NodeId::QcDecision(_)) => Need::Somewhere(Permission::LookUp),
+        Some(NodeId::Lot(_) | NodeId::QcDecision(_) | NodeId::Scenario(_)) => Need::Somewhere(Permission::LookUp),
         None => Need::Permission(Permission::LookUp, None),
     }
 }

@@ -18,6 +18,8 @@ pub enum NodeId {
     QcDecision(Uuid),
     /// A pipeline.
     Pipeline(Uuid),
+    /// A scenario.
+    Scenario(Uuid),
     /// A signal.
     Signal(SignalKey),
     /// An event of the audit trail.
@@ -31,6 +33,7 @@ impl NodeId {
             Self::Lot(id) => format!("lot:{id}"),
             Self::QcDecision(id) => format!("qc_decision:{id}"),
             Self::Pipeline(id) => format!("pipeline:{id}"),
+            Self::Scenario(id) => format!("scenario:{id}"),
             Self::Signal(key) => format!("signal:{}", signal::write_key(&key.site, key.number)),
             Self::AuditEntry(id) => format!("audit_entry:{id}"),
         };
@@ -46,6 +49,7 @@ impl NodeId {
             "lot" => uuid().map(Self::Lot),
             "qc_decision" => uuid().map(Self::QcDecision),
             "pipeline" => uuid().map(Self::Pipeline),
+            "scenario" => uuid().map(Self::Scenario),
             "audit_entry" => uuid().map(Self::AuditEntry),
             "signal" => signal::read_key(rest).map(Self::Signal),
             _ => None,
@@ -75,6 +79,8 @@ of_kind! {
     lot, Lot, Uuid, "lot";
     /// Reads the id of a pipeline.
     pipeline, Pipeline, Uuid, "pipeline";
+    /// Reads the id of a scenario.
+    scenario, Scenario, Uuid, "scenario";
     /// Reads the id of a signal.
     signal, Signal, SignalKey, "signal";
 }
@@ -91,6 +97,7 @@ mod tests {
             NodeId::Lot(uuid),
             NodeId::QcDecision(uuid),
             NodeId::Pipeline(uuid),
+            NodeId::Scenario(uuid),
             NodeId::Signal(key),
             NodeId::AuditEntry(uuid),
         ] {

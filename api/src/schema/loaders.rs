@@ -16,6 +16,7 @@ use lotline_projections::lots::{self, LotRow};
 use lotline_projections::pipelines::{self, PipelineRow, VersionRow};
 use lotline_projections::qc_decisions::{self, QcDecisionRow};
 use lotline_projections::samples::{self, LatestRow};
+use lotline_projections::scenarios::{self, ScenarioRow};
 use lotline_projections::signals::{self, SignalKey, SignalRow};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -49,6 +50,12 @@ pub struct DecisionsOn(pub Uuid, pub u32);
 /// Versions of a pipeline: the newest so many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VersionsOf(pub Uuid, pub u32);
+/// A scenario by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ScenarioById(pub Uuid);
+/// Versions of a scenario: the newest so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ScenarioVersionsOf(pub Uuid, pub u32);
 /// A signal's declaration.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SignalByKey(pub SignalKey);
@@ -152,6 +159,31 @@ impl Loader<VersionsOf> for Tables {
         for (first, ids) in by_size(keys.iter().map(|key| (key.1, key.0))) {
             let rows = pipelines::versions_of(&self.pool, &self.tenant, &ids, first).await?;
             found.extend(grouped(rows, |row| VersionsOf(row.pipeline_id, first)));
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<ScenarioById> for Tables {
+    type Value = ScenarioRow;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[ScenarioById]) -> Rows<ScenarioById, ScenarioRow> {
+        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let rows = scenarios::by_ids(&self.pool, &self.tenant, &ids).await?;
+        Ok(rows.into_iter().map(|row| (ScenarioById(row.id), row)).collect())
+    }
+}
+
+impl Loader<ScenarioVersionsOf> for Tables {
+    type Value = Vec<scenarios::VersionRow>;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[ScenarioVersionsOf]) -> Rows<ScenarioVersionsOf, Vec<scenarios::VersionRow>> {
+        let mut found = HashMap::new();
+        for (first, ids) in by_size(keys.iter().map(|key| (key.1, key.0))) {
+            let rows = scenarios::versions_of(&self.pool, &self.tenant, &ids, first).await?;
+            found.extend(grouped(rows, |row| ScenarioVersionsOf(row.scenario_id, first)));
         }
         Ok(found)
     }

@@ -14,6 +14,7 @@ use super::pipeline::Pipeline;
 use super::qc::QcDecision;
 use super::reading::Reading;
 use super::scalar::PositionToken;
+use super::scenario::Scenario;
 use super::scope::Scope;
 use super::signal::Signal;
 use crate::guard::cost;
@@ -31,6 +32,8 @@ pub enum Node {
     QcDecision(QcDecision),
     /// A pipeline.
     Pipeline(Pipeline),
+    /// A scenario.
+    Scenario(Scenario),
     /// A signal.
     Signal(Signal),
     /// An event.
@@ -43,6 +46,7 @@ impl NodeId {
             Self::Lot(_) => Model::Lots,
             Self::QcDecision(_) => Model::QcDecisions,
             Self::Pipeline(_) => Model::Pipelines,
+            Self::Scenario(_) => Model::Scenarios,
             Self::Signal(_) => Model::Signals,
             Self::AuditEntry(_) => Model::Audit,
         }
@@ -55,6 +59,7 @@ impl NodeId {
         Ok(match self {
             Self::Lot(id) => Lot::load(scope, id).await?.filter(|lot| shown(&lot.0.site)).map(Node::Lot),
             Self::Pipeline(id) => Pipeline::load(scope, id).await?.map(Node::Pipeline),
+            Self::Scenario(id) => Scenario::load(scope, id).await?.map(Node::Scenario),
             Self::Signal(key) => Signal::load(scope, key).await?.map(Node::Signal),
             Self::QcDecision(id) => {
                 let row = qc_decisions::find(pool, tenant, id).await.or_fail("read a quality decision")?;

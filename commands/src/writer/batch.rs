@@ -120,7 +120,7 @@ impl<'a> Batch<'a> {
     /// Whether the actor may, and only then what the rules say: who may not learns nothing of what is there.
     fn judge(&mut self, request: &CommandRequest, now: Timestamp) -> Result<Decision, Refusal> {
         let access = match &self.known {
-            Known::At(tenant) => &tenant.access,
+            Known::At(tenant) => &tenant.facts.access,
             Known::Here => {
                 let stream = self.fold.streams.get(StreamKey::Tenant.as_str());
                 stream.map_or(&self.nobody, |stream| &stream.state.access)

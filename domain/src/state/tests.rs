@@ -332,6 +332,7 @@ impl Books {
             | Event::ProjectionEventSkipped(_)
             | Event::Access(_)
             | Event::Trail(_)
+            | Event::Scenario(_)
             | Event::CommandRefused(_)
             | Event::RefusalsSuppressed(_) => {}
         }

@@ -3,6 +3,7 @@
 //! A state keeps only what a later event can change; what is fixed at creation is never a "before" again.
 
 mod access;
+mod scenario;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -26,6 +27,7 @@ pub(super) enum State {
     User(access::UserState),
     ApiKey { revoked: bool },
     PipelineAccess { rights: RightSet },
+    Scenario(scenario::ScenarioState),
 }
 
 impl State {
@@ -93,6 +95,13 @@ pub(super) fn needed(slice: Slice<'_>) -> Vec<String> {
                     needed.insert(subject.to_owned());
                 }
             }
+            Event::Scenario(change) => {
+                if scenario::is_creation(change) {
+                    created.insert(subject.to_owned());
+                } else if !created.contains(subject) {
+                    needed.insert(subject.to_owned());
+                }
+            }
             Event::SignalDeclared(_)
             | Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
@@ -140,6 +149,7 @@ impl States {
             }
             Event::SignalDeclared(_) => changes.creation(body.data)?,
             Event::Access(change) => self.change_access(subject, change, body.data, &mut changes)?,
+            Event::Scenario(change) => self.change_scenario(subject, change, body.data, &mut changes)?,
             Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
             | Event::Trail(_)
@@ -213,6 +223,7 @@ fn change_pipeline(state: &mut State, event: &Event, subject: &str, changes: &mu
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
         | Event::Trail(_)
+        | Event::Scenario(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }

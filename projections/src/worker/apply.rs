@@ -16,7 +16,7 @@ use crate::connection::Expendable;
 use crate::failure::{ApplyError, full_text};
 use crate::model::Model;
 use crate::offsets::{Cursor, HaltCause, NewHalt, Place, Step};
-use crate::{access, audit, decisions, genealogy, lots, pipelines, qc_decisions, signals};
+use crate::{access, audit, decisions, genealogy, lots, pipelines, qc_decisions, scenarios, signals};
 
 /// Where the models are kept, and the partition that is carried there.
 #[derive(Clone)]
@@ -73,6 +73,7 @@ impl Model {
             Self::Signals => signals::concerns(event),
             Self::Audit => true,
             Self::Access => access::concerns(event),
+            Self::Scenarios => scenarios::concerns(event),
             Self::Samples => false,
         }
     }
@@ -86,6 +87,7 @@ impl Model {
             Self::Signals => signals::apply(db, slice).await,
             Self::Audit => audit::apply(db, slice).await,
             Self::Access => access::apply(db, slice).await,
+            Self::Scenarios => scenarios::apply(db, slice).await,
             Self::Samples => Ok(()),
         }
     }

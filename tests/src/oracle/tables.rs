@@ -49,6 +49,15 @@ const GRANTS: &str =
     "SELECT pipeline_id || '/' || user_id, jsonb_build_object('rights', rights, 'actor', actor, 'sequence', sequence)
     FROM read.access_grants WHERE $live('access')";
 
+const SCENARIOS: &str = "SELECT id::TEXT, json_build_object('name', name, 'draft', draft, 'published', published_version, 'hash', published_hash,
+        'retired', retired, 'actor', actor, 'occurred', $time(occurred_at), 'decided', $time(decided_at), 'changed', $time(changed_at),
+        'version', version)
+    FROM read.scenarios WHERE $live('scenarios')";
+const SCENARIO_VERSIONS: &str = "SELECT scenario_id || '/' || version, json_build_object('name', name, 'definition', definition,
+        'hash', definition_hash, 'reason', reason, 'actor', actor, 'occurred', $time(occurred_at), 'decided', $time(decided_at),
+        'sequence', sequence)
+    FROM read.scenario_versions WHERE $live('scenarios')";
+
 /// What the tables say of a tenant.
 ///
 /// # Panics
@@ -68,6 +77,8 @@ pub async fn tables(pool: &PgPool, tenant: &str) -> World {
         memberships: rows(MEMBERSHIPS).await,
         keys: rows(KEYS).await,
         grants: rows(GRANTS).await,
+        scenarios: rows(SCENARIOS).await,
+        scenario_versions: rows(SCENARIO_VERSIONS).await,
     }
 }
 

@@ -15,6 +15,7 @@ use lotline_tests::client::{key, lot};
 use serde_json::{Value, json};
 
 use crate::door::foreign;
+use crate::runs::process;
 use crate::site::SITE;
 use crate::visitor::{ADMIN, House};
 
@@ -35,6 +36,7 @@ fn example(root: &str, field: &str) -> (String, Value) {
     let nil = "00000000-0000-0000-0000-000000000000";
     let (a_lot, a_pipeline, a_signal) =
         (id(&format!("lot:{nil}")), id(&format!("pipeline:{nil}")), id("signal:north:1"));
+    let a_scenario = id(&format!("scenario:{nil}"));
     let definition = json!({ "tasks": [{ "id": "read", "kind": "sql" }] });
     let range = "range: {from: \"2026-01-01T00:00:00Z\", until: \"2026-01-02T00:00:00Z\"}";
     let input = |kind: &str, given: Value| {
@@ -46,14 +48,17 @@ fn example(root: &str, field: &str) -> (String, Value) {
     let plain = |arguments: &str, selected: &str| (format!("{root} {{ {field}{arguments} {selected} }}"), json!({}));
     let shown = "{ __typename }";
     match (root, field) {
-        ("query", "apiKeys" | "auditTrail" | "lots" | "qcDecisions" | "pipelines" | "signals" | "users") => {
-            plain("(first: 1)", shown)
-        }
+        (
+            "query",
+            "apiKeys" | "auditTrail" | "lots" | "qcDecisions" | "pipelines" | "scenarios" | "signals" | "users",
+        ) => plain("(first: 1)", shown),
         ("query", "lot") => plain("(site: \"north\", code: \"x\")", shown),
         ("query", "lotGenealogy") => plain(&format!("(id: \"{a_lot}\", direction: ANCESTORS)"), shown),
         ("query", "node") => plain(&format!("(id: \"{a_lot}\")"), shown),
         ("query", "nodes") => plain(&format!("(ids: [\"{a_lot}\"])"), shown),
         ("query", "pipeline") => plain(&format!("(id: \"{a_pipeline}\")"), shown),
+        ("query", "scenario") => plain(&format!("(id: \"{a_scenario}\")"), shown),
+        ("query", "scenarioDiff") => plain(&format!("(id: \"{a_scenario}\", from: 1)"), shown),
         ("query", "signalHistory") => plain(&format!("(id: \"{a_signal}\", {range}, first: 1)"), shown),
         ("query", "signalLatest") => plain(&format!("(ids: [\"{a_signal}\"])"), shown),
         ("query", "me" | "projectionStatus" | "skippedEvents") => plain("", shown),
@@ -73,6 +78,15 @@ fn example(root: &str, field: &str) -> (String, Value) {
         ("mutation", "publishPipeline" | "archivePipeline") => {
             input("PipelineInput", json!({ "pipelineId": a_pipeline }))
         }
+        ("mutation", "draftScenario") => {
+            input("DraftScenarioInput", json!({ "name": key().to_string(), "definition": process() }))
+        }
+        ("mutation", "reviseScenario") => {
+            let given = json!({ "scenarioId": a_scenario, "name": "x", "definition": process() });
+            input("ReviseScenarioInput", given)
+        }
+        ("mutation", "publishScenario") => input("PublishScenarioInput", json!({ "scenarioId": a_scenario })),
+        ("mutation", "retireScenario") => input("RetireScenarioInput", json!({ "scenarioId": a_scenario })),
         ("mutation", "declareSignal") => {
             let address = json!({ "modbus": { "unit": 1, "table": "COILS", "address": 0 } });
             let given = json!({ "site": SITE, "name": key().to_string(), "unit": "1", "dataType": "BOOL", "device": "d",

@@ -33,6 +33,7 @@ mod readme;
 mod rebuild;
 mod rights;
 mod roles;
+mod runs;
 mod secured;
 mod settings;
 mod sign_on;

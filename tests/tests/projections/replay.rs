@@ -52,6 +52,7 @@ pub(crate) fn busy_ledger() -> Plant {
         let pipeline_id = drafted.pipeline_id;
         plant.decide("_tenant", Command::PublishPipeline { pipeline_id });
         crate::access::day(&mut plant, round, pipeline_id);
+        crate::process::templates(&mut plant, round);
         let name = format!("intake {round} b");
         plant.decide("_tenant", Command::RevisePipeline { pipeline_id, name, definition: definition("nul \0") });
         plant.decide("_tenant", Command::PublishPipeline { pipeline_id });
@@ -75,6 +76,8 @@ async fn rows_do_not_depend_on_batches_or_restarts() {
         ("genealogy", 1_400),
         ("qc_decisions", 400),
         ("pipeline_versions", 8),
+        ("scenarios", 4),
+        ("scenario_versions", 8),
         ("access_users", 9),
         ("access_memberships", 5),
         ("access_keys", 4),

@@ -122,6 +122,8 @@ impl Rig {
             ("access_memberships", "'access'", "user_id, site"),
             ("access_keys", "'access'", "id"),
             ("access_grants", "'access'", "pipeline_id, user_id"),
+            ("scenarios", "'scenarios'", "id"),
+            ("scenario_versions", "'scenarios'", "scenario_id, version"),
             ("signal_latest", "'samples'", "site, number"),
             ("signal_history", "'samples'", "site, number, source_time"),
             ("signal_seen", "'samples'", "collector, epoch"),

@@ -145,6 +145,7 @@ fn accepted(world: &World, index: usize, receipt: Receipt) -> Answer {
         Subject::Lot(id) => id.to_string(),
         Subject::QcDecision(id) => id.to_string(),
         Subject::Pipeline(id) => id.to_string(),
+        Subject::Scenario(id) => id.to_string(),
         Subject::Signal(name) | Subject::Projection(name) | Subject::Trail(name) => name,
         Subject::Access(subject) => subject.to_string(),
     };

@@ -329,7 +329,8 @@ fn subject(outcome: &Outcome) -> Option<Uuid> {
         | Subject::Pipeline(_)
         | Subject::Signal(_)
         | Subject::Projection(_)
-        | Subject::Trail(_) => None,
+        | Subject::Trail(_)
+        | Subject::Scenario(_) => None,
     }
 }
 

@@ -31,6 +31,8 @@ pub enum LedgerReadModel {
     Audit,
     /// Sites, users, keys and grants.
     Access,
+    /// Scenarios and their versions.
+    Scenarios,
 }
 
 impl From<LedgerReadModel> for Model {
@@ -43,6 +45,7 @@ impl From<LedgerReadModel> for Model {
             LedgerReadModel::Signals => Self::Signals,
             LedgerReadModel::Audit => Self::Audit,
             LedgerReadModel::Access => Self::Access,
+            LedgerReadModel::Scenarios => Self::Scenarios,
         }
     }
 }
@@ -86,7 +89,7 @@ payload! {
         async fn read_model(&self) -> Option<&str> {
             match &self.0.receipt()?.subject {
                 Subject::Projection(model) => Some(model),
-                Subject::Lot(_) | Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Access(_) | Subject::Trail(_) => None,
+                Subject::Lot(_) | Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Access(_) | Subject::Trail(_) | Subject::Scenario(_) => None,
             }
         }
     }

@@ -79,7 +79,7 @@ payload! {
         async fn qc_decision_id(&self) -> Option<ID> {
             match &self.0.receipt()?.subject {
                 Subject::QcDecision(id) => Some(NodeId::QcDecision(id.0).encode()),
-                Subject::Lot(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) => None,
+                Subject::Lot(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) | Subject::Scenario(_) => None,
             }
         }
 
@@ -92,7 +92,7 @@ payload! {
                     let (row, sight) = (row.or_fail("read a quality decision")?, scope.sight()?);
                     Ok(row.filter(|row| sight.may_at(Permission::LookUp, &row.site)).map(QcDecision))
                 }
-                Subject::Lot(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) => Ok(None),
+                Subject::Lot(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) | Subject::Scenario(_) => Ok(None),
             }
         }
     }

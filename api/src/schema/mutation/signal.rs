@@ -87,7 +87,8 @@ impl DeclareSignalPayload {
             | Subject::Pipeline(_)
             | Subject::Projection(_)
             | Subject::Access(_)
-            | Subject::Trail(_) => None,
+            | Subject::Trail(_)
+            | Subject::Scenario(_) => None,
         }
     }
 
@@ -105,7 +106,8 @@ impl DeclareSignalPayload {
             | Subject::Pipeline(_)
             | Subject::Projection(_)
             | Subject::Access(_)
-            | Subject::Trail(_) => Ok(None),
+            | Subject::Trail(_)
+            | Subject::Scenario(_) => Ok(None),
         }
     }
 

@@ -11,6 +11,7 @@ use lotline_domain::timestamp::Timestamp;
 use lotline_tests::client::{key, lot};
 use serde_json::{Value, json};
 
+use crate::runs::process;
 use crate::site::SITE;
 use crate::visitor::{ADMIN, House, PATIENCE};
 
@@ -24,11 +25,12 @@ pub(crate) struct Things {
 }
 
 /// Of whoever it is, since they only say where to go on.
-const PLACES: [&str; 8] = [
+const PLACES: [&str; 9] = [
     "position",
     "after lots",
     "after qcDecisions",
     "after pipelines",
+    "after scenarios",
     "after signals",
     "after auditTrail",
     "after users",
@@ -80,6 +82,7 @@ impl Things {
             ("code", format!("{word}-1")),
             ("child code", format!("{word}-2")),
             ("pipeline name", format!("{word} line")),
+            ("scenario name", format!("{word} process")),
             ("signal name", format!("{word}.1")),
             ("device", format!("{word}-press")),
             ("gate", format!("{word}-gate")),
@@ -110,6 +113,9 @@ impl Things {
         let decided = done(house, bearer, "recordQcDecision", "qcDecisionId", &self.pass(&self["code"])).await;
         let pipeline = json!({ "name": self["pipeline name"], "definition": definition() });
         let drafted = done(house, bearer, "draftPipeline", "pipelineId", &pipeline).await;
+        let scenario = json!({ "name": self["scenario name"], "definition": process() });
+        let process = done(house, bearer, "draftScenario", "scenarioId", &scenario).await;
+        done(house, bearer, "publishScenario", "", &json!({ "scenarioId": process["scenarioId"] })).await;
         for (site, number) in (1..=signals).map(|number| (SITE, number)).chain([(self["site"].as_str(), 1)]) {
             let address = json!({ "modbus": { "unit": 1, "table": "COILS", "address": number } });
             let name = if number == 1 { self["signal name"].clone() } else { format!("{}{number}", self.word) };
@@ -118,7 +124,9 @@ impl Things {
             done(house, bearer, "declareSignal", "name", &given).await;
         }
         let ids = [("lot", &first["lotId"]), ("far lot", &distant["lotId"]), ("decision", &decided["qcDecisionId"])];
-        for (name, id) in ids.into_iter().chain([("pipeline", &drafted["pipelineId"])]) {
+        for (name, id) in
+            ids.into_iter().chain([("pipeline", &drafted["pipelineId"]), ("scenario", &process["scenarioId"])])
+        {
             self.by_name.insert(name, text(id));
         }
         self.name_uuids();
@@ -156,6 +164,7 @@ impl Things {
             ("far lot uuid", "far lot"),
             ("decision uuid", "decision"),
             ("pipeline uuid", "pipeline"),
+            ("scenario uuid", "scenario"),
         ] {
             let uuid = uuid_in(&self[of]);
             self.by_name.insert(name, uuid);
@@ -169,6 +178,7 @@ impl Things {
             ("lots", "uuid"),
             ("qcDecisions", "uuid"),
             ("pipelines", "uuid"),
+            ("scenarios", "uuid"),
             ("signals", "id"),
             ("auditTrail", "id subject correlationId actor"),
             ("users", "userId"),
@@ -203,6 +213,7 @@ impl Things {
             "code",
             "child code",
             "pipeline name",
+            "scenario name",
             "signal name",
             "device",
             "gate",
@@ -216,6 +227,7 @@ impl Things {
             ("far lot", "lot"),
             ("decision", "qc_decision"),
             ("pipeline", "pipeline"),
+            ("scenario", "scenario"),
             ("event", "audit_entry"),
         ] {
             things.insert(name, global(&format!("{kind}:{}", key())));

@@ -4,6 +4,7 @@ use lotline_tests::client::{key, lot};
 use serde_json::{Value, json};
 
 use super::things::Things;
+use crate::runs::process;
 use crate::site::SITE;
 
 /// What has to become of a try.
@@ -41,7 +42,7 @@ fn ask(kind: Kind, field: &str, arguments: &str, shown: &str) -> Try {
 fn queries(field: &str, some: &Things) -> Vec<Try> {
     let like = |arguments: String, shown: &str| ask(Kind::AsNobodys, field, &arguments, shown);
     let own = |shown: &str| vec![ask(Kind::OwnOnly, field, "", shown)];
-    let ids = ["lot", "far lot", "decision", "pipeline", "signal", "far signal", "event"];
+    let ids = ["lot", "far lot", "decision", "pipeline", "scenario", "signal", "far signal", "event"];
     let range = "range: {from: \"2000-01-01T00:00:00Z\", until: \"2100-01-01T00:00:00Z\"}, first: 9";
     match field {
         "lot" => vec![
@@ -54,6 +55,8 @@ fn queries(field: &str, some: &Things) -> Vec<Try> {
             .map(|way| like(format!("id: \"{}\", direction: {way}", some["lot"]), "{ steps { __typename } }"))
             .into(),
         "pipeline" => vec![like(format!("id: \"{}\"", some["pipeline"]), "{ id name }")],
+        "scenario" => vec![like(format!("id: \"{}\"", some["scenario"]), "{ id name }")],
+        "scenarioDiff" => vec![like(format!("id: \"{}\", from: 1", some["scenario"]), "{ path }")],
         "node" => ids.map(|name| like(format!("id: \"{}\"", some[name]), "{ id }")).into(),
         "nodes" => {
             let all = ids.map(|name| format!("\"{}\"", some[name])).join(", ");
@@ -91,6 +94,7 @@ fn lists(field: &str, some: &Things) -> Vec<Try> {
             ],
         ),
         "pipelines" => ("id name", vec![format!("filter: {{ name: \"{}\" }}", some["pipeline name"])]),
+        "scenarios" => ("id name", vec![format!("filter: {{ name: \"{}\" }}", some["scenario name"])]),
         "signals" => {
             ("id name device", vec![format!("site: \"{}\"", some["site"]), format!("device: \"{}\"", some["device"])])
         }
@@ -179,6 +183,15 @@ fn mutations(field: &str, some: &Things, own: &Things) -> Vec<Try> {
         "publishPipeline" | "archivePipeline" => {
             vec![make("PipelineInput", json!({ "pipelineId": some["pipeline"] }))]
         }
+        "draftScenario" => {
+            vec![make("DraftScenarioInput", json!({ "name": some["scenario name"], "definition": process() }))]
+        }
+        "reviseScenario" => {
+            let given = json!({ "scenarioId": some["scenario"], "name": "taken over", "definition": process() });
+            vec![make("ReviseScenarioInput", given)]
+        }
+        "publishScenario" => vec![make("PublishScenarioInput", json!({ "scenarioId": some["scenario"] }))],
+        "retireScenario" => vec![make("RetireScenarioInput", json!({ "scenarioId": some["scenario"] }))],
         "declareSignal" => {
             let address = json!({ "modbus": { "unit": 1, "table": "COILS", "address": 0 } });
             let declare = |site: &str| {
