@@ -18,6 +18,7 @@ pub mod people;
 pub mod pipeline;
 pub mod qc;
 pub mod reading;
+pub mod run;
 pub mod scalar;
 pub mod scenario;
 pub mod scope;
@@ -39,6 +40,7 @@ pub struct Query(
     qc::QcQuery,
     pipeline::PipelineQuery,
     scenario::ScenarioQuery,
+    run::RunQuery,
     signal::SignalQuery,
     audit::AuditQuery,
     node::NodeQuery,
@@ -53,6 +55,7 @@ pub struct Mutation(
     mutation::qc::QcMutation,
     mutation::pipeline::PipelineMutation,
     mutation::scenario::ScenarioMutation,
+    mutation::run::RunMutation,
     mutation::signal::SignalMutation,
     mutation::projection::ProjectionMutation,
     mutation::access::AccessMutation,
@@ -65,6 +68,7 @@ pub struct Subscription(
     lot::LotSubscription,
     qc::QcSubscription,
     pipeline::PipelineSubscription,
+    run::RunSubscription,
     signal::SignalSubscription,
     audit::AuditSubscription,
 );

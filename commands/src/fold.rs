@@ -93,7 +93,7 @@ impl PartitionFold {
         })?;
         self.tenant_seen = self.tenant_seen.max(attributes.tenant_sequence.unwrap_or(0));
         let stream = self.stream_mut(&stored.record.key);
-        stream.state.evolve(&fact.event, attributes.sequence);
+        stream.state.evolve(&fact.event, attributes.sequence, fact.occurred_at);
         stream.answers.record(attributes, &fact.event);
         self.next = stored.offset + 1;
         Ok(())

@@ -23,6 +23,7 @@ use crate::pipeline::Definition;
 use crate::qc::{ChecklistAnswer, QcOutcome};
 use crate::quantity::Quantity;
 use crate::refusal::Refusal;
+use crate::run::command::RunCommand;
 use crate::scenario::command::ScenarioCommand;
 use crate::signal::{Address, DataType};
 use crate::timestamp::Timestamp;
@@ -186,6 +187,8 @@ pub enum Command {
     Trail(TrailCommand),
     /// Change a template of a process.
     Scenario(ScenarioCommand),
+    /// Change a production run.
+    Run(RunCommand),
 }
 
 impl Command {
@@ -204,13 +207,14 @@ impl Command {
             Self::Access(command) => command.name(),
             Self::Trail(command) => command.name(),
             Self::Scenario(command) => command.name(),
+            Self::Run(command) => command.name(),
         }
     }
 
     /// Whether the command may be decided in the stream.
     pub fn belongs_to(&self, stream: &StreamKey) -> bool {
         match self {
-            Self::RegisterLot(_) | Self::RecordQcDecision(_) | Self::DeclareSignal(_) => {
+            Self::RegisterLot(_) | Self::RecordQcDecision(_) | Self::DeclareSignal(_) | Self::Run(_) => {
                 matches!(stream, StreamKey::Site(_))
             }
             Self::DraftPipeline { .. }
@@ -228,7 +232,7 @@ impl Command {
     /// What the actor must have.
     pub fn need(&self) -> Need {
         match self {
-            Self::RegisterLot(_) | Self::RecordQcDecision(_) => Need::Here(Permission::Decide),
+            Self::RegisterLot(_) | Self::RecordQcDecision(_) | Self::Run(_) => Need::Here(Permission::Decide),
             Self::DeclareSignal(_) | Self::DraftPipeline { .. } | Self::Scenario(_) => Need::Here(Permission::Engineer),
             Self::RevisePipeline { pipeline_id, .. } => Need::Pipeline(PipelineRight::Edit, *pipeline_id),
             Self::PublishPipeline { pipeline_id }
@@ -265,6 +269,7 @@ impl Command {
         match self {
             Self::RetryProjection { .. } | Self::SkipProjectionEvent { .. } => true,
             Self::Access(command) => command.needs_reason(),
+            Self::Run(command) => command.needs_reason(),
             Self::RegisterLot(_)
             | Self::RecordQcDecision(_)
             | Self::DraftPipeline { .. }

@@ -22,6 +22,10 @@ use crate::pipeline::{PipelineArchived, PipelineDrafted, PipelinePublished, Pipe
 use crate::projection::{ProjectionEventSkipped, ProjectionRetried};
 use crate::qc::QcDecisionRecorded;
 use crate::refusal::{CommandRefused, RefusalsSuppressed};
+use crate::run::event::{
+    RunAborted, RunCompleted, RunEvent, RunGateDecided, RunHeld, RunLotLinked, RunLotUnlinked, RunPhaseAdvanced,
+    RunResumed, RunStarted,
+};
 use crate::scenario::event::{ScenarioDrafted, ScenarioEvent, ScenarioPublished, ScenarioRetired, ScenarioRevised};
 use crate::schema;
 use crate::signal::SignalDeclared;
@@ -55,6 +59,8 @@ pub enum Event {
     Trail(TrailEvent),
     /// A template of a process changed.
     Scenario(ScenarioEvent),
+    /// Something happened to a run.
+    Run(RunEvent),
     /// A command was refused.
     CommandRefused(CommandRefused),
     /// Refusals beyond an actor's limit, counted.
@@ -64,9 +70,10 @@ pub enum Event {
 macro_rules! event_types {
     ({ $($variant:ident => $name:literal,)* } Access { $($access:ident => $access_name:literal,)* }
      Trail { $($trail:ident => $trail_name:literal,)* }
-     Scenario { $($scenario:ident => $scenario_name:literal,)* }) => {
+     Scenario { $($scenario:ident => $scenario_name:literal,)* }
+     Run { $($run:ident => $run_name:literal,)* }) => {
         /// Every event type that Lotline writes, in `ce_type` form.
-        pub const EVENT_TYPES: &[&str] = &[$($name,)* $($access_name,)* $($trail_name,)* $($scenario_name,)*];
+        pub const EVENT_TYPES: &[&str] = &[$($name,)* $($access_name,)* $($trail_name,)* $($scenario_name,)* $($run_name,)*];
 
         impl Event {
             /// The `ce_type`.
@@ -76,6 +83,7 @@ macro_rules! event_types {
                     $(Self::Access(AccessEvent::$access(_)) => $access_name,)*
                     $(Self::Trail(TrailEvent::$trail(_)) => $trail_name,)*
                     $(Self::Scenario(ScenarioEvent::$scenario(_)) => $scenario_name,)*
+                    $(Self::Run(RunEvent::$run(_)) => $run_name,)*
                 }
             }
 
@@ -87,6 +95,7 @@ macro_rules! event_types {
                     $(Self::Access(AccessEvent::$access(data)) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Trail(TrailEvent::$trail(data)) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Scenario(ScenarioEvent::$scenario(data)) => encode(&Body { occurred_at, reason, data }),)*
+                    $(Self::Run(RunEvent::$run(data)) => encode(&Body { occurred_at, reason, data }),)*
                 }
             }
 
@@ -97,6 +106,7 @@ macro_rules! event_types {
                     $(($access_name, schema::document::<Body<$access>>($access_name)),)*
                     $(($trail_name, schema::document::<Body<$trail>>($trail_name)),)*
                     $(($scenario_name, schema::document::<Body<$scenario>>($scenario_name)),)*
+                    $(($run_name, schema::document::<Body<$run>>($run_name)),)*
                 ]
             }
 
@@ -112,6 +122,7 @@ macro_rules! event_types {
                     $($scenario_name => decode($scenario_name, value, |data| {
                         Self::Scenario(ScenarioEvent::$scenario(data))
                     }),)*
+                    $($run_name => decode($run_name, value, |data| Self::Run(RunEvent::$run(data))),)*
                     other => Err(DecodeError::UnknownType(other.chars().take(128).collect())),
                 }
             }
@@ -157,6 +168,17 @@ event_types! {
         ScenarioRevised => "lotline.scenario.revised.v1",
         ScenarioPublished => "lotline.scenario.published.v1",
         ScenarioRetired => "lotline.scenario.retired.v1",
+    }
+    Run {
+        RunStarted => "lotline.run.started.v1",
+        RunPhaseAdvanced => "lotline.run.phase_advanced.v1",
+        RunHeld => "lotline.run.held.v1",
+        RunResumed => "lotline.run.resumed.v1",
+        RunCompleted => "lotline.run.completed.v1",
+        RunAborted => "lotline.run.aborted.v1",
+        RunLotLinked => "lotline.run.lot_linked.v1",
+        RunLotUnlinked => "lotline.run.lot_unlinked.v1",
+        RunGateDecided => "lotline.run.gate_decided.v1",
     }
 }
 
@@ -215,6 +237,7 @@ impl Event {
             Self::Access(event) => event.subject().to_string(),
             Self::Trail(event) => event.subject(),
             Self::Scenario(event) => format!("scenario/{}", event.scenario_id()),
+            Self::Run(event) => format!("run/{}", event.run_id()),
             Self::CommandRefused(_) => format!("command/{command}"),
             Self::RefusalsSuppressed(data) => format!("actor/{}", data.actor),
         }

@@ -109,6 +109,8 @@ uuid_id!(/// A pipeline.
     PipelineId);
 uuid_id!(/// A template of a process.
     ScenarioId);
+uuid_id!(/// A production run.
+    RunId);
 uuid_id!(/// A person who may sign in.
     UserId);
 uuid_id!(/// A key by which a program comes in.

@@ -26,6 +26,7 @@ pub mod qc;
 pub mod quantity;
 pub mod record;
 pub mod refusal;
+pub mod run;
 pub mod sample;
 pub mod scenario;
 pub mod schema;

@@ -9,6 +9,7 @@ use crate::access::refusal::AccessRefusal;
 use crate::id::{ActorId, InvalidId, LotId, PipelineId};
 use crate::qc::QcOutcome;
 use crate::quantity::{InvalidQuantity, Quantity, Unit};
+use crate::run::refusal::RunRefusal;
 use crate::scenario::refusal::ScenarioRefusal;
 use crate::timestamp::Timestamp;
 
@@ -230,6 +231,9 @@ pub enum Refusal {
     /// A rule about scenarios.
     #[error(transparent)]
     Scenario(#[from] ScenarioRefusal),
+    /// A rule about runs.
+    #[error(transparent)]
+    Run(#[from] RunRefusal),
     /// Nobody said why.
     #[error("this command needs a reason")]
     MissingReason,
@@ -307,6 +311,7 @@ impl Refusal {
             Self::DuplicateSignal(_) => "DUPLICATE_SIGNAL",
             Self::Access(refusal) => refusal.code(),
             Self::Scenario(refusal) => refusal.code(),
+            Self::Run(refusal) => refusal.code(),
             Self::MissingReason => "REASON_REQUIRED",
             Self::TooLarge { .. } => "TOO_LARGE",
         }
@@ -343,6 +348,7 @@ impl Refusal {
             Self::UnknownTask(_) | Self::TaskCycle(_) => Some("edges"),
             Self::Access(refusal) => refusal.field(),
             Self::Scenario(refusal) => refusal.field(),
+            Self::Run(refusal) => refusal.field(),
             Self::WrongStream { .. }
             | Self::LotFailed { .. }
             | Self::PipelineArchived { .. }

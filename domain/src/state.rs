@@ -8,17 +8,21 @@ use crate::access::event::AccessSubject;
 use crate::access::state::SharedAccess;
 use crate::command::{Command, CommandRequest, optional_text};
 use crate::event::Event;
-use crate::id::{LotId, PipelineId, QcDecisionId, ScenarioId};
+use crate::id::{LotId, PipelineId, QcDecisionId, RunId, ScenarioId};
 use crate::lot::Lots;
 use crate::pipeline::Pipelines;
 use crate::projection;
 use crate::qc;
 use crate::refusal::Refusal;
-use crate::scenario::state::SharedScenarios;
+use crate::run::command::RunCommand;
+use crate::run::decide::Around;
+use crate::run::event::RunEvent;
+use crate::run::state::Runs;
+use crate::scenario::state::{Scenarios, SharedScenarios};
 use crate::signal::Signals;
 use crate::timestamp::Timestamp;
 
-/// All that the rules of a stream depend on. A site's stream uses lots and signals, the tenant's own pipelines, access and scenarios.
+/// All that the rules of a stream depend on. A site's stream uses lots, runs and signals, the tenant's own pipelines, access and scenarios.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct StreamState {
     /// Lots of the site.
@@ -31,6 +35,8 @@ pub struct StreamState {
     pub access: SharedAccess,
     /// Templates of processes of the tenant.
     pub scenarios: SharedScenarios,
+    /// Runs of the site.
+    pub runs: Runs,
 }
 
 /// What deciding gave: one or more events, and the facts they share.
@@ -65,17 +71,32 @@ pub enum Subject {
     Trail(String),
     /// A template of a process.
     Scenario(ScenarioId),
+    /// A production run.
+    Run(RunId),
 }
 
 const EARLIEST_OCCURRENCE_MICROS: i64 = 946_684_800_000_000; // 2000-01-01
 const AHEAD_MICROS: i64 = 5 * 60 * 1_000_000;
 
 impl StreamState {
-    /// Decides a command at a time.
+    /// Decides a command at a time, by what this stream itself says of scenarios: the tenant's.
     ///
     /// # Errors
     /// The first rule that is broken.
     pub fn decide(&self, request: &CommandRequest, now: Timestamp) -> Result<Decision, Refusal> {
+        self.decide_on(request, now, &self.scenarios)
+    }
+
+    /// Decides a command at a time, by what the tenant's stream says of scenarios.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn decide_on(
+        &self,
+        request: &CommandRequest,
+        now: Timestamp,
+        scenarios: &Scenarios,
+    ) -> Result<Decision, Refusal> {
         let command = &request.command;
         if !command.belongs_to(&request.stream) {
             return Err(Refusal::WrongStream { command: command.name(), stream: request.stream.to_string() });
@@ -92,7 +113,8 @@ impl StreamState {
         let fresh = request.command_id.derive(&request.tenant, &request.stream, &request.actor);
         let actor = Actor::of(&request.actor);
         let at = Circumstances { actor, fresh, now, pipelines: &self.pipelines };
-        let (events, subject_id) = self.decide_events(request, &at)?;
+        let around = Around { lots: &self.lots, scenarios, occurred_at, fresh };
+        let (events, subject_id) = self.decide_events(request, &at, &around)?;
         Ok(Decision { events, occurred_at, reason, subject_id })
     }
 
@@ -100,6 +122,7 @@ impl StreamState {
         &self,
         request: &CommandRequest,
         at: &Circumstances<'_>,
+        around: &Around<'_>,
     ) -> Result<(Vec<Event>, Subject), Refusal> {
         let fresh = at.fresh;
         let (event, subject) = match &request.command {
@@ -115,6 +138,7 @@ impl StreamState {
                 let subject = Subject::Access(last.subject());
                 return Ok((events.into_iter().map(Event::Access).collect(), subject));
             }
+            Command::Run(command) => return self.decide_run(command, around),
             Command::Scenario(command) => {
                 let event = self.scenarios.decide(command, ScenarioId(fresh))?;
                 let subject = Subject::Scenario(event.scenario_id());
@@ -163,8 +187,14 @@ impl StreamState {
         Ok((vec![event], subject))
     }
 
-    /// Applies an event that stands at `sequence` in the stream.
-    pub fn evolve(&mut self, event: &Event, sequence: u64) {
+    fn decide_run(&self, command: &RunCommand, around: &Around<'_>) -> Result<(Vec<Event>, Subject), Refusal> {
+        let events = self.runs.decide(command, around)?;
+        let subject = events.last().and_then(Subject::of);
+        Ok((events, subject.expect("invariant: a decision has an event, and the last is a run's")))
+    }
+
+    /// Applies an event that stands at `sequence` in the stream and happened at a time in the world.
+    pub fn evolve(&mut self, event: &Event, sequence: u64, occurred_at: Timestamp) {
         match event {
             Event::LotRegistered(event) => self.lots.evolve_registered(event, sequence),
             Event::QcDecisionRecorded(event) => self.lots.evolve_decided(event.lot_id, event.outcome, sequence),
@@ -175,6 +205,7 @@ impl StreamState {
             Event::SignalDeclared(event) => self.signals.evolve_declared(event, sequence),
             Event::Access(_) => self.access.evolve(event, sequence),
             Event::Scenario(_) => self.scenarios.evolve(event, sequence),
+            Event::Run(event) => self.runs.evolve(event, sequence, occurred_at),
             Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
             | Event::Trail(_)
@@ -194,6 +225,7 @@ impl StreamState {
             }
             Command::DeclareSignal(command) => self.signals.version(command.name.trim()),
             Command::Access(command) => self.access.version(command),
+            Command::Run(command) => self.runs.version(command),
             Command::Scenario(command) => {
                 command.scenario_id().and_then(|id| self.scenarios.get(id)).map(|scenario| scenario.version)
             }
@@ -229,6 +261,8 @@ impl Subject {
             Event::Access(event) => Some(Self::Access(event.subject())),
             Event::Trail(event) => Some(Self::Trail(event.subject())),
             Event::Scenario(event) => Some(Self::Scenario(event.scenario_id())),
+            Event::Run(RunEvent::RunGateDecided(event)) => Some(Self::QcDecision(event.decision_id)),
+            Event::Run(event) => Some(Self::Run(event.run_id())),
             Event::CommandRefused(_) | Event::RefusalsSuppressed(_) => None,
         }
     }

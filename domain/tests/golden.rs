@@ -6,6 +6,8 @@
 
 #[path = "examples/access.rs"]
 mod access;
+#[path = "examples/run.rs"]
+mod run;
 #[path = "examples/scenario.rs"]
 mod scenario;
 #[path = "examples/trail.rs"]
@@ -66,6 +68,7 @@ fn examples() -> Vec<[Event; 2]> {
     .chain(access::examples())
     .chain(trail::examples())
     .chain(scenario::examples())
+    .chain(run::examples())
     .collect()
 }
 

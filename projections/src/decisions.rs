@@ -92,6 +92,7 @@ fn subject(event: &Event) -> Option<&str> {
         | Event::Access(_)
         | Event::Trail(_)
         | Event::Scenario(_)
+        | Event::Run(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => None,
     }
@@ -135,6 +136,7 @@ pub(crate) async fn note(
             | Event::Access(_)
             | Event::Trail(_)
             | Event::Scenario(_)
+            | Event::Run(_)
             | Event::CommandRefused(_)
             | Event::RefusalsSuppressed(_) => {}
         }

@@ -31,6 +31,7 @@ pub mod qc_decisions;
 pub mod rebuild;
 pub mod reset;
 mod retired;
+pub mod runs;
 pub mod samples;
 pub mod scenarios;
 pub mod signals;

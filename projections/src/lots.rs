@@ -216,6 +216,7 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::Access(_)
         | Event::Trail(_)
         | Event::Scenario(_)
+        | Event::Run(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }
@@ -256,6 +257,7 @@ impl<'a> Changes<'a> {
                 | Event::Access(_)
                 | Event::Trail(_)
                 | Event::Scenario(_)
+                | Event::Run(_)
                 | Event::CommandRefused(_)
                 | Event::RefusalsSuppressed(_) => {}
             }

@@ -23,13 +23,15 @@ pub enum Model {
     Access,
     /// Scenarios as they are now, and their versions.
     Scenarios,
+    /// Runs with their phases, lots and decisions at gates.
+    Runs,
     /// Latest values and history of signals.
     Samples,
 }
 
 impl Model {
     /// Every model.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Lots,
         Self::Genealogy,
         Self::QcDecisions,
@@ -38,11 +40,12 @@ impl Model {
         Self::Audit,
         Self::Access,
         Self::Scenarios,
+        Self::Runs,
         Self::Samples,
     ];
 
     /// The models that follow the ledger.
-    pub const LEDGER: [Self; 8] = [
+    pub const LEDGER: [Self; 9] = [
         Self::Lots,
         Self::Genealogy,
         Self::QcDecisions,
@@ -51,6 +54,7 @@ impl Model {
         Self::Audit,
         Self::Access,
         Self::Scenarios,
+        Self::Runs,
     ];
 
     /// The name used in tables, notifications and metrics.
@@ -64,6 +68,7 @@ impl Model {
             Self::Audit => "audit",
             Self::Access => "access",
             Self::Scenarios => "scenarios",
+            Self::Runs => "runs",
             Self::Samples => "samples",
         }
     }
@@ -83,7 +88,8 @@ impl Model {
             | Self::Signals
             | Self::Audit
             | Self::Access
-            | Self::Scenarios => TopicKind::Ledger,
+            | Self::Scenarios
+            | Self::Runs => TopicKind::Ledger,
             Self::Samples => TopicKind::Signals,
         }
     }

@@ -239,6 +239,7 @@ fn touched(event: &Event) -> Option<PipelineId> {
         | Event::Access(_)
         | Event::Trail(_)
         | Event::Scenario(_)
+        | Event::Run(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => None,
     }
@@ -327,6 +328,7 @@ fn evolve(
         | Event::Access(_)
         | Event::Trail(_)
         | Event::Scenario(_)
+        | Event::Run(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }

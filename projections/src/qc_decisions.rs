@@ -172,6 +172,7 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::Access(_)
         | Event::Trail(_)
         | Event::Scenario(_)
+        | Event::Run(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }

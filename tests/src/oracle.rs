@@ -51,6 +51,14 @@ pub struct World {
     pub scenarios: Rows,
     /// By scenario id and version.
     pub scenario_versions: Rows,
+    /// By run id.
+    pub runs: Rows,
+    /// By run id and phase.
+    pub run_phases: Rows,
+    /// By run id, lot id and phase.
+    pub run_lots: Rows,
+    /// By decision id.
+    pub run_decisions: Rows,
 }
 
 /// A fold over a whole log.
@@ -145,6 +153,7 @@ impl Oracle {
                 self.pipeline(kind, &event);
             }
             kind if kind.starts_with("lotline.scenario.") => self.scenario(kind, &event),
+            kind if kind.starts_with("lotline.run.") => self.run(kind, &event),
             "lotline.signal.declared.v1" => self.declared(&event),
             // What was refused is no state of the plant, and neither is what read models were told to do, or what happened at the door.
             "lotline.command.refused.v1"

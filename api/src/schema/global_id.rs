@@ -20,6 +20,8 @@ pub enum NodeId {
     Pipeline(Uuid),
     /// A scenario.
     Scenario(Uuid),
+    /// A run.
+    Run(Uuid),
     /// A signal.
     Signal(SignalKey),
     /// An event of the audit trail.
@@ -34,6 +36,7 @@ impl NodeId {
             Self::QcDecision(id) => format!("qc_decision:{id}"),
             Self::Pipeline(id) => format!("pipeline:{id}"),
             Self::Scenario(id) => format!("scenario:{id}"),
+            Self::Run(id) => format!("run:{id}"),
             Self::Signal(key) => format!("signal:{}", signal::write_key(&key.site, key.number)),
             Self::AuditEntry(id) => format!("audit_entry:{id}"),
         };
@@ -50,6 +53,7 @@ impl NodeId {
             "qc_decision" => uuid().map(Self::QcDecision),
             "pipeline" => uuid().map(Self::Pipeline),
             "scenario" => uuid().map(Self::Scenario),
+            "run" => uuid().map(Self::Run),
             "audit_entry" => uuid().map(Self::AuditEntry),
             "signal" => signal::read_key(rest).map(Self::Signal),
             _ => None,
@@ -81,6 +85,8 @@ of_kind! {
     pipeline, Pipeline, Uuid, "pipeline";
     /// Reads the id of a scenario.
     scenario, Scenario, Uuid, "scenario";
+    /// Reads the id of a run.
+    run, Run, Uuid, "run";
     /// Reads the id of a signal.
     signal, Signal, SignalKey, "signal";
 }
@@ -98,6 +104,7 @@ mod tests {
             NodeId::QcDecision(uuid),
             NodeId::Pipeline(uuid),
             NodeId::Scenario(uuid),
+            NodeId::Run(uuid),
             NodeId::Signal(key),
             NodeId::AuditEntry(uuid),
         ] {

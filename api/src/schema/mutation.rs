@@ -8,6 +8,7 @@ pub mod people;
 pub mod pipeline;
 pub mod projection;
 pub mod qc;
+pub mod run;
 pub mod scenario;
 pub mod signal;
 

@@ -13,6 +13,7 @@ use super::lot::Lot;
 use super::pipeline::Pipeline;
 use super::qc::QcDecision;
 use super::reading::Reading;
+use super::run::Run;
 use super::scalar::PositionToken;
 use super::scenario::Scenario;
 use super::scope::Scope;
@@ -34,6 +35,8 @@ pub enum Node {
     Pipeline(Pipeline),
     /// A scenario.
     Scenario(Scenario),
+    /// A run.
+    Run(Run),
     /// A signal.
     Signal(Signal),
     /// An event.
@@ -47,6 +50,7 @@ impl NodeId {
             Self::QcDecision(_) => Model::QcDecisions,
             Self::Pipeline(_) => Model::Pipelines,
             Self::Scenario(_) => Model::Scenarios,
+            Self::Run(_) => Model::Runs,
             Self::Signal(_) => Model::Signals,
             Self::AuditEntry(_) => Model::Audit,
         }
@@ -60,6 +64,7 @@ impl NodeId {
             Self::Lot(id) => Lot::load(scope, id).await?.filter(|lot| shown(&lot.0.site)).map(Node::Lot),
             Self::Pipeline(id) => Pipeline::load(scope, id).await?.map(Node::Pipeline),
             Self::Scenario(id) => Scenario::load(scope, id).await?.map(Node::Scenario),
+            Self::Run(id) => Run::load(scope, id).await?.filter(|run| shown(&run.0.site)).map(Node::Run),
             Self::Signal(key) => Signal::load(scope, key).await?.map(Node::Signal),
             Self::QcDecision(id) => {
                 let row = qc_decisions::find(pool, tenant, id).await.or_fail("read a quality decision")?;

@@ -126,10 +126,13 @@ pub enum ScenarioRefusal {
 }
 
 impl ScenarioRefusal {
+    /// Code of [`Self::UnknownScenario`].
+    pub const UNKNOWN: &'static str = "UNKNOWN_SCENARIO";
+
     /// Stable code for programs.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::UnknownScenario(_) => "UNKNOWN_SCENARIO",
+            Self::UnknownScenario(_) => Self::UNKNOWN,
             Self::DuplicateName { .. } => "DUPLICATE_SCENARIO_NAME",
             Self::Retired { .. } => "SCENARIO_RETIRED",
             Self::NothingToPublish { .. } => "NOTHING_TO_PUBLISH",

@@ -333,6 +333,7 @@ impl Books {
             | Event::Access(_)
             | Event::Trail(_)
             | Event::Scenario(_)
+            | Event::Run(_)
             | Event::CommandRefused(_)
             | Event::RefusalsSuppressed(_) => {}
         }

@@ -3,6 +3,7 @@
 //! A state keeps only what a later event can change; what is fixed at creation is never a "before" again.
 
 mod access;
+mod run;
 mod scenario;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -28,6 +29,7 @@ pub(super) enum State {
     ApiKey { revoked: bool },
     PipelineAccess { rights: RightSet },
     Scenario(scenario::ScenarioState),
+    Run(run::RunState),
 }
 
 impl State {
@@ -102,6 +104,13 @@ pub(super) fn needed(slice: Slice<'_>) -> Vec<String> {
                     needed.insert(subject.to_owned());
                 }
             }
+            Event::Run(change) => {
+                if run::is_creation(change) {
+                    created.insert(subject.to_owned());
+                } else if run::has_state(change) && !created.contains(subject) {
+                    needed.insert(subject.to_owned());
+                }
+            }
             Event::SignalDeclared(_)
             | Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
@@ -150,6 +159,7 @@ impl States {
             Event::SignalDeclared(_) => changes.creation(body.data)?,
             Event::Access(change) => self.change_access(subject, change, body.data, &mut changes)?,
             Event::Scenario(change) => self.change_scenario(subject, change, body.data, &mut changes)?,
+            Event::Run(change) => self.change_run(subject, change, body.data, &mut changes)?,
             Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
             | Event::Trail(_)
@@ -224,6 +234,7 @@ fn change_pipeline(state: &mut State, event: &Event, subject: &str, changes: &mu
         | Event::ProjectionEventSkipped(_)
         | Event::Trail(_)
         | Event::Scenario(_)
+        | Event::Run(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }

@@ -1,8 +1,12 @@
-//! Scenarios on the way into the read models.
+//! Scenarios and runs on the way into the read models.
 
-use lotline_domain::command::Command;
+use lotline_domain::command::{Command, MeasurementInput};
 use lotline_domain::event::Event;
-use lotline_domain::id::ScenarioId;
+use lotline_domain::id::{QcDecisionId, RunId, ScenarioId};
+use lotline_domain::lot::LotRef;
+use lotline_domain::qc::{ChecklistAnswer, QcOutcome};
+use lotline_domain::run::command::{DecideGate, RunCommand, RunRef};
+use lotline_domain::run::event::RunEvent;
 use lotline_domain::scenario::command::{DefinitionInput, GateInput, PhaseInput, ScenarioCommand};
 use lotline_domain::scenario::{AnswerType, ChecklistItem, Judged, Stream};
 
@@ -55,4 +59,73 @@ pub(crate) fn templates(plant: &mut Plant, round: usize) -> ScenarioId {
         scenario(plant, ScenarioCommand::RetireScenario { scenario_id });
     }
     scenario_id
+}
+
+fn run(plant: &mut Plant, site: &str, command: RunCommand) -> Option<RunId> {
+    match plant.decide(site, Command::Run(command)).0 {
+        Event::Run(event) => Some(event.run_id()),
+        Event::LotRegistered(_) | Event::QcDecisionRecorded(_) | Event::CommandRefused(_) => None,
+        other => panic!("{other:?} is not about a run"),
+    }
+}
+
+fn judge(
+    run: RunRef,
+    gate: &str,
+    lot: Option<LotRef>,
+    outcome: QcOutcome,
+    replaces: Option<QcDecisionId>,
+) -> DecideGate {
+    DecideGate {
+        run,
+        gate: gate.into(),
+        lot,
+        outcome,
+        replaces,
+        measurements: vec![MeasurementInput { name: "core".into(), value: "72.5".into(), unit: "Cel".into() }],
+        checklist: vec![ChecklistAnswer { item: "clean".into(), answer: "yes".into() }],
+        notes: None,
+    }
+}
+
+/// A template and two runs of it: one through all its phases, with a refused step, a hold and a decision that is replaced; one given up.
+pub(crate) fn day(plant: &mut Plant, round: usize) {
+    let scenario_id = templates(plant, round);
+    if round % 2 == 1 {
+        return;
+    }
+    let site = "north";
+    for whole in [true, false] {
+        let name = format!("{round}-{whole}");
+        let start = RunCommand::StartRun { scenario_id, version: None, code: whole.then(|| name.clone()) };
+        let id = run(plant, site, start).expect("the run starts");
+        let by_id = || RunRef::Id(id);
+        let decide = |plant: &mut Plant, command| plant.decide(site, Command::Run(RunCommand::DecideGate(command))).0;
+        let Event::Run(RunEvent::RunGateDecided(held)) =
+            decide(plant, judge(by_id(), "start", None, QcOutcome::Hold, None))
+        else {
+            panic!("the gate is decided")
+        };
+        let advance = |from_phase| RunCommand::AdvancePhase { run: by_id(), from_phase };
+        run(plant, site, advance(0));
+        decide(plant, judge(by_id(), "start", None, QcOutcome::Pass, Some(held.decision_id)));
+        run(plant, site, advance(0)).expect("the gate is passed");
+        let lots: Vec<String> = (0..3).map(|number| format!("{name}-{number}")).collect();
+        for code in &lots {
+            plant.decide(site, crate::fixture::register(code, &[]));
+            run(plant, site, RunCommand::LinkLot { run: by_id(), lot: LotRef::Code(code.clone()) });
+        }
+        for code in &lots[..2] {
+            decide(plant, judge(by_id(), "each", Some(LotRef::Code(code.clone())), QcOutcome::Pass, None));
+        }
+        run(plant, site, RunCommand::UnlinkLot { run: by_id(), lot: LotRef::Code(lots[2].clone()) });
+        run(plant, site, RunCommand::HoldRun { run: by_id() });
+        if whole {
+            run(plant, site, RunCommand::ResumeRun { run: by_id() });
+            run(plant, site, advance(1)).expect("all lots are passed");
+            run(plant, site, RunCommand::CompleteRun { run: by_id() }).expect("the run is done");
+        } else {
+            run(plant, site, RunCommand::AbortRun { run: by_id() }).expect("the run is given up");
+        }
+    }
 }

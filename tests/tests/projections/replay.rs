@@ -52,7 +52,7 @@ pub(crate) fn busy_ledger() -> Plant {
         let pipeline_id = drafted.pipeline_id;
         plant.decide("_tenant", Command::PublishPipeline { pipeline_id });
         crate::access::day(&mut plant, round, pipeline_id);
-        crate::process::templates(&mut plant, round);
+        crate::process::day(&mut plant, round);
         let name = format!("intake {round} b");
         plant.decide("_tenant", Command::RevisePipeline { pipeline_id, name, definition: definition("nul \0") });
         plant.decide("_tenant", Command::PublishPipeline { pipeline_id });
@@ -78,6 +78,10 @@ async fn rows_do_not_depend_on_batches_or_restarts() {
         ("pipeline_versions", 8),
         ("scenarios", 4),
         ("scenario_versions", 8),
+        ("runs", 4),
+        ("run_phases", 10),
+        ("run_lots", 8),
+        ("run_decisions", 16),
         ("access_users", 9),
         ("access_memberships", 5),
         ("access_keys", 4),

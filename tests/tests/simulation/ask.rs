@@ -13,6 +13,8 @@ use lotline_domain::signal::{Address, DataType, ModbusTable, WordOrder};
 use lotline_domain::timestamp::Timestamp;
 use uuid::Uuid;
 
+use crate::process::Process;
+
 /// A quantity as typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Amount {
@@ -43,6 +45,7 @@ pub(crate) enum What {
     Publish { pipeline: Uuid },
     Archive { pipeline: Uuid },
     Declare { name: String },
+    Process(Process),
 }
 
 /// One command of one client.
@@ -68,7 +71,7 @@ impl Ask {
             traceparent: None,
             expected_version: self.expected,
             occurred_at: self.occurred_at.map(Timestamp::from_micros),
-            reason: None,
+            reason: if let What::Process(process) = &self.what { process.reason() } else { None },
             command: self.what.command(),
         }
     }
@@ -104,6 +107,7 @@ impl What {
                 checklist: Vec::new(),
                 notes: None,
             }),
+            Self::Process(process) => process.command(),
             Self::Draft { name, graph } => {
                 Command::DraftPipeline { name: name.clone(), definition: graph.definition() }
             }
@@ -140,7 +144,7 @@ impl Amount {
 }
 
 impl LotName {
-    fn reference(&self) -> LotRef {
+    pub(crate) fn reference(&self) -> LotRef {
         match self {
             Self::Code(code) => LotRef::Code(code.clone()),
             Self::Id(id) => LotRef::Id(lotline_domain::id::LotId(*id)),

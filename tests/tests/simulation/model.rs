@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::ask::{Amount, Ask, Graph, LotName, What};
+use crate::process::{Process, Processes};
 
 /// Amounts are counted in parts of 10^14 of a base unit: six decimals times the eight of a pound.
 const PARTS: i128 = 100_000_000_000_000;
@@ -41,6 +42,7 @@ pub(crate) struct Stream {
     lots: Vec<Lot>,
     pipelines: Vec<Pipeline>,
     signals: Vec<(String, u64)>,
+    pub(crate) processes: Processes,
 }
 
 /// A record's value with the bytes of the definition as they stand there.
@@ -59,8 +61,11 @@ struct Drafted<'a> {
 impl Stream {
     /// Nothing when the ask must be accepted, else the code of its refusal.
     pub(crate) fn verdict(&self, ask: &Ask, decided_at: i64) -> Option<&'static str> {
-        let tenants =
-            matches!(ask.what, What::Draft { .. } | What::Revise { .. } | What::Publish { .. } | What::Archive { .. });
+        let tenants = match &ask.what {
+            What::Draft { .. } | What::Revise { .. } | What::Publish { .. } | What::Archive { .. } => true,
+            What::Process(process) => process.is_tenants(),
+            What::Register { .. } | What::Judge { .. } | What::Declare { .. } => false,
+        };
         if tenants != (ask.stream == "_tenant") {
             return Some("WRONG_STREAM");
         }
@@ -88,6 +93,7 @@ impl Stream {
                     same.then_some("NOTHING_TO_PUBLISH")
                 }
             },
+            What::Process(process) => self.processes.verdict(process, self.lot_of(process)),
             What::Archive { pipeline } => self.active(*pipeline).err(),
             What::Declare { name } => self.signals.iter().any(|(known, _)| known == name).then_some("DUPLICATE_SIGNAL"),
         }
@@ -96,12 +102,18 @@ impl Stream {
     fn version(&self, what: &What) -> u64 {
         match what {
             What::Register { .. } | What::Draft { .. } => 0,
+            What::Process(process) => self.processes.version(process),
             What::Judge { lot, .. } => self.lot(lot).map_or(0, |lot| lot.version),
             What::Revise { pipeline, .. } | What::Publish { pipeline } | What::Archive { pipeline } => {
                 self.pipelines.iter().find(|known| known.id == *pipeline).map_or(0, |known| known.version)
             }
             What::Declare { name } => self.signals.iter().find(|(known, _)| known == name).map_or(0, |(_, at)| *at),
         }
+    }
+
+    /// The lot that a process names.
+    fn lot_of(&self, process: &Process) -> Option<Uuid> {
+        if let Process::Link { lot, .. } = process { self.lot(lot).map(|lot| lot.id) } else { None }
     }
 
     fn lot(&self, name: &LotName) -> Option<&Lot> {
@@ -194,6 +206,10 @@ impl Stream {
                     return Err(format!("signal {name} has number {number:?}, {} was due", self.signals.len()));
                 }
                 Ok(name.clone())
+            }
+            (What::Process(process), _) => {
+                let lot = self.lot_of(process);
+                self.processes.apply(process, lot, kind, data, sequence)
             }
             (What::Draft { .. } | What::Revise { .. } | What::Publish { .. } | What::Archive { .. }, _) => {
                 self.apply_pipeline(ask, kind, value, sequence)?;

@@ -330,7 +330,8 @@ fn subject(outcome: &Outcome) -> Option<Uuid> {
         | Subject::Signal(_)
         | Subject::Projection(_)
         | Subject::Trail(_)
-        | Subject::Scenario(_) => None,
+        | Subject::Scenario(_)
+        | Subject::Run(_) => None,
     }
 }
 

@@ -80,7 +80,7 @@ payload! {
         async fn lot_id(&self) -> Option<ID> {
             match &self.0.receipt()?.subject {
                 Subject::Lot(id) => Some(NodeId::Lot(id.0).encode()),
-                Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) | Subject::Scenario(_) => None,
+                Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) | Subject::Scenario(_) | Subject::Run(_) => None,
             }
         }
 
@@ -92,7 +92,7 @@ payload! {
                     let sight = scope.sight()?;
                     Ok(Lot::load(scope, id.0).await?.filter(|lot| sight.may_at(Permission::LookUp, &lot.0.site)))
                 }
-                Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) | Subject::Scenario(_) => Ok(None),
+                Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) | Subject::Scenario(_) | Subject::Run(_) => Ok(None),
             }
         }
     }

@@ -113,7 +113,7 @@ payload! {
         async fn pipeline_id(&self) -> Option<ID> {
             match &self.0.receipt()?.subject {
                 Subject::Pipeline(id) => Some(NodeId::Pipeline(id.0).encode()),
-                Subject::Lot(_) | Subject::QcDecision(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) | Subject::Scenario(_) => None,
+                Subject::Lot(_) | Subject::QcDecision(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) | Subject::Scenario(_) | Subject::Run(_) => None,
             }
         }
 
@@ -122,7 +122,7 @@ payload! {
             let Some((scope, receipt)) = self.0.visible(ctx, &[Model::Pipelines]).await? else { return Ok(None) };
             match &receipt.subject {
                 Subject::Pipeline(id) if scope.sight()?.may_view(id.0) => Pipeline::load(scope, id.0).await,
-                Subject::Pipeline(_) | Subject::Lot(_) | Subject::QcDecision(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) | Subject::Scenario(_) => Ok(None),
+                Subject::Pipeline(_) | Subject::Lot(_) | Subject::QcDecision(_) | Subject::Signal(_) | Subject::Projection(_) | Subject::Access(_) | Subject::Trail(_) | Subject::Scenario(_) | Subject::Run(_) => Ok(None),
             }
         }
     }

@@ -33,6 +33,8 @@ pub enum LedgerReadModel {
     Access,
     /// Scenarios and their versions.
     Scenarios,
+    /// Runs with their phases, lots and decisions at gates.
+    Runs,
 }
 
 impl From<LedgerReadModel> for Model {
@@ -46,6 +48,7 @@ impl From<LedgerReadModel> for Model {
             LedgerReadModel::Audit => Self::Audit,
             LedgerReadModel::Access => Self::Access,
             LedgerReadModel::Scenarios => Self::Scenarios,
+            LedgerReadModel::Runs => Self::Runs,
         }
     }
 }
@@ -89,7 +92,7 @@ payload! {
         async fn read_model(&self) -> Option<&str> {
             match &self.0.receipt()?.subject {
                 Subject::Projection(model) => Some(model),
-                Subject::Lot(_) | Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Access(_) | Subject::Trail(_) | Subject::Scenario(_) => None,
+                Subject::Lot(_) | Subject::QcDecision(_) | Subject::Pipeline(_) | Subject::Signal(_) | Subject::Access(_) | Subject::Trail(_) | Subject::Scenario(_) | Subject::Run(_) => None,
             }
         }
     }

@@ -88,7 +88,8 @@ impl DeclareSignalPayload {
             | Subject::Projection(_)
             | Subject::Access(_)
             | Subject::Trail(_)
-            | Subject::Scenario(_) => None,
+            | Subject::Scenario(_)
+            | Subject::Run(_) => None,
         }
     }
 
@@ -107,7 +108,8 @@ impl DeclareSignalPayload {
             | Subject::Projection(_)
             | Subject::Access(_)
             | Subject::Trail(_)
-            | Subject::Scenario(_) => Ok(None),
+            | Subject::Scenario(_)
+            | Subject::Run(_) => Ok(None),
         }
     }
 

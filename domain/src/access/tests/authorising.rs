@@ -9,6 +9,7 @@ use crate::given::{Given, judge, register, site, tenant};
 use crate::id::{ActorId, ScenarioId, StreamKey};
 use crate::qc::QcOutcome;
 use crate::refusal::Refusal;
+use crate::run::command::{RunCommand, RunRef};
 use crate::scenario::command::{DefinitionInput, ScenarioCommand};
 use crate::signal::{Address, DataType, ModbusTable, WordOrder};
 use crate::timestamp::Timestamp;
@@ -28,10 +29,14 @@ fn declare() -> Command {
 
 /// One of each command, beside the permission that it takes: at the site `north`, else everywhere.
 fn commands() -> Vec<(Command, &'static str)> {
-    let (user_id, scenario_id) = (user(50), ScenarioId(uuid::Uuid::nil()));
+    let (user_id, scenario_id) = (user(50), ScenarioId(Uuid::nil()));
+    let run = RunRef::Code("R1".into());
     vec![
         (Command::RegisterLot(register("A", "1", "KGM")), "DECIDE"),
         (Command::RecordQcDecision(judge("A", QcOutcome::Pass)), "DECIDE"),
+        (Command::Run(RunCommand::StartRun { scenario_id, version: None, code: None }), "DECIDE"),
+        (Command::Run(RunCommand::AdvancePhase { run: run.clone(), from_phase: 0 }), "DECIDE"),
+        (Command::Run(RunCommand::AbortRun { run }), "DECIDE"),
         (declare(), "ENGINEER"),
         (Command::DraftPipeline { name: "P".into(), definition: definition() }, "ENGINEER"),
         (Command::RevisePipeline { pipeline_id: pipeline(5), name: "P".into(), definition: definition() }, "ENGINEER"),

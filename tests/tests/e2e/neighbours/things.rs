@@ -25,12 +25,13 @@ pub(crate) struct Things {
 }
 
 /// Of whoever it is, since they only say where to go on.
-const PLACES: [&str; 9] = [
+const PLACES: [&str; 10] = [
     "position",
     "after lots",
     "after qcDecisions",
     "after pipelines",
     "after scenarios",
+    "after runs",
     "after signals",
     "after auditTrail",
     "after users",
@@ -83,6 +84,7 @@ impl Things {
             ("child code", format!("{word}-2")),
             ("pipeline name", format!("{word} line")),
             ("scenario name", format!("{word} process")),
+            ("run code", format!("{word}-run")),
             ("signal name", format!("{word}.1")),
             ("device", format!("{word}-press")),
             ("gate", format!("{word}-gate")),
@@ -116,6 +118,10 @@ impl Things {
         let scenario = json!({ "name": self["scenario name"], "definition": process() });
         let process = done(house, bearer, "draftScenario", "scenarioId", &scenario).await;
         done(house, bearer, "publishScenario", "", &json!({ "scenarioId": process["scenarioId"] })).await;
+        let start = |site: &str, code: &str| json!({ "site": site, "scenarioId": process["scenarioId"], "code": code });
+        let run = done(house, bearer, "startRun", "runId", &start(SITE, &self["run code"])).await;
+        let far = start(&self["site"], &format!("{}far-run", self.word));
+        let far = done(house, bearer, "startRun", "runId", &far).await;
         for (site, number) in (1..=signals).map(|number| (SITE, number)).chain([(self["site"].as_str(), 1)]) {
             let address = json!({ "modbus": { "unit": 1, "table": "COILS", "address": number } });
             let name = if number == 1 { self["signal name"].clone() } else { format!("{}{number}", self.word) };
@@ -124,9 +130,12 @@ impl Things {
             done(house, bearer, "declareSignal", "name", &given).await;
         }
         let ids = [("lot", &first["lotId"]), ("far lot", &distant["lotId"]), ("decision", &decided["qcDecisionId"])];
-        for (name, id) in
-            ids.into_iter().chain([("pipeline", &drafted["pipelineId"]), ("scenario", &process["scenarioId"])])
-        {
+        for (name, id) in ids.into_iter().chain([
+            ("pipeline", &drafted["pipelineId"]),
+            ("scenario", &process["scenarioId"]),
+            ("run", &run["runId"]),
+            ("far run", &far["runId"]),
+        ]) {
             self.by_name.insert(name, text(id));
         }
         self.name_uuids();
@@ -165,6 +174,8 @@ impl Things {
             ("decision uuid", "decision"),
             ("pipeline uuid", "pipeline"),
             ("scenario uuid", "scenario"),
+            ("run uuid", "run"),
+            ("far run uuid", "far run"),
         ] {
             let uuid = uuid_in(&self[of]);
             self.by_name.insert(name, uuid);
@@ -179,6 +190,7 @@ impl Things {
             ("qcDecisions", "uuid"),
             ("pipelines", "uuid"),
             ("scenarios", "uuid"),
+            ("runs", "uuid"),
             ("signals", "id"),
             ("auditTrail", "id subject correlationId actor"),
             ("users", "userId"),
@@ -214,6 +226,7 @@ impl Things {
             "child code",
             "pipeline name",
             "scenario name",
+            "run code",
             "signal name",
             "device",
             "gate",
@@ -228,6 +241,8 @@ impl Things {
             ("decision", "qc_decision"),
             ("pipeline", "pipeline"),
             ("scenario", "scenario"),
+            ("run", "run"),
+            ("far run", "run"),
             ("event", "audit_entry"),
         ] {
             things.insert(name, global(&format!("{kind}:{}", key())));
@@ -264,17 +279,21 @@ impl Things {
         let code = format!("{}{}", self.word, key());
         let revised = json!({ "pipelineId": self["pipeline"], "name": self["pipeline name"], "definition": definition(),
             "reason": "again" });
+        let started = json!({ "site": SITE, "scenarioId": self["scenario"], "code": format!("{code}-run") });
+        let advanced = json!({ "site": SITE, "run": { "code": format!("{code}-run") }, "fromPhase": 0 });
         let mut position = Value::Null;
         for (name, input) in [
             ("registerLot", lot(&self["site"], &format!("{code}-far"), "9", &[])),
             ("registerLot", lot(SITE, &code, "9", &[])),
             ("recordQcDecision", self.pass(&code)),
             ("revisePipeline", revised),
+            ("startRun", started),
+            ("advanceRun", advanced),
         ] {
             position = done(house, &bearer, name, "position", &input).await["position"].take();
         }
         self.sample(house, 2).await;
-        let query = "query($at: PositionToken) { pipelines(first: 1, consistentWith: $at) { nodes { id } } }";
+        let query = "query($at: PositionToken) { runs(first: 1, consistentWith: $at) { nodes { id } } }";
         house.data(&bearer, query, &json!({ "at": position })).await;
     }
 
