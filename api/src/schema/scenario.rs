@@ -446,7 +446,6 @@ impl ScenarioQuery {
 
     /// What is different in another version of a scenario, by the keys under which people know things; null when there is no such scenario.
     #[graphql(complexity = "cost::list(child_complexity)")]
-    #[expect(clippy::too_many_arguments, reason = "each is an argument of the GraphQL field")]
     async fn scenario_diff(
         &self,
         ctx: &Context<'_>,

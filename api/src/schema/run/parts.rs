@@ -82,7 +82,7 @@ impl RunGate {
             gate: gate.into(),
             due: u32::try_from(run.phase).is_ok_and(|phase| phase >= gate.after_phase),
             passed: match gate.judges {
-                Judged::Run => in_force.iter().any(|row| passed(row)),
+                Judged::Run => in_force.iter().any(passed),
                 Judged::Lots => !here.is_empty() && passed_lots == here.len(),
             },
             outcome: in_force.map(|row| QcOutcome::read(&row.outcome)).transpose()?,

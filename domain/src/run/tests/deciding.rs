@@ -51,10 +51,8 @@ fn a_run_starts_in_phase_0_and_keeps_the_definition() {
 }
 
 fn decision_id(event: &Event) -> Uuid {
-    match event {
-        Event::Run(event) => event.run_id().0,
-        other => panic!("{other:?}"),
-    }
+    let Event::Run(event) = event else { panic!("{event:?}") };
+    event.run_id().0
 }
 
 #[test]
@@ -83,10 +81,10 @@ fn codes_are_unique_and_generated_by_day_and_number() {
     assert_eq!(given.when(start(Some(&"x".repeat(49)), None)).refusal().code(), "INVALID_TEXT");
     let code = |given: &Given, at: Option<Timestamp>| {
         let decision = given.when_asked(&asked(given, start(Some(" "), None), at)).accepted();
-        match decision.events.into_iter().next_back() {
-            Some(Event::Run(RunEvent::RunStarted(data))) => data.code,
-            other => panic!("{other:?}"),
-        }
+        let Some(Event::Run(RunEvent::RunStarted(data))) = decision.events.into_iter().next_back() else {
+            panic!("a run is started")
+        };
+        data.code
     };
     assert_eq!(code(&given, None), "R-20261121-02");
     assert_eq!(

@@ -48,7 +48,7 @@ fn the_summary_has_durations_decisions_lots_and_yield() {
         (70, held),
         // Said to have happened before it was held: no time went by.
         (65, resumed.clone()),
-        (65, Event::Run(RunEvent::RunHeld(RunHeld { run_id: run(1) }))),
+        (68, Event::Run(RunEvent::RunHeld(RunHeld { run_id: run(1) }))),
         (100, resumed),
         (360, advanced(1, 10, 20)),
         (361, linked_with("M3", 20, "45000", "GRM")),

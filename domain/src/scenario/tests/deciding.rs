@@ -65,97 +65,64 @@ fn scenarios_are_decided_in_the_tenants_stream_at_the_version_that_was_seen() {
     assert_ne!(command_id(1), command_id(2));
 }
 
+/// Nobody drafts or revises a scenario to this.
+#[track_caller]
+fn refuses(definition: DefinitionInput, code: &str, field: &str, message: &str) {
+    tenant(&[]).when(draft("Yogurt", definition.clone())).refused(code, Some(field), message);
+    let given = tenant(&[drafted(1, "Yogurt", &small())]);
+    assert_eq!(given.when(revise(1, "Yogurt", definition)).refusal().code(), code);
+}
+
 #[test]
 fn what_is_no_process_is_refused_by_name() {
     let with_streams = |streams| DefinitionInput { streams, ..small() };
     let with_phases = |phases| DefinitionInput { phases, gates: vec![], ..small() };
-    let with_gate = |gate| DefinitionInput { gates: vec![gate], ..small() };
-    let with_limit = |limit| with_gate(GateInput { limits: vec![limit], ..gate("heat", 0) });
     let lost = PhaseInput { stream: "whey".to_owned(), ..phase(0) };
-    let stone = LimitInput { unit: "stone".to_owned(), ..limit("core", Some("1"), None) };
-    let gate_of = |checklist, limits| with_gate(GateInput { checklist, limits, ..gate("heat", 0) });
-    let twice = || limit("core", Some("1"), None);
-    for (definition, code, field, message) in [
-        (with_phases(vec![]), "NO_FIRST_PHASE", "phases", "a scenario needs phase 0, in which its runs start"),
-        (with_phases(vec![phase(1)]), "NO_FIRST_PHASE", "phases", "a scenario needs phase 0, in which its runs start"),
-        (
-            with_streams(vec![stream("milk"), stream(" milk ")]),
-            "DUPLICATE_STREAM",
-            "streams",
-            "stream key 'milk' stands twice",
-        ),
-        (with_phases(vec![phase(0), phase(0)]), "DUPLICATE_PHASE", "phases", "phase number 0 stands twice"),
-        (
-            with_phases(vec![lost]),
-            "UNKNOWN_STREAM",
-            "phases",
-            "phase 0 is in stream 'whey', which is not in the scenario",
-        ),
-        (
-            with_gate(gate("heat", 7)),
-            "UNKNOWN_PHASE",
-            "gates",
-            "gate 'heat' is after phase 7, which is not in the scenario",
-        ),
-        (
-            DefinitionInput { gates: vec![gate("heat", 0), gate("heat", 1)], ..small() },
-            "DUPLICATE_GATE",
-            "gates",
-            "gate key 'heat' stands twice",
-        ),
-        (
-            gate_of(vec![item("a"), item("a")], vec![]),
-            "DUPLICATE_CHECKLIST_ITEM",
-            "gates",
-            "gate 'heat': checklist item 'a' stands twice",
-        ),
-        (gate_of(vec![], vec![twice(), twice()]), "DUPLICATE_LIMIT", "gates", "gate 'heat': limit 'core' stands twice"),
-        (
-            with_limit(limit("core", None, None)),
-            "UNBOUNDED_LIMIT",
-            "gates",
-            "gate 'heat': limit 'core' needs a low or a high bound",
-        ),
-        (
-            with_limit(limit("core", Some("72.1"), Some("72.0"))),
-            "LIMIT_INVERTED",
-            "gates",
-            "gate 'heat': limit 'core' has its low bound 72.1 above its high bound 72",
-        ),
-        (
-            with_limit(stone),
-            "UNKNOWN_UNIT",
-            "gates",
-            "gate 'heat': limit 'core' has the unit 'stone', which is not a known UCUM code such as Cel, bar or 1",
-        ),
-        (
-            with_limit(limit("core", Some("warm"), None)),
-            "INVALID_NUMBER",
-            "gates",
-            "gates must be a number with at most 28 digits, such as 72.4",
-        ),
-        (
-            with_streams(vec![Stream { colour: "red".to_owned(), ..stream("milk") }]),
-            "INVALID_COLOUR",
-            "streams",
-            "stream 'milk': the colour must be like #1e90ff",
-        ),
-        (
-            with_phases(vec![PhaseInput { number: 10_000, ..phase(0) }]),
-            "INVALID_NUMBER",
-            "phases",
-            "phases must be a number from 0 to 9999",
-        ),
-        (
-            with_phases(vec![registering("0")]),
-            "QUANTITY_NOT_POSITIVE",
-            "phases",
-            "the quantity 0 is not greater than zero",
-        ),
+    let red = Stream { colour: "red".to_owned(), ..stream("milk") };
+    let far = PhaseInput { number: 10_000, ..phase(0) };
+    for phases in [vec![], vec![phase(1)]] {
+        let message = "a scenario needs phase 0, in which its runs start";
+        refuses(with_phases(phases), "NO_FIRST_PHASE", "phases", message);
+    }
+    for (streams, code, message) in [
+        (vec![stream("milk"), stream(" milk ")], "DUPLICATE_STREAM", "stream key 'milk' stands twice"),
+        (vec![red], "INVALID_COLOUR", "stream 'milk': the colour must be like #1e90ff"),
     ] {
-        tenant(&[]).when(draft("Yogurt", definition.clone())).refused(code, Some(field), message);
-        let given = tenant(&[drafted(1, "Yogurt", &small())]);
-        assert_eq!(given.when(revise(1, "Yogurt", definition)).refusal().code(), code);
+        refuses(with_streams(streams), code, "streams", message);
+    }
+    for (phases, code, message) in [
+        (vec![phase(0), phase(0)], "DUPLICATE_PHASE", "phase number 0 stands twice"),
+        (vec![lost], "UNKNOWN_STREAM", "phase 0 is in stream 'whey', which is not in the scenario"),
+        (vec![far], "INVALID_NUMBER", "phases must be a number from 0 to 9999"),
+        (vec![registering("0")], "QUANTITY_NOT_POSITIVE", "the quantity 0 is not greater than zero"),
+    ] {
+        refuses(with_phases(phases), code, "phases", message);
+    }
+}
+
+#[test]
+fn what_is_no_gate_is_refused_by_name() {
+    let with_gates = |gates| DefinitionInput { gates, ..small() };
+    let with_limits = |limits| with_gates(vec![GateInput { limits, ..gate("heat", 0) }]);
+    let stone = LimitInput { unit: "stone".to_owned(), ..limit("core", Some("1"), None) };
+    let items = with_gates(vec![GateInput { checklist: vec![item("a"), item("a")], ..gate("heat", 0) }]);
+    let twice = || limit("core", Some("1"), None);
+    let unit = "gate 'heat': limit 'core' has the unit 'stone', which is not a known UCUM code such as Cel, bar or 1";
+    let inverted = "gate 'heat': limit 'core' has its low bound 72.1 above its high bound 72";
+    let unbounded = "gate 'heat': limit 'core' needs a low or a high bound";
+    let missing = "gate 'heat' is after phase 7, which is not in the scenario";
+    let number = "gates must be a number with at most 28 digits, such as 72.4";
+    for (definition, code, message) in [
+        (with_gates(vec![gate("heat", 7)]), "UNKNOWN_PHASE", missing),
+        (with_gates(vec![gate("heat", 0), gate("heat", 1)]), "DUPLICATE_GATE", "gate key 'heat' stands twice"),
+        (items, "DUPLICATE_CHECKLIST_ITEM", "gate 'heat': checklist item 'a' stands twice"),
+        (with_limits(vec![twice(), twice()]), "DUPLICATE_LIMIT", "gate 'heat': limit 'core' stands twice"),
+        (with_limits(vec![limit("core", None, None)]), "UNBOUNDED_LIMIT", unbounded),
+        (with_limits(vec![limit("core", Some("72.1"), Some("72.0"))]), "LIMIT_INVERTED", inverted),
+        (with_limits(vec![stone]), "UNKNOWN_UNIT", unit),
+        (with_limits(vec![limit("core", Some("warm"), None)]), "INVALID_NUMBER", number),
+    ] {
+        refuses(definition, code, "gates", message);
     }
 }
 
