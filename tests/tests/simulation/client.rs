@@ -301,7 +301,8 @@ fn draw_run(world: &World, stream: &str) -> Process {
             let told = |(site, code, _): &&(String, String, Uuid)| site == stream && *code == run;
             let last = world.book().decisions.iter().rfind(told).map(|(.., id)| *id);
             let replaces = last.filter(|_| !chance.odds(0.1));
-            Process::Decide { run, outcome: *chance.pick(&["PASS", "PASS", "HOLD", "FAIL"]), replaces }
+            let outcome = *chance.pick(&["PASS", "PASS", "HOLD", "FAIL"]);
+            Process::Decide { run, outcome, replaces }
         }
         9 => Process::Hold { run },
         10 => Process::Resume { run },

@@ -299,7 +299,7 @@ impl Processes {
                 (known.published, known.version) = (Some((number, known.draft)), version);
             }
             (Process::Retire { .. }, "scenario.retired", Some(known)) => {
-                (known.retired, known.version) = (true, version)
+                (known.retired, known.version) = (true, version);
             }
             (what, kind, _) => return Err(format!("{what:?} led to {kind}: {data}")),
         }
