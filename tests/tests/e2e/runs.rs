@@ -209,7 +209,7 @@ async fn started_soon(client: &Client, input: &Value) -> Value {
 
 /// Completes the run, and looks at what it came to.
 async fn finish(ann: &Client, run: &Value) {
-    let query = "query($id: ID!, $at: PositionToken) { run(id: $id, consistentWith: $at) { stage scenarioVersion
+    let query = "query($id: ID!, $at: PositionToken) { run(id: $id, consistentWith: $at) { uuid stage scenarioVersion
         phases { phase leftAt } lots(first: 10) { phase quantity { value unit } lot { code } } definition { gates { key } }
         decisions(first: 10) { gate outcome notes replaces lot { code } } scenario { publishedVersion }
         summary { phases { phase lots amounts { value unit } } decisions { pass hold fail } openGates yieldRatio } } }";
@@ -238,8 +238,29 @@ async fn finish(ann: &Client, run: &Value) {
     let decided = json!({ "pass": 3, "hold": 1, "fail": 0 });
     let summary = json!({ "phases": phases, "decisions": decided, "openGates": [], "yieldRatio": null });
     assert_eq!(run["summary"], summary);
+    audited(ann, run, &ended["position"]).await;
     let late = keyed(json!({ "site": SITE, "run": { "code": "R-20261120-01" }, "fromPhase": 20 }));
     assert_eq!(ann.refused("advanceRun", &late).await, "RUN_OVER");
+}
+
+/// The trail says what each step changed from what to what.
+async fn audited(ann: &Client, run: &Value, at: &Value) {
+    let query = "query($of: String, $at: PositionToken) { auditTrail(first: 100, filter: { subject: $of }, consistentWith: $at) {
+        nodes { eventType changes } } }";
+    let subject = format!("run/{}", run["uuid"].as_str().unwrap());
+    let data = ann.query(query, &json!({ "of": subject, "at": at })).await;
+    let changes = |kind: &str| -> Vec<&Value> {
+        let events = data["auditTrail"]["nodes"].as_array().unwrap().iter();
+        events.filter(|event| event["eventType"] == kind).map(|event| &event["changes"]).collect()
+    };
+    let from = |before: Value, after: Value| json!({ "before": before, "after": after });
+    assert_eq!(changes("lotline.run.completed.v1")[0]["stage"], from(json!("running"), json!("completed")));
+    let advanced = changes("lotline.run.phase_advanced.v1");
+    assert_eq!((advanced.len(), &advanced[0]["phase"]), (2, &from(json!(10), json!(20))));
+    let decided = changes("lotline.run.gate_decided.v1");
+    let (passed, held) = (&decided[2]["gates.heat"], &decided[3]["gates.heat"]);
+    assert_eq!((&held["before"], &passed["before"]), (&json!(null), &held["after"]));
+    assert_eq!(changes("lotline.run.started.v1")[0]["code"], from(json!(null), json!("R-20261120-01")));
 }
 
 #[tokio::test]
