@@ -19,7 +19,9 @@ pub mod people;
 pub mod pipeline;
 pub mod qc;
 pub mod reading;
+pub mod run;
 pub mod scalar;
+pub mod scenario;
 pub mod scope;
 pub mod sight;
 pub mod signal;
@@ -39,6 +41,8 @@ pub struct Query(
     genealogy::GenealogyQuery,
     qc::QcQuery,
     pipeline::PipelineQuery,
+    scenario::ScenarioQuery,
+    run::RunQuery,
     signal::SignalQuery,
     master::MasterQuery,
     audit::AuditQuery,
@@ -55,6 +59,8 @@ pub struct Mutation(
     mutation::stock::StockMutation,
     mutation::qc::QcMutation,
     mutation::pipeline::PipelineMutation,
+    mutation::scenario::ScenarioMutation,
+    mutation::run::RunMutation,
     mutation::signal::SignalMutation,
     mutation::master::MasterMutation,
     mutation::import::ImportMutation,
@@ -69,6 +75,7 @@ pub struct Subscription(
     lot::LotSubscription,
     qc::QcSubscription,
     pipeline::PipelineSubscription,
+    run::RunSubscription,
     signal::SignalSubscription,
     audit::AuditSubscription,
 );

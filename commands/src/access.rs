@@ -37,7 +37,7 @@ impl AccessView {
         if self.view.is_outdated() {
             return None;
         }
-        self.view.known().map(|known| known.access)
+        self.view.known().map(|known| known.facts.access)
     }
 
     /// Up to which sequence this process knows the tenant's stream; nothing while it does not.

@@ -14,6 +14,8 @@ use lotline_domain::envelope::{Attributes, CommandHash};
 use lotline_domain::event::Event;
 use lotline_domain::id::{ActorId, CommandId};
 use lotline_domain::refusal::{CommandRefused, Refusal};
+use lotline_domain::run::refusal::RunRefusal;
+use lotline_domain::scenario::refusal::ScenarioRefusal;
 use lotline_domain::state::Subject;
 use lotline_domain::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -174,15 +176,18 @@ impl Answers {
     }
 }
 
-/// Whether a later try gets the same refusal. A conflict may resolve itself, a clock may be put right, and a reused id must not displace the
-/// answer that it was first used for.
+/// Whether a later try gets the same refusal. A conflict may resolve itself, a clock may be put right, a site's writer may learn of a scenario a
+/// moment later than its client, and a reused id must not displace the answer that it was first used for.
 fn is_remembered(code: &str) -> bool {
-    const PASSING_CODES: [&str; 5] = [
+    const PASSING_CODES: [&str; 8] = [
         Refusal::ID_REUSED,
         Refusal::VERSION_CONFLICT,
         Refusal::ID_TOO_OLD,
         Refusal::ID_FROM_FUTURE,
         Refusal::INVALID_ID,
+        ScenarioRefusal::UNKNOWN,
+        RunRefusal::NOT_PUBLISHED,
+        RunRefusal::VERSION_SUPERSEDED,
     ];
     !PASSING_CODES.contains(&code)
 }

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use lotline_domain::access::state::SharedAccess;
 use lotline_domain::chain::{Chain, ChainBreak, ChainHead};
 use lotline_domain::event::{DecodeError, Event};
 use lotline_domain::id::{StreamKey, TenantId};
@@ -17,6 +16,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::answers::Answers;
+use crate::tenant::TenantFacts;
 
 /// Version of the snapshot encoding: postcard of `Image`, then SHA-256 over position and image. A change of any type in it needs a new number.
 pub const SNAPSHOT_FORMAT: u32 = 5;
@@ -93,7 +93,7 @@ impl PartitionFold {
         })?;
         self.tenant_seen = self.tenant_seen.max(attributes.tenant_sequence.unwrap_or(0));
         let stream = self.stream_mut(&stored.record.key);
-        stream.state.evolve(&fact.event, attributes.sequence);
+        stream.state.evolve(&fact.event, attributes.sequence, fact.occurred_at);
         stream.answers.record(attributes, &fact.event);
         self.next = stored.offset + 1;
         Ok(())
@@ -112,9 +112,10 @@ impl PartitionFold {
         self.chain.head(StreamKey::Tenant.as_str()).sequence
     }
 
-    /// Who may do what by the tenant stream's last event, when it lives in this partition; nobody may anything before there is one.
-    pub fn tenant_access(&self) -> SharedAccess {
-        self.streams.get(StreamKey::Tenant.as_str()).map(|stream| stream.state.access.clone()).unwrap_or_default()
+    /// What sites decide on, by the tenant stream's last event, when it lives in this partition; nobody may anything before there is one.
+    pub(crate) fn tenant_facts(&self) -> TenantFacts {
+        let stream = self.streams.get(StreamKey::Tenant.as_str());
+        stream.map(|stream| TenantFacts::of(&stream.state)).unwrap_or_default()
     }
 
     /// Encodes the fold in chunks.

@@ -8,7 +8,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lotline_domain::access::state::SharedAccess;
 use lotline_domain::chain::{Chain, ChainBreak};
 use lotline_domain::event::{DecodeError, Event};
 use lotline_domain::id::{StreamKey, TenantId};
@@ -18,7 +17,7 @@ use lotline_domain::record::StoredRecord;
 use thiserror::Error;
 
 use crate::bus::Ports;
-use crate::tenant::TenantView;
+use crate::tenant::{TenantFacts, TenantView};
 use crate::writer::load_snapshot;
 
 const READ_AT_ONCE: usize = 4_096;
@@ -48,7 +47,7 @@ pub(crate) struct TenantFollower {
 /// What is kept of the partition.
 struct Followed {
     chain: Chain,
-    access: SharedAccess,
+    facts: TenantFacts,
 }
 
 impl TenantFollower {
@@ -81,13 +80,13 @@ impl TenantFollower {
         let end = self.ports.log.end(partition).await?;
         let fold = load_snapshot(&self.ports, partition).await;
         let mut next = fold.next;
-        let access = fold.tenant_access();
-        let mut followed = Followed { chain: fold.chain, access };
+        let facts = fold.tenant_facts();
+        let mut followed = Followed { chain: fold.chain, facts };
         let mut reader = self.ports.log.reader(partition, next).await?;
         loop {
             if next >= end {
                 let sequence = followed.chain.head(StreamKey::Tenant.as_str()).sequence;
-                self.view.advance(sequence, &followed.access);
+                self.view.advance(sequence, &followed.facts);
             }
             let read = reader.read(READ_AT_ONCE, READ_WAIT).await?;
             for stored in &read.records {
@@ -106,7 +105,7 @@ impl Followed {
             return Ok(());
         }
         let fact = Event::decode(&attributes.event_type, &envelope.value)?;
-        self.access.evolve(&fact.event, attributes.sequence);
+        self.facts.evolve(&fact.event, attributes.sequence);
         Ok(())
     }
 }

@@ -1,21 +1,46 @@
-//! The tenant's own stream as the writers of one process know it: how far it is, and who may do what by then.
+//! The tenant's own stream as the writers of one process know it: how far it is, and what sites decide on by then.
 //!
 //! Decisions of a site record the sequence of the tenant's stream on which they were made, so that they can be judged again from the log
-//! alone. Invariant: sequence and access are of the same moment, and a writer decides on nothing older than what its stream has recorded.
+//! alone. Invariant: sequence and facts are of the same moment, and a writer decides on nothing older than what its stream has recorded.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use lotline_domain::access::state::SharedAccess;
+use lotline_domain::event::Event;
+use lotline_domain::scenario::state::SharedScenarios;
+use lotline_domain::state::StreamState;
 use tokio::sync::Notify;
+
+/// What sites decide on of the tenant's stream. Cheap to clone. To add something: a field here, shared like these.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TenantFacts {
+    /// Who may do what.
+    pub(crate) access: SharedAccess,
+    /// From what runs start.
+    pub(crate) scenarios: SharedScenarios,
+}
 
 /// The tenant's stream at one moment.
 #[derive(Debug, Clone)]
 pub(crate) struct TenantAt {
     /// Its last event then.
     pub(crate) sequence: u64,
-    /// Who might do what then.
-    pub(crate) access: SharedAccess,
+    /// What it said then.
+    pub(crate) facts: TenantFacts,
+}
+
+impl TenantFacts {
+    /// Those of the folded stream.
+    pub(crate) fn of(state: &StreamState) -> Self {
+        Self { access: state.access.clone(), scenarios: state.scenarios.clone() }
+    }
+
+    /// Applies an event that stands at `sequence` in the tenant's stream.
+    pub(crate) fn evolve(&mut self, event: &Event, sequence: u64) {
+        self.access.evolve(event, sequence);
+        self.scenarios.evolve(event, sequence);
+    }
 }
 
 /// What is known of the tenant's stream: nothing at first, and then it only goes forward. Those who wait for it are woken in the order in
@@ -35,10 +60,10 @@ impl TenantView {
     }
 
     /// Makes a later moment known; an earlier one changes nothing.
-    pub(crate) fn advance(&self, sequence: u64, access: &SharedAccess) {
+    pub(crate) fn advance(&self, sequence: u64, facts: &TenantFacts) {
         let mut known = self.lock();
         if known.as_ref().is_none_or(|known| known.sequence < sequence) {
-            *known = Some(TenantAt { sequence, access: access.clone() });
+            *known = Some(TenantAt { sequence, facts: facts.clone() });
         }
         drop(known);
         self.moved.notify_waiters();
@@ -85,15 +110,15 @@ mod tests {
     #[tokio::test]
     async fn it_is_waited_for_and_never_goes_back() {
         let view = TenantView::default();
-        let access = SharedAccess::default();
-        let ((), ()) = tokio::join!(view.reached(0), async { view.advance(3, &access) });
-        view.advance(2, &access);
+        let facts = TenantFacts::default();
+        let ((), ()) = tokio::join!(view.reached(0), async { view.advance(3, &facts) });
+        view.advance(2, &facts);
         view.reached(3).await;
         assert_eq!(view.known().map(|known| known.sequence), Some(3));
         let ((), ()) = tokio::join!(view.reached(5), async {
-            view.advance(4, &access);
+            view.advance(4, &facts);
             tokio::task::yield_now().await;
-            view.advance(5, &access);
+            view.advance(5, &facts);
         });
         view.withdraw();
         assert!(view.known().is_none());

@@ -390,7 +390,7 @@ impl PartitionWriter {
 
     fn publish_tenant(&self, fold: &PartitionFold) {
         if self.owns_tenant_stream() {
-            self.wires.tenant.advance(fold.tenant_sequence(), &fold.tenant_access());
+            self.wires.tenant.advance(fold.tenant_sequence(), &fold.tenant_facts());
         }
     }
 }

@@ -25,6 +25,8 @@ use crate::pipeline::Definition;
 use crate::qc::{ChecklistAnswer, QcOutcome};
 use crate::quantity::Quantity;
 use crate::refusal::Refusal;
+use crate::run::command::RunCommand;
+use crate::scenario::command::ScenarioCommand;
 use crate::signal::{Address, DataType};
 use crate::timestamp::Timestamp;
 use crate::trail::TrailCommand;
@@ -189,6 +191,10 @@ pub enum Command {
     Access(AccessCommand),
     /// Record what happened at the door, or to the audit trail. Only the server asks for that.
     Trail(TrailCommand),
+    /// Change a template of a process.
+    Scenario(ScenarioCommand),
+    /// Change a production run.
+    Run(RunCommand),
 }
 
 impl Command {
@@ -208,13 +214,19 @@ impl Command {
             Self::Master(command) => command.name(),
             Self::Access(command) => command.name(),
             Self::Trail(command) => command.name(),
+            Self::Scenario(command) => command.name(),
+            Self::Run(command) => command.name(),
         }
     }
 
     /// Whether the command may be decided in the stream.
     pub fn belongs_to(&self, stream: &StreamKey) -> bool {
         match self {
-            Self::RegisterLot(_) | Self::Lot(_) | Self::RecordQcDecision(_) | Self::DeclareSignal(_) => {
+            Self::RegisterLot(_)
+            | Self::Lot(_)
+            | Self::RecordQcDecision(_)
+            | Self::DeclareSignal(_)
+            | Self::Run(_) => {
                 matches!(stream, StreamKey::Site(_))
             }
             Self::DraftPipeline { .. }
@@ -225,15 +237,20 @@ impl Command {
             | Self::SkipProjectionEvent { .. }
             | Self::Master(_)
             | Self::Access(_)
-            | Self::Trail(_) => *stream == StreamKey::Tenant,
+            | Self::Trail(_)
+            | Self::Scenario(_) => *stream == StreamKey::Tenant,
         }
     }
 
     /// What the actor must have.
     pub fn need(&self) -> Need {
         match self {
-            Self::RegisterLot(_) | Self::Lot(_) | Self::RecordQcDecision(_) => Need::Here(Permission::Decide),
-            Self::DeclareSignal(_) | Self::DraftPipeline { .. } | Self::Master(_) => Need::Here(Permission::Engineer),
+            Self::RegisterLot(_) | Self::Lot(_) | Self::RecordQcDecision(_) | Self::Run(_) => {
+                Need::Here(Permission::Decide)
+            }
+            Self::DeclareSignal(_) | Self::DraftPipeline { .. } | Self::Master(_) | Self::Scenario(_) => {
+                Need::Here(Permission::Engineer)
+            }
             Self::RevisePipeline { pipeline_id, .. } => Need::Pipeline(PipelineRight::Edit, *pipeline_id),
             Self::PublishPipeline { pipeline_id }
             | Self::ArchivePipeline { pipeline_id }
@@ -270,6 +287,7 @@ impl Command {
             Self::RetryProjection { .. } | Self::SkipProjectionEvent { .. } => true,
             Self::Lot(command) => command.needs_reason(),
             Self::Access(command) => command.needs_reason(),
+            Self::Run(command) => command.needs_reason(),
             Self::RegisterLot(_)
             | Self::RecordQcDecision(_)
             | Self::DraftPipeline { .. }
@@ -278,7 +296,8 @@ impl Command {
             | Self::ArchivePipeline { .. }
             | Self::DeclareSignal(_)
             | Self::Master(_)
-            | Self::Trail(_) => false,
+            | Self::Trail(_)
+            | Self::Scenario(_) => false,
         }
     }
 }

@@ -26,6 +26,11 @@ use crate::pipeline::{PipelineArchived, PipelineDrafted, PipelinePublished, Pipe
 use crate::projection::{ProjectionEventSkipped, ProjectionRetried};
 use crate::qc::QcDecisionRecorded;
 use crate::refusal::{CommandRefused, RefusalsSuppressed};
+use crate::run::event::{
+    RunAborted, RunCompleted, RunEvent, RunGateDecided, RunHeld, RunLotLinked, RunLotUnlinked, RunPhaseAdvanced,
+    RunResumed, RunStarted,
+};
+use crate::scenario::event::{ScenarioDrafted, ScenarioEvent, ScenarioPublished, ScenarioRetired, ScenarioRevised};
 use crate::schema;
 use crate::signal::SignalDeclared;
 use crate::timestamp::Timestamp;
@@ -60,6 +65,10 @@ pub enum Event {
     Access(AccessEvent),
     /// Something happened at the door, or to the audit trail.
     Trail(TrailEvent),
+    /// A template of a process changed.
+    Scenario(ScenarioEvent),
+    /// Something happened to a run.
+    Run(RunEvent),
     /// A command was refused.
     CommandRefused(CommandRefused),
     /// Refusals beyond an actor's limit, counted.
@@ -69,10 +78,12 @@ pub enum Event {
 macro_rules! event_types {
     ({ $($variant:ident => $name:literal,)* } Master { $($master:ident => $master_name:literal,)* }
      Lot { $($lot:ident => $lot_name:literal,)* } Access { $($access:ident => $access_name:literal,)* }
-     Trail { $($trail:ident => $trail_name:literal,)* }) => {
+     Trail { $($trail:ident => $trail_name:literal,)* } Scenario { $($scenario:ident => $scenario_name:literal,)* }
+     Run { $($run:ident => $run_name:literal,)* }) => {
         /// Every event type that Lotline writes, in `ce_type` form.
-        pub const EVENT_TYPES: &[&str] =
-            &[$($name,)* $($master_name,)* $($lot_name,)* $($access_name,)* $($trail_name,)*];
+        pub const EVENT_TYPES: &[&str] = &[
+            $($name,)* $($master_name,)* $($lot_name,)* $($access_name,)* $($trail_name,)* $($scenario_name,)* $($run_name,)*
+        ];
 
         impl Event {
             /// The `ce_type`.
@@ -83,6 +94,8 @@ macro_rules! event_types {
                     $(Self::Lot(LotEvent::$lot(_)) => $lot_name,)*
                     $(Self::Access(AccessEvent::$access(_)) => $access_name,)*
                     $(Self::Trail(TrailEvent::$trail(_)) => $trail_name,)*
+                    $(Self::Scenario(ScenarioEvent::$scenario(_)) => $scenario_name,)*
+                    $(Self::Run(RunEvent::$run(_)) => $run_name,)*
                 }
             }
 
@@ -95,6 +108,8 @@ macro_rules! event_types {
                     $(Self::Lot(LotEvent::$lot(data)) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Access(AccessEvent::$access(data)) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Trail(TrailEvent::$trail(data)) => encode(&Body { occurred_at, reason, data }),)*
+                    $(Self::Scenario(ScenarioEvent::$scenario(data)) => encode(&Body { occurred_at, reason, data }),)*
+                    $(Self::Run(RunEvent::$run(data)) => encode(&Body { occurred_at, reason, data }),)*
                 }
             }
 
@@ -106,6 +121,8 @@ macro_rules! event_types {
                     $(($lot_name, schema::document::<Body<$lot>>($lot_name)),)*
                     $(($access_name, schema::document::<Body<$access>>($access_name)),)*
                     $(($trail_name, schema::document::<Body<$trail>>($trail_name)),)*
+                    $(($scenario_name, schema::document::<Body<$scenario>>($scenario_name)),)*
+                    $(($run_name, schema::document::<Body<$run>>($run_name)),)*
                 ]
             }
 
@@ -120,6 +137,10 @@ macro_rules! event_types {
                     $($lot_name => decode($lot_name, value, |data| Self::Lot(LotEvent::$lot(data))),)*
                     $($access_name => decode($access_name, value, |data| Self::Access(AccessEvent::$access(data))),)*
                     $($trail_name => decode($trail_name, value, |data| Self::Trail(TrailEvent::$trail(data))),)*
+                    $($scenario_name => decode($scenario_name, value, |data| {
+                        Self::Scenario(ScenarioEvent::$scenario(data))
+                    }),)*
+                    $($run_name => decode($run_name, value, |data| Self::Run(RunEvent::$run(data))),)*
                     other => Err(DecodeError::UnknownType(other.chars().take(128).collect())),
                 }
             }
@@ -171,6 +192,23 @@ event_types! {
         SignedOut => "lotline.access.signed_out.v1",
         TrailRead => "lotline.access.trail_read.v1",
         AttemptsRefused => "lotline.access.attempts_refused.v1",
+    }
+    Scenario {
+        ScenarioDrafted => "lotline.scenario.drafted.v1",
+        ScenarioRevised => "lotline.scenario.revised.v1",
+        ScenarioPublished => "lotline.scenario.published.v1",
+        ScenarioRetired => "lotline.scenario.retired.v1",
+    }
+    Run {
+        RunStarted => "lotline.run.started.v1",
+        RunPhaseAdvanced => "lotline.run.phase_advanced.v1",
+        RunHeld => "lotline.run.held.v1",
+        RunResumed => "lotline.run.resumed.v1",
+        RunCompleted => "lotline.run.completed.v1",
+        RunAborted => "lotline.run.aborted.v1",
+        RunLotLinked => "lotline.run.lot_linked.v1",
+        RunLotUnlinked => "lotline.run.lot_unlinked.v1",
+        RunGateDecided => "lotline.run.gate_decided.v1",
     }
 }
 
@@ -230,6 +268,8 @@ impl Event {
             Self::Master(event) => event.subject(),
             Self::Access(event) => event.subject().to_string(),
             Self::Trail(event) => event.subject(),
+            Self::Scenario(event) => format!("scenario/{}", event.scenario_id()),
+            Self::Run(event) => format!("run/{}", event.run_id()),
             Self::CommandRefused(_) => format!("command/{command}"),
             Self::RefusalsSuppressed(data) => format!("actor/{}", data.actor),
         }

@@ -55,7 +55,7 @@ impl Given {
     /// One more event.
     pub(crate) fn happened(&mut self, event: &Event) {
         self.sequence += 1;
-        self.state.evolve(event, self.sequence);
+        self.state.evolve(event, self.sequence, now());
     }
 
     /// The request of a command numbered by its place after these events.

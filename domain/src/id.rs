@@ -115,6 +115,10 @@ uuid_id!(/// What lots are of.
     ProductId);
 uuid_id!(/// A supplier or customer.
     PartnerId);
+uuid_id!(/// A template of a process.
+    ScenarioId);
+uuid_id!(/// A production run.
+    RunId);
 uuid_id!(/// A person who may sign in.
     UserId);
 uuid_id!(/// A key by which a program comes in.

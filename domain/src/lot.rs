@@ -393,7 +393,7 @@ impl Lot {
     }
 }
 
-fn base_unit(dimension: Dimension) -> Unit {
+pub(crate) fn base_unit(dimension: Dimension) -> Unit {
     match dimension {
         Dimension::Mass => Unit::Kgm,
         Dimension::Volume => Unit::Ltr,

@@ -100,6 +100,14 @@ pub fn decide(lots: &Lots, id: QcDecisionId, command: &RecordQcDecision) -> Resu
     if lot.qc == Some(QcOutcome::Fail) {
         return Err(Refusal::LotFailed { code: lot.code.clone() });
     }
+    read(lot_id, id, command)
+}
+
+/// Reads what was typed, whatever is known of the lot.
+///
+/// # Errors
+/// The first rule that is broken.
+pub(crate) fn read(lot_id: LotId, id: QcDecisionId, command: &RecordQcDecision) -> Result<QcDecisionRecorded, Refusal> {
     for (field, given) in [("measurements", command.measurements.len()), ("checklist", command.checklist.len())] {
         if given > MAX_ENTRIES {
             return Err(Refusal::TooMany { field, given, max: MAX_ENTRIES });

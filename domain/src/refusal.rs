@@ -11,6 +11,8 @@ use crate::master::MasterRefusal;
 use crate::lot::refusal::LotRefusal;
 use crate::qc::QcOutcome;
 use crate::quantity::{InvalidQuantity, Quantity, Unit};
+use crate::run::refusal::RunRefusal;
+use crate::scenario::refusal::ScenarioRefusal;
 use crate::timestamp::Timestamp;
 
 /// A command broke a rule. Nothing but the refusal itself is recorded.
@@ -244,6 +246,12 @@ pub enum Refusal {
     /// A rule about access.
     #[error(transparent)]
     Access(#[from] AccessRefusal),
+    /// A rule about scenarios.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioRefusal),
+    /// A rule about runs.
+    #[error(transparent)]
+    Run(#[from] RunRefusal),
     /// Nobody said why.
     #[error("this command needs a reason")]
     MissingReason,
@@ -328,6 +336,8 @@ impl Refusal {
             Self::Master(refusal) => refusal.code(),
             Self::Lot(refusal) => refusal.code(),
             Self::Access(refusal) => refusal.code(),
+            Self::Scenario(refusal) => refusal.code(),
+            Self::Run(refusal) => refusal.code(),
             Self::MissingReason => "REASON_REQUIRED",
             Self::TooLarge { .. } => "TOO_LARGE",
         }
@@ -365,6 +375,8 @@ impl Refusal {
             Self::Master(refusal) => refusal.field(),
             Self::Lot(refusal) => Some(refusal.field()),
             Self::Access(refusal) => refusal.field(),
+            Self::Scenario(refusal) => refusal.field(),
+            Self::Run(refusal) => refusal.field(),
             Self::WrongStream { .. }
             | Self::LotFailed { .. }
             | Self::PipelineArchived { .. }

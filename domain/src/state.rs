@@ -8,7 +8,7 @@ use crate::access::event::AccessSubject;
 use crate::access::state::SharedAccess;
 use crate::command::{Command, CommandRequest, optional_text};
 use crate::event::Event;
-use crate::id::{LotId, PartnerId, PipelineId, ProductId, QcDecisionId, TransformationId};
+use crate::id::{LotId, PartnerId, PipelineId, ProductId, QcDecisionId, RunId, ScenarioId, TransformationId};
 use crate::lot::Lots;
 use crate::lot::event::{LotAdjusted, LotEvent, LotExpired, LotMoved, LotSampled, LotScrapped};
 use crate::master::MasterData;
@@ -16,10 +16,16 @@ use crate::pipeline::Pipelines;
 use crate::projection;
 use crate::qc;
 use crate::refusal::Refusal;
+use crate::run::command::RunCommand;
+use crate::run::decide::Around;
+use crate::run::event::RunEvent;
+use crate::run::state::Runs;
+use crate::scenario::state::{Scenarios, SharedScenarios};
 use crate::signal::Signals;
 use crate::timestamp::Timestamp;
 
-/// All that the rules of a stream depend on. A site's stream uses lots and signals, the tenant's own pipelines, access and master data.
+/// All that the rules of a stream depend on. A site's stream uses lots, runs and signals, the tenant's own pipelines, access, scenarios and
+/// master data.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct StreamState {
     /// Lots of the site.
@@ -32,6 +38,10 @@ pub struct StreamState {
     pub access: SharedAccess,
     /// Products and partners of the tenant.
     pub master: MasterData,
+    /// Templates of processes of the tenant.
+    pub scenarios: SharedScenarios,
+    /// Runs of the site.
+    pub runs: Runs,
 }
 
 /// What deciding gave: one or more events, and the facts they share.
@@ -70,17 +80,34 @@ pub enum Subject {
     Trail(String),
     /// What made lots out of lots.
     Transformation(TransformationId),
+    /// A template of a process.
+    Scenario(ScenarioId),
+    /// A production run.
+    Run(RunId),
 }
 
 const EARLIEST_OCCURRENCE_MICROS: i64 = 946_684_800_000_000; // 2000-01-01
 const AHEAD_MICROS: i64 = 5 * 60 * 1_000_000;
 
 impl StreamState {
-    /// Decides a command at a time.
+    /// Decides a command at a time, by what this stream itself says of scenarios: the tenant's.
     ///
     /// # Errors
     /// The first rule that is broken.
     pub fn decide(&self, request: &CommandRequest, now: Timestamp) -> Result<Decision, Refusal> {
+        self.decide_on(request, now, &self.scenarios)
+    }
+
+    /// Decides a command at a time, by what the tenant's stream says of scenarios.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn decide_on(
+        &self,
+        request: &CommandRequest,
+        now: Timestamp,
+        scenarios: &Scenarios,
+    ) -> Result<Decision, Refusal> {
         let command = &request.command;
         if !command.belongs_to(&request.stream) {
             return Err(Refusal::WrongStream { command: command.name(), stream: request.stream.to_string() });
@@ -97,7 +124,8 @@ impl StreamState {
         let fresh = request.command_id.derive(&request.tenant, &request.stream, &request.actor);
         let actor = Actor::of(&request.actor);
         let at = Circumstances { actor, fresh, now, pipelines: &self.pipelines };
-        let (events, subject_id) = self.decide_events(request, &at, occurred_at)?;
+        let around = Around { lots: &self.lots, scenarios, occurred_at, fresh };
+        let (events, subject_id) = self.decide_events(request, &at, &around)?;
         Ok(Decision { events, occurred_at, reason, subject_id })
     }
 
@@ -105,10 +133,10 @@ impl StreamState {
         &self,
         request: &CommandRequest,
         at: &Circumstances<'_>,
-        occurred_at: Timestamp,
+        around: &Around<'_>,
     ) -> Result<(Vec<Event>, Subject), Refusal> {
         let fresh = at.fresh;
-        let day = || occurred_at.to_utc().date_naive();
+        let day = || around.day();
         let event = match &request.command {
             Command::Trail(command) => {
                 let events = command.decide(&request.actor)?;
@@ -121,6 +149,10 @@ impl StreamState {
                 let last = events.last().expect("invariant: a decision has an event");
                 let subject = Subject::Access(last.subject());
                 return Ok((events.into_iter().map(Event::Access).collect(), subject));
+            }
+            Command::Run(command) => return self.decide_run(command, around),
+            Command::Scenario(command) => {
+                Event::Scenario(self.scenarios.decide(command, ScenarioId(fresh))?)
             }
             Command::RegisterLot(command) => {
                 Event::LotRegistered(self.lots.decide_register(LotId(fresh), command, day())?)
@@ -154,8 +186,14 @@ impl StreamState {
         Ok((vec![event], subject))
     }
 
-    /// Applies an event that stands at `sequence` in the stream.
-    pub fn evolve(&mut self, event: &Event, sequence: u64) {
+    fn decide_run(&self, command: &RunCommand, around: &Around<'_>) -> Result<(Vec<Event>, Subject), Refusal> {
+        let events = self.runs.decide(command, around)?;
+        let subject = events.last().and_then(Subject::of);
+        Ok((events, subject.expect("invariant: a decision has an event, and the last is a run's")))
+    }
+
+    /// Applies an event that stands at `sequence` in the stream and happened at a time in the world.
+    pub fn evolve(&mut self, event: &Event, sequence: u64, occurred_at: Timestamp) {
         match event {
             Event::LotRegistered(event) => self.lots.evolve_registered(event, sequence),
             Event::Lot(event) => self.lots.evolve(event, sequence),
@@ -167,6 +205,8 @@ impl StreamState {
             Event::SignalDeclared(event) => self.signals.evolve_declared(event, sequence),
             Event::Master(event) => self.master.evolve(event, sequence),
             Event::Access(_) => self.access.evolve(event, sequence),
+            Event::Scenario(_) => self.scenarios.evolve(event, sequence),
+            Event::Run(event) => self.runs.evolve(event, sequence, occurred_at),
             Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
             | Event::Trail(_)
@@ -191,6 +231,10 @@ impl StreamState {
             Command::DeclareSignal(command) => self.signals.version(command.name.trim()),
             Command::Master(command) => self.master.version(command),
             Command::Access(command) => self.access.version(command),
+            Command::Run(command) => self.runs.version(command),
+            Command::Scenario(command) => {
+                command.scenario_id().and_then(|id| self.scenarios.get(id)).map(|scenario| scenario.version)
+            }
             Command::RegisterLot(_)
             | Command::DraftPipeline { .. }
             | Command::RetryProjection { .. }
@@ -224,6 +268,9 @@ impl Subject {
             Event::Master(event) => Some(event.thing()),
             Event::Access(event) => Some(Self::Access(event.subject())),
             Event::Trail(event) => Some(Self::Trail(event.subject())),
+            Event::Scenario(event) => Some(Self::Scenario(event.scenario_id())),
+            Event::Run(RunEvent::RunGateDecided(event)) => Some(Self::QcDecision(event.decision_id)),
+            Event::Run(event) => Some(Self::Run(event.run_id())),
             Event::CommandRefused(_) | Event::RefusalsSuppressed(_) => None,
         }
     }

@@ -10,6 +10,10 @@ mod access;
 mod master;
 #[path = "examples/lots.rs"]
 mod lots;
+#[path = "examples/run.rs"]
+mod run;
+#[path = "examples/scenario.rs"]
+mod scenario;
 #[path = "examples/trail.rs"]
 mod trail;
 
@@ -69,6 +73,8 @@ fn examples() -> Vec<[Event; 2]> {
     .chain(lots::examples())
     .chain(access::examples())
     .chain(trail::examples())
+    .chain(scenario::examples())
+    .chain(run::examples())
     .collect()
 }
 

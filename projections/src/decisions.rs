@@ -93,6 +93,8 @@ fn subject(event: &Event) -> Option<&str> {
         | Event::Lot(_)
         | Event::Access(_)
         | Event::Trail(_)
+        | Event::Scenario(_)
+        | Event::Run(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => None,
     }
@@ -137,6 +139,8 @@ pub(crate) async fn note(
             | Event::Lot(_)
             | Event::Access(_)
             | Event::Trail(_)
+            | Event::Scenario(_)
+            | Event::Run(_)
             | Event::CommandRefused(_)
             | Event::RefusalsSuppressed(_) => {}
         }

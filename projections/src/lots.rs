@@ -226,6 +226,8 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::Master(_)
         | Event::Access(_)
         | Event::Trail(_)
+        | Event::Scenario(_)
+        | Event::Run(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }
@@ -272,6 +274,8 @@ impl<'a> Changes<'a> {
                 | Event::Master(_)
                 | Event::Access(_)
                 | Event::Trail(_)
+                | Event::Scenario(_)
+                | Event::Run(_)
                 | Event::CommandRefused(_)
                 | Event::RefusalsSuppressed(_) => {}
             }

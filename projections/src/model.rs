@@ -23,13 +23,17 @@ pub enum Model {
     Audit,
     /// Sites, users, keys and grants.
     Access,
+    /// Scenarios as they are now, and their versions.
+    Scenarios,
+    /// Runs with their phases, lots and decisions at gates.
+    Runs,
     /// Latest values and history of signals.
     Samples,
 }
 
 impl Model {
     /// Every model.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Lots,
         Self::Genealogy,
         Self::QcDecisions,
@@ -38,11 +42,13 @@ impl Model {
         Self::Master,
         Self::Audit,
         Self::Access,
+        Self::Scenarios,
+        Self::Runs,
         Self::Samples,
     ];
 
     /// The models that follow the ledger.
-    pub const LEDGER: [Self; 8] = [
+    pub const LEDGER: [Self; 10] = [
         Self::Lots,
         Self::Genealogy,
         Self::QcDecisions,
@@ -51,6 +57,8 @@ impl Model {
         Self::Master,
         Self::Audit,
         Self::Access,
+        Self::Scenarios,
+        Self::Runs,
     ];
 
     /// The name used in tables, notifications and metrics.
@@ -64,6 +72,8 @@ impl Model {
             Self::Master => "master",
             Self::Audit => "audit",
             Self::Access => "access",
+            Self::Scenarios => "scenarios",
+            Self::Runs => "runs",
             Self::Samples => "samples",
         }
     }
@@ -83,7 +93,9 @@ impl Model {
             | Self::Signals
             | Self::Master
             | Self::Audit
-            | Self::Access => TopicKind::Ledger,
+            | Self::Access
+            | Self::Scenarios
+            | Self::Runs => TopicKind::Ledger,
             Self::Samples => TopicKind::Signals,
         }
     }

@@ -240,6 +240,8 @@ fn touched(event: &Event) -> Option<PipelineId> {
         | Event::Lot(_)
         | Event::Access(_)
         | Event::Trail(_)
+        | Event::Scenario(_)
+        | Event::Run(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => None,
     }
@@ -329,6 +331,8 @@ fn evolve(
         | Event::Lot(_)
         | Event::Access(_)
         | Event::Trail(_)
+        | Event::Scenario(_)
+        | Event::Run(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }

@@ -93,6 +93,16 @@ async fn clear_rows(pool: &PgPool, tenant: &str, model: Model, generation: i32) 
             "DELETE FROM read.access_keys WHERE tenant = $1 AND generation = $2",
             "DELETE FROM read.access_grants WHERE tenant = $1 AND generation = $2"
         ),
+        Model::Scenarios => delete!(
+            "DELETE FROM read.scenarios WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.scenario_versions WHERE tenant = $1 AND generation = $2"
+        ),
+        Model::Runs => delete!(
+            "DELETE FROM read.runs WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.run_phases WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.run_lots WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.run_decisions WHERE tenant = $1 AND generation = $2"
+        ),
         Model::Samples => delete!(
             "DELETE FROM read.signal_latest WHERE tenant = $1 AND generation = $2",
             "DELETE FROM read.signal_history WHERE tenant = $1 AND generation = $2",

@@ -169,6 +169,8 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::Lot(_)
         | Event::Access(_)
         | Event::Trail(_)
+        | Event::Scenario(_)
+        | Event::Run(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }

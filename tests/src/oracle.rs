@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 mod lots;
+mod process;
 mod tables;
 
 pub use tables::tables;
@@ -53,6 +54,18 @@ pub struct World {
     pub keys: Rows,
     /// By pipeline id and user id.
     pub grants: Rows,
+    /// By scenario id.
+    pub scenarios: Rows,
+    /// By scenario id and version.
+    pub scenario_versions: Rows,
+    /// By run id.
+    pub runs: Rows,
+    /// By run id and phase.
+    pub run_phases: Rows,
+    /// By run id, lot id and phase.
+    pub run_lots: Rows,
+    /// By decision id.
+    pub run_decisions: Rows,
 }
 
 /// A fold over a whole log.
@@ -146,6 +159,8 @@ impl Oracle {
             kind if kind.starts_with("lotline.pipeline.") && kind != "lotline.pipeline.access_set.v1" => {
                 self.pipeline(kind, &event);
             }
+            kind if kind.starts_with("lotline.scenario.") => self.scenario(kind, &event),
+            kind if kind.starts_with("lotline.run.") => self.run(kind, &event),
             "lotline.signal.declared.v1" => self.declared(&event),
             // What was refused is no state of the plant, and neither is what read models were told to do, or what happened at the door.
             "lotline.command.refused.v1"

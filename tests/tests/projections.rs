@@ -12,6 +12,8 @@ mod fixture;
 mod lots;
 #[path = "projections/poison.rs"]
 mod poison;
+#[path = "projections/process.rs"]
+mod process;
 #[path = "projections/queries.rs"]
 mod queries;
 #[path = "projections/rebuild.rs"]

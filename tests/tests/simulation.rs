@@ -23,6 +23,8 @@ mod node;
 mod plan;
 #[path = "simulation/ports.rs"]
 mod ports;
+#[path = "simulation/process.rs"]
+mod process;
 #[path = "simulation/projector.rs"]
 mod projector;
 #[path = "simulation/rules.rs"]

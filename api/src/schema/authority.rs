@@ -37,8 +37,9 @@ pub enum Rule {
     Everywhere(Permission),
     /// LOOK_UP everywhere or VIEW on some pipeline; the answer has nothing of others.
     ByGrant,
-    /// For each id in `id` or `ids`: of a signal LOOK_UP at its site, of a lot or a decision LOOK_UP at some site, and those of others are
-    /// not found; of a product or partner LOOK_UP at some site; of a pipeline VIEW on it, of an event VALIDATE everywhere, of anything else LOOK_UP everywhere.
+    /// For each id in `id` or `ids`: of a signal LOOK_UP at its site, of a lot, a decision or a run LOOK_UP at some site, and those of others are
+    /// not found; of a product, partner or scenario, which are for all sites, LOOK_UP at some site; of a pipeline VIEW on it, of an event VALIDATE
+    /// everywhere, of anything else LOOK_UP everywhere.
     ById,
     /// To have come in; what the command needs, mostly this permission, is for the writer to judge and to record.
     Command(Permission),
@@ -90,12 +91,17 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Query, "me", Admitted),
         (Query, "node", ById),
         (Query, "nodes", ById),
-        (Query, "pipeline", ById),
         (Query, "partners", AtSite(LookUp)),
+        (Query, "pipeline", ById),
         (Query, "pipelines", ByGrant),
         (Query, "products", AtSite(LookUp)),
         (Query, "projectionStatus", Everywhere(LookUp)),
         (Query, "qcDecisions", AtSite(LookUp)),
+        (Query, "run", AtSite(LookUp)),
+        (Query, "runs", AtSite(LookUp)),
+        (Query, "scenario", ById),
+        (Query, "scenarioDiff", ById),
+        (Query, "scenarios", AtSite(LookUp)),
         (Query, "signalHistory", ById),
         (Query, "signalLatest", ById),
         (Query, "signals", AtSite(LookUp)),
@@ -103,28 +109,39 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Query, "skippedEvents", Everywhere(Validate)),
         (Query, "tenant", Admitted),
         (Query, "users", Everywhere(Validate)),
+        (Mutation, "abortRun", Command(Decide)),
         (Mutation, "adjustLot", Command(Decide)),
+        (Mutation, "advanceRun", Command(Decide)),
         (Mutation, "archivePipeline", Command(Engineer)),
         (Mutation, "changeUserProfile", Command(Administer)),
+        (Mutation, "completeRun", Command(Decide)),
         (Mutation, "deactivateUser", Command(Administer)),
+        (Mutation, "decideGate", Command(Decide)),
         (Mutation, "declareSignal", Command(Engineer)),
         (Mutation, "definePartner", Command(Engineer)),
         (Mutation, "defineProduct", Command(Engineer)),
         (Mutation, "draftPipeline", Command(Engineer)),
-        (Mutation, "importMasterData", Command(Engineer)),
+        (Mutation, "draftScenario", Command(Engineer)),
         (Mutation, "expireLot", Command(Decide)),
+        (Mutation, "holdRun", Command(Decide)),
+        (Mutation, "importMasterData", Command(Engineer)),
         (Mutation, "inviteUser", Command(Administer)),
         (Mutation, "issueApiKey", Command(Administer)),
         (Mutation, "issuePasswordReset", Command(Administer)),
+        (Mutation, "linkLotToRun", Command(Decide)),
         (Mutation, "mergeLots", Command(Decide)),
         (Mutation, "moveLot", Command(Decide)),
         (Mutation, "publishPipeline", Command(Engineer)),
+        (Mutation, "publishScenario", Command(Engineer)),
         (Mutation, "reactivateUser", Command(Administer)),
         (Mutation, "recordQcDecision", Command(Decide)),
         (Mutation, "registerLot", Command(Decide)),
         (Mutation, "registerSite", Command(Administer)),
+        (Mutation, "resumeRun", Command(Decide)),
+        (Mutation, "retireScenario", Command(Engineer)),
         (Mutation, "retryProjection", Command(Administer)),
         (Mutation, "revisePipeline", Command(Engineer)),
+        (Mutation, "reviseScenario", Command(Engineer)),
         (Mutation, "revokeApiKey", Command(Administer)),
         (Mutation, "reworkLots", Command(Decide)),
         (Mutation, "sampleLot", Command(Decide)),
@@ -133,11 +150,15 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Mutation, "setRoles", Command(Administer)),
         (Mutation, "skipProjectionEvent", Command(Administer)),
         (Mutation, "splitLot", Command(Decide)),
+        (Mutation, "startRun", Command(Decide)),
         (Mutation, "transformLots", Command(Decide)),
+        (Mutation, "unlinkLotFromRun", Command(Decide)),
         (Subscription, "auditTrail", AtStream(Validate)),
         (Subscription, "lotChanged", AtSite(LookUp)),
+        (Subscription, "phaseAdvanced", AtSite(LookUp)),
         (Subscription, "pipelineChanged", ByGrant),
         (Subscription, "qcDecisionRecorded", AtSite(LookUp)),
+        (Subscription, "runChanged", AtSite(LookUp)),
         (Subscription, "signalValues", ById),
     ]
 };
@@ -332,7 +353,14 @@ fn need_of(id: &Given) -> Need {
         Some(NodeId::Signal(key)) => Need::Permission(Permission::LookUp, SiteId::new(key.site).ok()),
         Some(NodeId::Pipeline(id)) => Need::Pipeline(PipelineId(id)),
         Some(NodeId::AuditEntry(_)) => Need::Permission(Permission::Validate, None),
-        Some(NodeId::Lot(_) | NodeId::QcDecision(_) | NodeId::Product(_) | NodeId::Partner(_)) => {
+        Some(
+            NodeId::Lot(_)
+            | NodeId::QcDecision(_)
+            | NodeId::Product(_)
+            | NodeId::Partner(_)
+            | NodeId::Scenario(_)
+            | NodeId::Run(_),
+        ) => {
             Need::Somewhere(Permission::LookUp)
         }
         None => Need::Permission(Permission::LookUp, None),

@@ -18,6 +18,10 @@ pub enum NodeId {
     QcDecision(Uuid),
     /// A pipeline.
     Pipeline(Uuid),
+    /// A scenario.
+    Scenario(Uuid),
+    /// A run.
+    Run(Uuid),
     /// A signal.
     Signal(SignalKey),
     /// A product.
@@ -35,6 +39,8 @@ impl NodeId {
             Self::Lot(id) => format!("lot:{id}"),
             Self::QcDecision(id) => format!("qc_decision:{id}"),
             Self::Pipeline(id) => format!("pipeline:{id}"),
+            Self::Scenario(id) => format!("scenario:{id}"),
+            Self::Run(id) => format!("run:{id}"),
             Self::Signal(key) => format!("signal:{}", signal::write_key(&key.site, key.number)),
             Self::Product(id) => format!("product:{id}"),
             Self::Partner(id) => format!("partner:{id}"),
@@ -54,6 +60,8 @@ impl NodeId {
             "pipeline" => uuid().map(Self::Pipeline),
             "product" => uuid().map(Self::Product),
             "partner" => uuid().map(Self::Partner),
+            "scenario" => uuid().map(Self::Scenario),
+            "run" => uuid().map(Self::Run),
             "audit_entry" => uuid().map(Self::AuditEntry),
             "signal" => signal::read_key(rest).map(Self::Signal),
             _ => None,
@@ -83,6 +91,10 @@ of_kind! {
     lot, Lot, Uuid, "lot";
     /// Reads the id of a pipeline.
     pipeline, Pipeline, Uuid, "pipeline";
+    /// Reads the id of a scenario.
+    scenario, Scenario, Uuid, "scenario";
+    /// Reads the id of a run.
+    run, Run, Uuid, "run";
     /// Reads the id of a signal.
     signal, Signal, SignalKey, "signal";
 }
@@ -99,6 +111,8 @@ mod tests {
             NodeId::Lot(uuid),
             NodeId::QcDecision(uuid),
             NodeId::Pipeline(uuid),
+            NodeId::Scenario(uuid),
+            NodeId::Run(uuid),
             NodeId::Signal(key),
             NodeId::Product(uuid),
             NodeId::Partner(uuid),

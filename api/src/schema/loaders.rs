@@ -15,7 +15,9 @@ use lotline_projections::genealogy::{self, EdgeRow};
 use lotline_projections::lots::{self, LotRow};
 use lotline_projections::pipelines::{self, PipelineRow, VersionRow};
 use lotline_projections::qc_decisions::{self, QcDecisionRow};
+use lotline_projections::runs::{self, RunRow};
 use lotline_projections::samples::{self, LatestRow};
+use lotline_projections::scenarios::{self, ScenarioRow};
 use lotline_projections::signals::{self, SignalKey, SignalRow};
 use lotline_projections::transformations::{self, TransformationRow};
 use sqlx::PgPool;
@@ -53,6 +55,27 @@ pub struct DecisionsOn(pub Uuid, pub u32);
 /// Versions of a pipeline: the newest so many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VersionsOf(pub Uuid, pub u32);
+/// A scenario by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ScenarioById(pub Uuid);
+/// Versions of a scenario: the newest so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ScenarioVersionsOf(pub Uuid, pub u32);
+/// A run by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RunById(pub Uuid);
+/// Phases of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RunPhasesOf(pub Uuid);
+/// Lots of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RunLotsOf(pub Uuid);
+/// Decisions in force at the gates of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct InForceOf(pub Uuid);
+/// Decisions at the gates of a run: the newest so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RunDecisionsOf(pub Uuid, pub u32);
 /// A signal's declaration.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SignalByKey(pub SignalKey);
@@ -167,6 +190,77 @@ impl Loader<VersionsOf> for Tables {
         for (first, ids) in by_size(keys.iter().map(|key| (key.1, key.0))) {
             let rows = pipelines::versions_of(&self.pool, &self.tenant, &ids, first).await?;
             found.extend(grouped(rows, |row| VersionsOf(row.pipeline_id, first)));
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<ScenarioById> for Tables {
+    type Value = ScenarioRow;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[ScenarioById]) -> Rows<ScenarioById, ScenarioRow> {
+        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let rows = scenarios::by_ids(&self.pool, &self.tenant, &ids).await?;
+        Ok(rows.into_iter().map(|row| (ScenarioById(row.id), row)).collect())
+    }
+}
+
+impl Loader<ScenarioVersionsOf> for Tables {
+    type Value = Vec<scenarios::VersionRow>;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[ScenarioVersionsOf]) -> Rows<ScenarioVersionsOf, Vec<scenarios::VersionRow>> {
+        let mut found = HashMap::new();
+        for (first, ids) in by_size(keys.iter().map(|key| (key.1, key.0))) {
+            let rows = scenarios::versions_of(&self.pool, &self.tenant, &ids, first).await?;
+            found.extend(grouped(rows, |row| ScenarioVersionsOf(row.scenario_id, first)));
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<RunById> for Tables {
+    type Value = RunRow;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[RunById]) -> Rows<RunById, RunRow> {
+        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let rows = runs::by_ids(&self.pool, &self.tenant, &ids).await?;
+        Ok(rows.into_iter().map(|row| (RunById(row.id), row)).collect())
+    }
+}
+
+/// What runs have, all of it in one query.
+macro_rules! parts_of_runs {
+    ($($key:ident, $row:ident, $query:ident;)*) => {$(
+        impl Loader<$key> for Tables {
+            type Value = Vec<runs::$row>;
+            type Error = Arc<sqlx::Error>;
+
+            async fn load(&self, keys: &[$key]) -> Rows<$key, Vec<runs::$row>> {
+                let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+                Ok(grouped(runs::$query(&self.pool, &self.tenant, &ids).await?, |row| $key(row.run_id)))
+            }
+        }
+    )*};
+}
+
+parts_of_runs! {
+    RunPhasesOf, PhaseRow, phases_of;
+    RunLotsOf, RunLotRow, lots_of;
+    InForceOf, InForceRow, in_force;
+}
+
+impl Loader<RunDecisionsOf> for Tables {
+    type Value = Vec<runs::DecisionRow>;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[RunDecisionsOf]) -> Rows<RunDecisionsOf, Vec<runs::DecisionRow>> {
+        let mut found = HashMap::new();
+        for (first, ids) in by_size(keys.iter().map(|key| (key.1, key.0))) {
+            let rows = runs::decisions_of(&self.pool, &self.tenant, &ids, first).await?;
+            found.extend(grouped(rows, |row| RunDecisionsOf(row.run_id, first)));
         }
         Ok(found)
     }

@@ -10,6 +10,8 @@ pub mod people;
 pub mod pipeline;
 pub mod projection;
 pub mod qc;
+pub mod run;
+pub mod scenario;
 pub mod signal;
 pub mod stock;
 pub mod transformation;

@@ -14,7 +14,9 @@ use super::master::{Partner, Product};
 use super::pipeline::Pipeline;
 use super::qc::QcDecision;
 use super::reading::Reading;
+use super::run::Run;
 use super::scalar::PositionToken;
+use super::scenario::Scenario;
 use super::scope::Scope;
 use super::signal::Signal;
 use crate::guard::cost;
@@ -32,6 +34,10 @@ pub enum Node {
     QcDecision(QcDecision),
     /// A pipeline.
     Pipeline(Pipeline),
+    /// A scenario.
+    Scenario(Scenario),
+    /// A run.
+    Run(Run),
     /// A signal.
     Signal(Signal),
     /// A product.
@@ -48,6 +54,8 @@ impl NodeId {
             Self::Lot(_) => Model::Lots,
             Self::QcDecision(_) => Model::QcDecisions,
             Self::Pipeline(_) => Model::Pipelines,
+            Self::Scenario(_) => Model::Scenarios,
+            Self::Run(_) => Model::Runs,
             Self::Signal(_) => Model::Signals,
             Self::Product(_) | Self::Partner(_) => Model::Master,
             Self::AuditEntry(_) => Model::Audit,
@@ -61,6 +69,8 @@ impl NodeId {
         Ok(match self {
             Self::Lot(id) => Lot::load(scope, id).await?.filter(|lot| shown(&lot.0.site)).map(Node::Lot),
             Self::Pipeline(id) => Pipeline::load(scope, id).await?.map(Node::Pipeline),
+            Self::Scenario(id) => Scenario::load(scope, id).await?.map(Node::Scenario),
+            Self::Run(id) => Run::load(scope, id).await?.filter(|run| shown(&run.0.site)).map(Node::Run),
             Self::Signal(key) => Signal::load(scope, key).await?.map(Node::Signal),
             Self::QcDecision(id) => {
                 let row = qc_decisions::find(pool, tenant, id).await.or_fail("read a quality decision")?;

@@ -83,13 +83,14 @@ pub fn notes_context(decision: Uuid) -> String {
     format!("qc_decision/{decision}/notes")
 }
 
-impl QcDecision {
-    /// The notes, or nothing when their key was destroyed.
-    async fn open_notes(&self, ctx: &Context<'_>, sealed: &Personal) -> Result<Option<String>, Error> {
-        let key = Scope::of(ctx).loader.load_one(KeyById(sealed.key_id)).await.or_fail("read a personal key")?;
-        let Some(key) = key else { return Ok(None) };
-        key.open(&notes_context(self.0.id), sealed).map(Some).or_fail("open the notes")
-    }
+/// The notes of a decision, or nothing when their key was destroyed.
+///
+/// # Errors
+/// `INTERNAL`.
+pub async fn open_notes(ctx: &Context<'_>, decision: Uuid, sealed: &Personal) -> Result<Option<String>, Error> {
+    let key = Scope::of(ctx).loader.load_one(KeyById(sealed.key_id)).await.or_fail("read a personal key")?;
+    let Some(key) = key else { return Ok(None) };
+    key.open(&notes_context(decision), sealed).map(Some).or_fail("open the notes")
 }
 
 /// A quality decision as it was taken.
@@ -143,7 +144,7 @@ impl QcDecision {
     /// Free text; null when there is none, or when it was erased.
     async fn notes(&self, ctx: &Context<'_>) -> Result<Option<String>, Error> {
         match &self.0.notes {
-            Some(sealed) => self.open_notes(ctx, &sealed.0).await,
+            Some(sealed) => open_notes(ctx, self.0.id, &sealed.0).await,
             None => Ok(None),
         }
     }
@@ -151,7 +152,7 @@ impl QcDecision {
     /// Whether there were notes that can't be read any more, because the key of the person who wrote them was destroyed.
     async fn notes_erased(&self, ctx: &Context<'_>) -> Result<bool, Error> {
         match &self.0.notes {
-            Some(sealed) => Ok(self.open_notes(ctx, &sealed.0).await?.is_none()),
+            Some(sealed) => Ok(open_notes(ctx, self.0.id, &sealed.0).await?.is_none()),
             None => Ok(false),
         }
     }

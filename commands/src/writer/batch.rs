@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use lotline_domain::access::state::SharedAccess;
 use lotline_domain::chain::ChainHead;
 use lotline_domain::command::CommandRequest;
 use lotline_domain::envelope::{Attributes, CommandHash, Envelope};
@@ -26,8 +25,6 @@ pub(super) struct Batch<'a> {
     writer: &'a mut PartitionWriter,
     fold: &'a mut PartitionFold,
     known: Known,
-    /// Who may do what before there is any event in the tenant's stream.
-    nobody: SharedAccess,
     records: Vec<Record>,
     bytes: usize,
     pending: Pending,
@@ -72,8 +69,7 @@ struct Source<'a> {
 impl<'a> Batch<'a> {
     pub(super) fn new(writer: &'a mut PartitionWriter, fold: &'a mut PartitionFold, known: Known) -> Self {
         let pending = Pending { partition: writer.partition, entries: Vec::new() };
-        let nobody = SharedAccess::default();
-        Self { writer, fold, known, nobody, records: Vec::new(), bytes: 0, pending }
+        Self { writer, fold, known, records: Vec::new(), bytes: 0, pending }
     }
 
     /// Whether another command may join.
@@ -119,15 +115,12 @@ impl<'a> Batch<'a> {
 
     /// Whether the actor may, and only then what the rules say: who may not learns nothing of what is there.
     fn judge(&mut self, request: &CommandRequest, now: Timestamp) -> Result<Decision, Refusal> {
-        let access = match &self.known {
-            Known::At(tenant) => &tenant.access,
-            Known::Here => {
-                let stream = self.fold.streams.get(StreamKey::Tenant.as_str());
-                stream.map_or(&self.nobody, |stream| &stream.state.access)
-            }
+        let facts = match &self.known {
+            Known::At(tenant) => tenant.facts.clone(),
+            Known::Here => self.fold.tenant_facts(),
         };
-        access.authorise(request, self.writer.options.authorisation, now)?;
-        self.fold.stream_mut(request.stream.as_str()).state.decide(request, now)
+        facts.access.authorise(request, self.writer.options.authorisation, now)?;
+        self.fold.stream_mut(request.stream.as_str()).state.decide_on(request, now, &facts.scenarios)
     }
 
     /// Seals a decision's events; refuses them all when one is too large for the log.
@@ -156,7 +149,7 @@ impl<'a> Batch<'a> {
         self.fold.chain.advance(request.stream.as_str(), head);
         let stream = self.fold.stream_mut(request.stream.as_str());
         for (attributes, event, record) in sealed {
-            stream.state.evolve(&event, attributes.sequence);
+            stream.state.evolve(&event, attributes.sequence, decision.occurred_at);
             stream.answers.record(&attributes, &event);
             self.bytes += record.size();
             self.records.push(record);

@@ -393,6 +393,8 @@ impl Books {
             | Event::Master(_)
             | Event::Access(_)
             | Event::Trail(_)
+            | Event::Scenario(_)
+            | Event::Run(_)
             | Event::CommandRefused(_)
             | Event::RefusalsSuppressed(_) => {}
         }

@@ -11,7 +11,7 @@ pub struct PostgresSection {
     /// The same place for a user who owns nothing and works for the tenant only; everything else is asked as that one. Without it
     /// it is asked as the user of `url`, in the tenant's role.
     pub serve_url: Option<String>,
-    /// Connections of the owner: for projections, which use up to eight for each partition of the ledger.
+    /// Connections of the owner: for projections, which use up to ten for each partition of the ledger.
     pub max_connections: u32,
     /// Connections for queries. The log takes about a dozen more.
     pub query_connections: u32,

@@ -4,6 +4,8 @@
 
 mod access;
 mod lots;
+mod run;
+mod scenario;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -44,6 +46,8 @@ pub(super) enum State {
     PipelineAccess {
         rights: RightSet,
     },
+    Scenario(scenario::ScenarioState),
+    Run(run::RunState),
     /// The data of the event that defined it last.
     Defined(Box<RawValue>),
 }
@@ -121,6 +125,20 @@ pub(super) fn needed(slice: Slice<'_>) -> Vec<String> {
                     needed.insert(subject.to_owned());
                 }
             }
+            Event::Scenario(change) => {
+                if scenario::is_creation(change) {
+                    created.insert(subject.to_owned());
+                } else if !created.contains(subject) {
+                    needed.insert(subject.to_owned());
+                }
+            }
+            Event::Run(change) => {
+                if run::is_creation(change) {
+                    created.insert(subject.to_owned());
+                } else if run::has_state(change) && !created.contains(subject) {
+                    needed.insert(subject.to_owned());
+                }
+            }
             Event::SignalDeclared(_)
             | Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
@@ -170,6 +188,8 @@ impl States {
             Event::SignalDeclared(_) => changes.creation(body.data)?,
             Event::Master(_) => self.define(subject, body.data, &mut changes)?,
             Event::Access(change) => self.change_access(subject, change, body.data, &mut changes)?,
+            Event::Scenario(change) => self.change_scenario(subject, change, body.data, &mut changes)?,
+            Event::Run(change) => self.change_run(subject, change, body.data, &mut changes)?,
             Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
             | Event::Trail(_)
@@ -256,6 +276,8 @@ fn change_pipeline(state: &mut State, event: &Event, subject: &str, changes: &mu
         | Event::ProjectionRetried(_)
         | Event::ProjectionEventSkipped(_)
         | Event::Trail(_)
+        | Event::Scenario(_)
+        | Event::Run(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }

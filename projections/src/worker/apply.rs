@@ -16,7 +16,7 @@ use crate::connection::Expendable;
 use crate::failure::{ApplyError, full_text};
 use crate::model::Model;
 use crate::offsets::{Cursor, HaltCause, NewHalt, Place, Step};
-use crate::{access, audit, decisions, genealogy, lots, master, pipelines, qc_decisions, signals};
+use crate::{access, audit, decisions, genealogy, lots, master, pipelines, qc_decisions, runs, scenarios, signals};
 
 /// Where the models are kept, and the partition that is carried there.
 #[derive(Clone)]
@@ -74,6 +74,8 @@ impl Model {
             Self::Master => master::concerns(event),
             Self::Audit => true,
             Self::Access => access::concerns(event),
+            Self::Scenarios => scenarios::concerns(event),
+            Self::Runs => runs::concerns(event),
             Self::Samples => false,
         }
     }
@@ -88,6 +90,8 @@ impl Model {
             Self::Master => master::apply(db, slice).await,
             Self::Audit => audit::apply(db, slice).await,
             Self::Access => access::apply(db, slice).await,
+            Self::Scenarios => scenarios::apply(db, slice).await,
+            Self::Runs => runs::apply(db, slice).await,
             Self::Samples => Ok(()),
         }
     }

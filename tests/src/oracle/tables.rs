@@ -62,6 +62,32 @@ const GRANTS: &str =
     "SELECT pipeline_id || '/' || user_id, jsonb_build_object('rights', rights, 'actor', actor, 'sequence', sequence)
     FROM read.access_grants WHERE $live('access')";
 
+const SCENARIOS: &str = "SELECT id::TEXT, json_build_object('name', name, 'draft', draft, 'published', published_version, 'hash', published_hash,
+        'retired', retired, 'actor', actor, 'occurred', $time(occurred_at), 'decided', $time(decided_at), 'changed', $time(changed_at),
+        'version', version)
+    FROM read.scenarios WHERE $live('scenarios')";
+const SCENARIO_VERSIONS: &str = "SELECT scenario_id || '/' || version, json_build_object('name', name, 'definition', definition,
+        'hash', definition_hash, 'reason', reason, 'actor', actor, 'occurred', $time(occurred_at), 'decided', $time(decided_at),
+        'sequence', sequence)
+    FROM read.scenario_versions WHERE $live('scenarios')";
+
+const RUNS: &str = "SELECT id::TEXT, json_build_object('site', site, 'code', code, 'scenario', scenario_id, 'scenario_name', scenario_name,
+        'scenario_version', scenario_version, 'definition', definition, 'stage', stage, 'phase', phase, 'since', $time(phase_since),
+        'held', $time(held_since), 'ended', $time(ended_at), 'why', stage_reason, 'summary', summary, 'last', $time(last_at),
+        'actor', actor, 'occurred', $time(occurred_at), 'decided', $time(decided_at), 'changed', $time(changed_at), 'version', version)
+    FROM read.runs WHERE $live('runs')";
+const RUN_PHASES: &str = "SELECT run_id || '/' || phase, jsonb_build_object('site', site, 'entered', $time(entered_at),
+        'left', $time(left_at), 'actor', actor, 'decided', $time(decided_at), 'sequence', sequence)
+    FROM read.run_phases WHERE $live('runs')";
+const RUN_LOTS: &str =
+    "SELECT run_id || '/' || lot_id || '/' || phase, jsonb_build_object('quantity', $number(quantity), 'unit', unit,
+        'actor', actor, 'occurred', $time(occurred_at), 'sequence', sequence)
+    FROM read.run_lots WHERE $live('runs')";
+const RUN_DECISIONS: &str = "SELECT id::TEXT, jsonb_build_object('run', run_id, 'gate', gate, 'lot', lot_id, 'outcome', outcome,
+        'replaces', replaces, 'measurements', measurements, 'checklist', checklist, 'notes', notes, 'reason', reason, 'actor', actor,
+        'occurred', $time(occurred_at), 'decided', $time(decided_at), 'sequence', sequence)
+    FROM read.run_decisions WHERE $live('runs')";
+
 /// What the tables say of a tenant.
 ///
 /// # Panics
@@ -84,6 +110,12 @@ pub async fn tables(pool: &PgPool, tenant: &str) -> World {
         memberships: rows(MEMBERSHIPS).await,
         keys: rows(KEYS).await,
         grants: rows(GRANTS).await,
+        scenarios: rows(SCENARIOS).await,
+        scenario_versions: rows(SCENARIO_VERSIONS).await,
+        runs: rows(RUNS).await,
+        run_phases: rows(RUN_PHASES).await,
+        run_lots: rows(RUN_LOTS).await,
+        run_decisions: rows(RUN_DECISIONS).await,
     }
 }
 

@@ -16,6 +16,7 @@ use lotline_tests::operations;
 use serde_json::{Value, json};
 
 use crate::door::foreign;
+use crate::runs::process;
 use crate::site::SITE;
 use crate::visitor::{ADMIN, House};
 
@@ -30,12 +31,17 @@ enum Outcome {
     Let,
 }
 
+/// Queries that give a page.
+const LISTS: [&str; 9] =
+    ["apiKeys", "auditTrail", "lots", "qcDecisions", "pipelines", "runs", "scenarios", "signals", "users"];
+
 /// An operation for each root field, with its variables.
 fn example(root: &str, field: &str) -> (String, Value) {
     let id = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
     let nil = "00000000-0000-0000-0000-000000000000";
     let (a_lot, a_pipeline, a_signal) =
         (id(&format!("lot:{nil}")), id(&format!("pipeline:{nil}")), id("signal:north:1"));
+    let a_scenario = id(&format!("scenario:{nil}"));
     let definition = json!({ "tasks": [{ "id": "read", "kind": "sql" }] });
     let range = "range: {from: \"2026-01-01T00:00:00Z\", until: \"2026-01-02T00:00:00Z\"}";
     let input = |kind: &str, given: Value| {
@@ -47,14 +53,14 @@ fn example(root: &str, field: &str) -> (String, Value) {
     let plain = |arguments: &str, selected: &str| (format!("{root} {{ {field}{arguments} {selected} }}"), json!({}));
     let shown = "{ __typename }";
     match (root, field) {
-        ("query", "apiKeys" | "auditTrail" | "lots" | "qcDecisions" | "pipelines" | "signals" | "users") => {
-            plain("(first: 1)", shown)
-        }
-        ("query", "lot") => plain("(site: \"north\", code: \"x\")", shown),
+        ("query", list) if LISTS.contains(&list) => plain("(first: 1)", shown),
+        ("query", "lot" | "run") => plain("(site: \"north\", code: \"x\")", shown),
         ("query", "lotGenealogy") => plain(&format!("(id: \"{a_lot}\", direction: ANCESTORS)"), shown),
         ("query", "node") => plain(&format!("(id: \"{a_lot}\")"), shown),
         ("query", "nodes") => plain(&format!("(ids: [\"{a_lot}\"])"), shown),
         ("query", "pipeline") => plain(&format!("(id: \"{a_pipeline}\")"), shown),
+        ("query", "scenario") => plain(&format!("(id: \"{a_scenario}\")"), shown),
+        ("query", "scenarioDiff") => plain(&format!("(id: \"{a_scenario}\", from: 1)"), shown),
         ("query", "signalHistory") => plain(&format!("(id: \"{a_signal}\", {range}, first: 1)"), shown),
         ("query", "signalLatest") => plain(&format!("(ids: [\"{a_signal}\"])"), shown),
         ("query", "me" | "projectionStatus" | "skippedEvents") => plain("", shown),
@@ -87,6 +93,9 @@ fn example(root: &str, field: &str) -> (String, Value) {
             let given = json!({ "reason": "x", "readModel": "LOTS", "stream": SITE, "sequence": 1 });
             input("SkipProjectionEventInput", given)
         }
+        ("mutation", "startRun" | "decideGate" | "linkLotToRun" | "unlinkLotFromRun") => about_run(field, &a_scenario),
+        ("mutation", name) if name.ends_with("Run") => about_run(field, &a_scenario),
+        ("mutation", name) if name.ends_with("Scenario") => about_scenario(field, &a_scenario),
         ("subscription", "signalValues") => plain(&format!("(ids: [\"{a_signal}\"])"), "{ position }"),
         ("subscription", _) => plain("", "{ position }"),
         ("mutation", _) => {
@@ -98,6 +107,42 @@ fn example(root: &str, field: &str) -> (String, Value) {
         }
         _ => panic!("{root} {field} is new: give it an example here and a line in the table"),
     }
+}
+
+/// A mutation about a scenario that is not there, or a new one.
+fn about_scenario(field: &str, scenario: &str) -> (String, Value) {
+    let mut given = json!({ "idempotencyKey": key() });
+    if field != "draftScenario" {
+        given["scenarioId"] = json!(scenario);
+    }
+    if field == "draftScenario" || field == "reviseScenario" {
+        (given["name"], given["definition"]) = (json!(key().to_string()), process());
+    }
+    of_its_own(field, &given)
+}
+
+/// A mutation whose input is named after it.
+fn of_its_own(field: &str, given: &Value) -> (String, Value) {
+    let kind = field[..1].to_uppercase() + &field[1..];
+    let query = format!("mutation($input: {kind}Input!) {{ {field}(input: $input) {{ userErrors {{ code }} }} }}");
+    (query, json!({ "input": given }))
+}
+
+/// A mutation about a run that is not there.
+fn about_run(field: &str, scenario: &str) -> (String, Value) {
+    let mut given = json!({ "idempotencyKey": key(), "site": SITE, "reason": "x" });
+    if field == "startRun" {
+        given["scenarioId"] = json!(scenario);
+    } else {
+        given["run"] = json!({ "code": "x" });
+    }
+    match field {
+        "advanceRun" => given["fromPhase"] = json!(0),
+        "decideGate" => (given["gate"], given["outcome"]) = (json!("x"), json!("PASS")),
+        "linkLotToRun" | "unlinkLotFromRun" => given["lot"] = json!({ "code": "x" }),
+        _ => {}
+    }
+    of_its_own(field, &given)
 }
 
 /// The type and value of the input of a mutation about access.

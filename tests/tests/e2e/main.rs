@@ -34,6 +34,7 @@ mod readme;
 mod rebuild;
 mod rights;
 mod roles;
+mod runs;
 mod secured;
 mod settings;
 mod sign_on;

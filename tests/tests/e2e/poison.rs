@@ -84,7 +84,19 @@ async fn all_read_models_are_listed() {
     let plant = Plant::new("listed", Log::Postgres).await;
     let listed = said(&lotline(&plant.settings).args(["projections", "list"]).output().unwrap());
     let models: Vec<&str> = listed.lines().map(|line| line.split(' ').next().unwrap()).collect();
-    let all = ["lots", "genealogy", "qc_decisions", "pipelines", "signals", "master", "audit", "access", "samples"];
+    let all = [
+        "lots",
+        "genealogy",
+        "qc_decisions",
+        "pipelines",
+        "signals",
+        "master",
+        "audit",
+        "access",
+        "scenarios",
+        "runs",
+        "samples",
+    ];
     assert_eq!(models, all, "{listed}");
     assert!(listed.contains("samples        made from signal batches"), "{listed}");
 }

@@ -63,8 +63,9 @@ async fn goes_on(log: Log) {
     assert!(rebuilt.contains("went on where an earlier rebuild had stopped"), "{rebuilt}");
     let rebuilt = said(&run(&plant, &["projections", "rebuild", "--all"]));
     assert!(
-        rebuilt
-            .contains("lots, genealogy, qc_decisions, pipelines, signals, master, audit, access: rebuilt and in use"),
+        rebuilt.contains(
+            "lots, genealogy, qc_decisions, pipelines, signals, master, audit, access, scenarios, runs: rebuilt and in use"
+        ),
         "{rebuilt}"
     );
     assert!(rebuilt.contains("samples: rebuilt and in use"), "{rebuilt}");

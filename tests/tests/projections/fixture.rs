@@ -173,8 +173,9 @@ impl Plant {
             reason: Some("as planned".into()),
             command,
         };
+        let scenarios = self.states.get(&StreamKey::Tenant).map(|state| state.scenarios.clone()).unwrap_or_default();
         let state = self.states.entry(stream(key)).or_default();
-        let mut events = match state.decide(&request, now) {
+        let mut events = match state.decide_on(&request, now, &scenarios) {
             Ok(decision) => decision.events,
             Err(refusal) => vec![Event::CommandRefused(refusal.recorded(request.command.name()))],
         };
@@ -184,9 +185,10 @@ impl Plant {
 
     /// Appends an event whether or not it follows the rules.
     pub(crate) fn append(&mut self, key: &str, event: &Event) -> Offset {
-        let value = event.encode(start().plus_micros(self.count as i64 * 1_000 - 60_000_000), Some("as planned"));
+        let occurred_at = start().plus_micros(self.count as i64 * 1_000 - 60_000_000);
+        let value = event.encode(occurred_at, Some("as planned"));
         let sequence = self.chain.head(key).sequence + 1;
-        self.states.entry(stream(key)).or_default().evolve(event, sequence);
+        self.states.entry(stream(key)).or_default().evolve(event, sequence, occurred_at);
         self.append_raw(key, event.event_type(), event.subject(CommandId(uuid(self.count))), value)
     }
 

@@ -83,6 +83,7 @@ pub(crate) fn busy_ledger() -> Plant {
         crate::access::day(&mut plant, round, pipeline_id);
         define(&mut plant, round);
         crate::lots::day(&mut plant, ["north", "south"][round % 2], round);
+        crate::process::day(&mut plant, round);
         let name = format!("intake {round} b");
         plant.decide("_tenant", Command::RevisePipeline { pipeline_id, name, definition: definition("nul \0") });
         plant.decide("_tenant", Command::PublishPipeline { pipeline_id });
@@ -108,6 +109,12 @@ async fn rows_do_not_depend_on_batches_or_restarts() {
         ("pipeline_versions", 8),
         ("products", 2),
         ("partners", 2),
+        ("scenarios", 4),
+        ("scenario_versions", 8),
+        ("runs", 4),
+        ("run_phases", 10),
+        ("run_lots", 8),
+        ("run_decisions", 16),
         ("access_users", 9),
         ("access_memberships", 5),
         ("access_keys", 4),

@@ -15,6 +15,8 @@ use lotline_domain::signal::{Address, DataType, ModbusTable, WordOrder};
 use lotline_domain::timestamp::Timestamp;
 use uuid::Uuid;
 
+use crate::process::Process;
+
 /// A quantity as typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Amount {
@@ -83,6 +85,7 @@ pub(crate) enum What {
     Declare {
         name: String,
     },
+    Process(Process),
 }
 
 /// One command of one client.
@@ -118,6 +121,7 @@ impl What {
     fn reason(&self) -> Option<String> {
         match self {
             Self::Transform(_) | Self::Take { .. } => Some("as planned".to_owned()),
+            Self::Process(process) => process.reason(),
             Self::Register { .. }
             | Self::Judge { .. }
             | Self::Draft { .. }
@@ -159,6 +163,7 @@ impl What {
             }),
             Self::Transform(asked) => Command::Lot(LotCommand::Transform(asked.command())),
             Self::Take { lot, how, amount } => Command::Lot(take(lot.reference(), how, amount.as_ref())),
+            Self::Process(process) => process.command(),
             Self::Draft { name, graph } => {
                 Command::DraftPipeline { name: name.clone(), definition: graph.definition() }
             }
@@ -243,7 +248,7 @@ impl Amount {
 }
 
 impl LotName {
-    fn reference(&self) -> LotRef {
+    pub(crate) fn reference(&self) -> LotRef {
         match self {
             Self::Code(code) => LotRef::Code(code.clone()),
             Self::Id(id) => LotRef::Id(lotline_domain::id::LotId(*id)),

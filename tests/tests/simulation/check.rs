@@ -11,15 +11,19 @@ use uuid::Uuid;
 use crate::ask::Ask;
 use crate::client::Answer;
 use crate::model::Stream;
+use crate::process::Scenario;
 use crate::world::Remains;
 
 /// Refusals that another try of the same command need not get.
-const PASSING: [&str; 5] = [
+const PASSING: [&str; 8] = [
     "IDEMPOTENCY_KEY_REUSED",
     "VERSION_CONFLICT",
     "IDEMPOTENCY_KEY_TOO_OLD",
     "IDEMPOTENCY_KEY_FROM_FUTURE",
     "INVALID_IDEMPOTENCY_KEY",
+    "UNKNOWN_SCENARIO",
+    "SCENARIO_NOT_PUBLISHED",
+    "SCENARIO_VERSION_SUPERSEDED",
 ];
 
 const WEEK: i64 = 7 * 24 * 3_600 * 1_000_000;
@@ -104,8 +108,13 @@ struct Head {
 /// # Errors
 /// The first thing that is not as it must be.
 pub(crate) fn check(remains: &Remains) -> Result<(), String> {
-    let mut history = History { remains, logged: BTreeMap::new() };
-    for (partition, records) in remains.records.iter().enumerate() {
+    let mut history = History { remains, logged: BTreeMap::new(), templates: BTreeMap::new() };
+    // The tenant's first: what sites decide on is looked up in it.
+    let tenants = remains.plan.partition("_tenant") as usize;
+    let mut partitions: Vec<_> = remains.records.iter().enumerate().collect();
+    partitions.sort_by_key(|(partition, _)| *partition != tenants);
+    history.templates = templates(remains, &remains.records[tenants])?;
+    for (partition, records) in partitions {
         history.partition(records).map_err(|wrong| format!("partition {partition}: {wrong}"))?;
     }
     for (index, answer) in &remains.book.told {
@@ -119,6 +128,8 @@ pub(crate) fn check(remains: &Remains) -> Result<(), String> {
 struct History<'a> {
     remains: &'a Remains,
     logged: BTreeMap<Key, Logged>,
+    /// Scenarios after each event of the tenant's stream.
+    templates: BTreeMap<u64, Vec<Scenario>>,
 }
 
 impl History<'_> {
@@ -140,6 +151,9 @@ impl History<'_> {
                     return Err(place(format!("decided on {seen} of the tenant's events after {tenant_sequence}")));
                 }
                 tenant_sequence = seen;
+                let known = self.templates.range(..=seen).next_back();
+                streams.entry(key).or_default().processes.scenarios =
+                    known.map(|(_, scenarios)| scenarios.clone()).unwrap_or_default();
             }
             self.event(&line, streams.entry(key).or_default()).map_err(place)?;
             *head = next;
@@ -234,6 +248,28 @@ impl History<'_> {
             }
         }
     }
+}
+
+/// Scenarios as the tenant's stream alone makes them. What is illegal in it is found when it is checked.
+fn templates(remains: &Remains, records: &[StoredRecord]) -> Result<BTreeMap<u64, Vec<Scenario>>, String> {
+    let mut found = BTreeMap::new();
+    let mut stream = Stream::default();
+    for stored in records.iter().filter(|stored| stored.record.key == "_tenant") {
+        let line = Line { stored };
+        let (kind, sequence) = (line.kind()?, line.number("ce_sequence")?);
+        if !kind.starts_with("scenario.") {
+            continue;
+        }
+        for (_, ask) in asks(remains, &line.key()?) {
+            let mut next = stream.clone();
+            if next.apply(ask, kind, &stored.record.value, sequence).is_ok() {
+                stream = next;
+                break;
+            }
+        }
+        found.insert(sequence, stream.processes.scenarios.clone());
+    }
+    Ok(found)
 }
 
 /// Everything that was asked under a key; more than one only by clients that use a key twice.

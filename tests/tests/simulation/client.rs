@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::ask::{Amount, Ask, Graph, LotName, Transform, What};
 use crate::model::Stream;
+use crate::process::Process;
 use crate::world::World;
 
 /// What a client was told.
@@ -31,6 +32,9 @@ pub(crate) struct Book {
     /// What somebody was told to exist: stream, code and id of lots.
     lots: Vec<(String, String, Uuid)>,
     pipelines: Vec<Uuid>,
+    scenarios: Vec<Uuid>,
+    /// Site, run and the last decision that somebody was told of.
+    decisions: Vec<(String, String, Uuid)>,
 }
 
 /// What became of one try.
@@ -149,6 +153,8 @@ fn accepted(world: &World, index: usize, receipt: Receipt) -> Answer {
         Subject::Pipeline(id) => id.to_string(),
         Subject::Product(id) => id.to_string(),
         Subject::Partner(id) => id.to_string(),
+        Subject::Scenario(id) => id.to_string(),
+        Subject::Run(id) => id.to_string(),
         Subject::Signal(name) | Subject::Projection(name) | Subject::Trail(name) => name,
         Subject::Access(subject) => subject.to_string(),
     };
@@ -183,6 +189,8 @@ fn learn(world: &World, index: usize, answer: &Answer) {
             book.lots.extend(asked.outputs.iter().map(|(code, _)| (ask.stream.clone(), code.clone(), Uuid::nil())));
             world.tally(|tally| tally.transformed += 1);
         }
+        (What::Process(Process::Draft { .. }), Ok(id)) => book.scenarios.push(id),
+        (What::Process(Process::Decide { run, .. }), Ok(id)) => book.decisions.push((ask.stream, run.clone(), id)),
         _ => {}
     }
 }
@@ -220,7 +228,12 @@ pub(crate) fn draw(world: &World, actor: &str) -> Ask {
     let chance = &world.chance;
     let tenants = chance.odds(0.25);
     let stream = if tenants { "_tenant".to_owned() } else { (*chance.pick(&world.plan.sites)).to_owned() };
-    let what = if tenants { draw_pipeline(world) } else { draw_site(world, &stream) };
+    let what = match (tenants, chance.odds(0.4)) {
+        (true, false) => draw_pipeline(world),
+        (false, false) => draw_site(world, &stream),
+        (true, true) => What::Process(draw_scenario(world)),
+        (false, true) => What::Process(draw_run(world, &stream)),
+    };
     // Now and then it goes to the wrong place.
     let stream = if chance.odds(0.01) { "_tenant".to_owned() } else { stream };
     let now = world.clocks[0].right();
@@ -327,6 +340,47 @@ pub(crate) fn draw_site(world: &World, stream: &str) -> What {
             What::Judge { lot: draw_lot(world, stream), outcome }
         }
         _ => What::Declare { name: format!("signal.{}", chance.below(6)) },
+    }
+}
+
+fn draw_scenario(world: &World) -> Process {
+    let chance = &world.chance;
+    let (scenario, gated) = (draw_known_scenario(world), chance.odds(0.6));
+    let name = format!("process {}", chance.below(4));
+    match chance.between(0, 9) {
+        0..=2 => Process::Draft { name, gated },
+        3..=4 => Process::Revise { scenario, name, gated },
+        5..=8 => Process::Publish { scenario },
+        _ => Process::Retire { scenario },
+    }
+}
+
+fn draw_known_scenario(world: &World) -> Uuid {
+    let known = world.book().scenarios.clone();
+    if known.is_empty() || world.chance.odds(0.03) {
+        return Uuid::from_u128(world.chance.bits());
+    }
+    *world.chance.pick(&known)
+}
+
+fn draw_run(world: &World, stream: &str) -> Process {
+    let chance = &world.chance;
+    let run = format!("R{}", chance.below(4));
+    match chance.between(0, 13) {
+        0..=3 => Process::Start { scenario: draw_known_scenario(world), code: run },
+        4..=6 => Process::Advance { run, from: *chance.pick(&[0, 0, 0, 5]) },
+        7..=8 => {
+            let told = |(site, code, _): &&(String, String, Uuid)| site == stream && *code == run;
+            let last = world.book().decisions.iter().rfind(told).map(|(.., id)| *id);
+            let replaces = last.filter(|_| !chance.odds(0.1));
+            let outcome = *chance.pick(&["PASS", "PASS", "HOLD", "FAIL"]);
+            Process::Decide { run, outcome, replaces }
+        }
+        9 => Process::Hold { run },
+        10 => Process::Resume { run },
+        11 => Process::Complete { run },
+        12 => Process::Link { run, lot: draw_lot(world, stream) },
+        _ => Process::Abort { run },
     }
 }
 

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::ask::{Amount, Ask, Graph, LotName, What};
+use crate::process::{Process, Processes};
 
 #[path = "model/lots.rs"]
 mod lots;
@@ -46,6 +47,7 @@ pub(crate) struct Stream {
     lots: Vec<Lot>,
     pipelines: Vec<Pipeline>,
     signals: Vec<(String, u64)>,
+    pub(crate) processes: Processes,
 }
 
 /// A record's value with the bytes of the definition as they stand there.
@@ -64,8 +66,11 @@ struct Drafted<'a> {
 impl Stream {
     /// Nothing when the ask must be accepted, else the code of its refusal.
     pub(crate) fn verdict(&self, ask: &Ask, decided_at: i64) -> Option<&'static str> {
-        let tenants =
-            matches!(ask.what, What::Draft { .. } | What::Revise { .. } | What::Publish { .. } | What::Archive { .. });
+        let tenants = match &ask.what {
+            What::Draft { .. } | What::Revise { .. } | What::Publish { .. } | What::Archive { .. } => true,
+            What::Process(process) => process.is_tenants(),
+            What::Register { .. } | What::Judge { .. } | What::Declare { .. } => false,
+        };
         if tenants != (ask.stream == "_tenant") {
             return Some("WRONG_STREAM");
         }
@@ -95,6 +100,7 @@ impl Stream {
                     same.then_some("NOTHING_TO_PUBLISH")
                 }
             },
+            What::Process(process) => self.processes.verdict(process, self.lot_of(process)),
             What::Archive { pipeline } => self.active(*pipeline).err(),
             What::Declare { name } => self.signals.iter().any(|(known, _)| known == name).then_some("DUPLICATE_SIGNAL"),
         }
@@ -107,6 +113,7 @@ impl Stream {
             What::Transform(asked) => {
                 asked.inputs.iter().filter_map(|(name, _)| self.lot(name)).map(|lot| lot.version).max().unwrap_or(0)
             }
+            What::Process(process) => self.processes.version(process),
             What::Revise { pipeline, .. } | What::Publish { pipeline } | What::Archive { pipeline } => {
                 self.pipelines.iter().find(|known| known.id == *pipeline).map_or(0, |known| known.version)
             }
@@ -117,6 +124,11 @@ impl Stream {
     /// The id of a lot by its code.
     pub(crate) fn id_of(&self, code: &str) -> Option<Uuid> {
         self.lots.iter().find(|lot| lot.code == code).map(|lot| lot.id)
+    }
+
+    /// The lot that a process names.
+    fn lot_of(&self, process: &Process) -> Option<Uuid> {
+        if let Process::Link { lot, .. } = process { self.lot(lot).map(|lot| lot.id) } else { None }
     }
 
     fn lot(&self, name: &LotName) -> Option<&Lot> {
@@ -217,6 +229,10 @@ impl Stream {
                     return Err(format!("signal {name} has number {number:?}, {} was due", self.signals.len()));
                 }
                 Ok(name.clone())
+            }
+            (What::Process(process), _) => {
+                let lot = self.lot_of(process);
+                self.processes.apply(process, lot, kind, data, sequence)
             }
             (What::Draft { .. } | What::Revise { .. } | What::Publish { .. } | What::Archive { .. }, _) => {
                 self.apply_pipeline(ask, kind, value, sequence)?;

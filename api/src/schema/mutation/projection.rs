@@ -33,6 +33,10 @@ pub enum LedgerReadModel {
     Audit,
     /// Sites, users, keys and grants.
     Access,
+    /// Scenarios and their versions.
+    Scenarios,
+    /// Runs with their phases, lots and decisions at gates.
+    Runs,
 }
 
 impl From<LedgerReadModel> for Model {
@@ -46,6 +50,8 @@ impl From<LedgerReadModel> for Model {
             LedgerReadModel::Master => Self::Master,
             LedgerReadModel::Audit => Self::Audit,
             LedgerReadModel::Access => Self::Access,
+            LedgerReadModel::Scenarios => Self::Scenarios,
+            LedgerReadModel::Runs => Self::Runs,
         }
     }
 }

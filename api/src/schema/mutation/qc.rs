@@ -43,6 +43,18 @@ pub struct ChecklistAnswerInput {
     pub answer: String,
 }
 
+impl From<MeasurementInput> for DomainMeasurement {
+    fn from(given: MeasurementInput) -> Self {
+        Self { name: given.name, value: given.value, unit: given.unit }
+    }
+}
+
+impl From<ChecklistAnswerInput> for ChecklistAnswer {
+    fn from(given: ChecklistAnswerInput) -> Self {
+        Self { item: given.item, answer: given.answer }
+    }
+}
+
 /// A quality decision to record.
 #[derive(InputObject, Debug)]
 pub struct RecordQcDecisionInput {
@@ -127,7 +139,7 @@ impl QcMutation {
     }
 }
 
-fn check_notes(notes: Option<&str>) -> Result<(), UserError> {
+pub(super) fn check_notes(notes: Option<&str>) -> Result<(), UserError> {
     if notes.is_some_and(|text| text.chars().count() > MAX_NOTES) {
         let message = format!("notes must have at most {MAX_NOTES} characters");
         return Err(UserError::at("notes", "INVALID_TEXT", message));
@@ -136,7 +148,7 @@ fn check_notes(notes: Option<&str>) -> Result<(), UserError> {
 }
 
 /// Encrypts notes for the place that they will have: the decision's id derives from the command's.
-async fn seal(scope: &Scope, stream: &StreamKey, command_id: Uuid, notes: &str) -> Result<Personal, Error> {
+pub(super) async fn seal(scope: &Scope, stream: &StreamKey, command_id: Uuid, notes: &str) -> Result<Personal, Error> {
     let (tenant, actor) = (scope.tenant(), &scope.caller.actor);
     let key = scope.server.state.keys.key_of(tenant, actor).await.or_fail("encrypt the notes")?;
     let decision = CommandId(command_id).derive(tenant, stream, actor);
@@ -144,15 +156,12 @@ async fn seal(scope: &Scope, stream: &StreamKey, command_id: Uuid, notes: &str) 
 }
 
 fn command(input: RecordQcDecisionInput) -> Result<RecordQcDecision, UserError> {
-    let measurement =
-        |given: MeasurementInput| DomainMeasurement { name: given.name, value: given.value, unit: given.unit };
-    let answer = |given: ChecklistAnswerInput| ChecklistAnswer { item: given.item, answer: given.answer };
     Ok(RecordQcDecision {
         lot: input.lot.resolve("lot")?,
         gate: input.gate,
         outcome: DomainOutcome::from(input.outcome),
-        measurements: input.measurements.into_iter().map(measurement).collect(),
-        checklist: input.checklist.into_iter().map(answer).collect(),
+        measurements: input.measurements.into_iter().map(Into::into).collect(),
+        checklist: input.checklist.into_iter().map(Into::into).collect(),
         notes: None,
     })
 }

@@ -6,9 +6,11 @@ use crate::access::grant::{PipelineRight, RightSet};
 use crate::access::need::Authorisation;
 use crate::command::{CommandRequest, DeclareSignal};
 use crate::given::{Given, judge, register, site, tenant};
-use crate::id::{ActorId, StreamKey};
+use crate::id::{ActorId, ScenarioId, StreamKey};
 use crate::qc::QcOutcome;
 use crate::refusal::Refusal;
+use crate::run::command::{RunCommand, RunRef};
+use crate::scenario::command::{DefinitionInput, ScenarioCommand};
 use crate::signal::{Address, DataType, ModbusTable, WordOrder};
 use crate::timestamp::Timestamp;
 
@@ -27,16 +29,23 @@ fn declare() -> Command {
 
 /// One of each command, beside the permission that it takes: at the site `north`, else everywhere.
 fn commands() -> Vec<(Command, &'static str)> {
-    let user_id = user(50);
+    let (user_id, scenario_id) = (user(50), ScenarioId(Uuid::nil()));
+    let run = RunRef::Code("R1".into());
     vec![
         (Command::RegisterLot(register("A", "1", "KGM")), "DECIDE"),
         (Command::RecordQcDecision(judge("A", QcOutcome::Pass)), "DECIDE"),
+        (Command::Run(RunCommand::StartRun { scenario_id, version: None, code: None }), "DECIDE"),
+        (Command::Run(RunCommand::AdvancePhase { run: run.clone(), from_phase: 0 }), "DECIDE"),
+        (Command::Run(RunCommand::AbortRun { run }), "DECIDE"),
         (declare(), "ENGINEER"),
         (Command::DraftPipeline { name: "P".into(), definition: definition() }, "ENGINEER"),
         (Command::RevisePipeline { pipeline_id: pipeline(5), name: "P".into(), definition: definition() }, "ENGINEER"),
         (Command::PublishPipeline { pipeline_id: pipeline(5) }, "ENGINEER"),
         (Command::ArchivePipeline { pipeline_id: pipeline(5) }, "ENGINEER"),
         (set_access(), "ENGINEER"),
+        (Command::Scenario(draft_scenario()), "ENGINEER"),
+        (Command::Scenario(ScenarioCommand::PublishScenario { scenario_id }), "ENGINEER"),
+        (Command::Scenario(ScenarioCommand::RetireScenario { scenario_id }), "ENGINEER"),
         (Command::RetryProjection { model: "lots".into(), stream: "north".into() }, "ADMINISTER"),
         (Command::SkipProjectionEvent { model: "lots".into(), stream: "north".into(), sequence: 1 }, "ADMINISTER"),
         (register_site(), "ADMINISTER"),
@@ -50,6 +59,10 @@ fn commands() -> Vec<(Command, &'static str)> {
         (access(AccessCommand::IssueApiKey(issue("key-9", &[Role::Viewer], &[]))), "ADMINISTER"),
         (access(AccessCommand::RevokeApiKey { key_id: key(1) }), "ADMINISTER"),
     ]
+}
+
+fn draft_scenario() -> ScenarioCommand {
+    ScenarioCommand::DraftScenario { name: "Yogurt".into(), definition: DefinitionInput::default() }
 }
 
 fn register_site() -> Command {

@@ -45,7 +45,7 @@ impl Plant {
         let state = if stream == StreamKey::Tenant { &mut self.tenant } else { &mut self.site };
         let decision = state.decide(&request, now)?;
         let event = decision.events.into_iter().next().unwrap();
-        state.evolve(&event, self.count);
+        state.evolve(&event, self.count, now);
         if let Event::PipelineDrafted(drafted) = &event {
             self.pipelines.insert(drafted.name.clone(), drafted.pipeline_id);
         }

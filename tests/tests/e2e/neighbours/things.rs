@@ -11,6 +11,7 @@ use lotline_domain::timestamp::Timestamp;
 use lotline_tests::client::{key, lot};
 use serde_json::{Value, json};
 
+use crate::runs::process;
 use crate::site::SITE;
 use crate::visitor::{ADMIN, House, PATIENCE};
 
@@ -24,13 +25,15 @@ pub(crate) struct Things {
 }
 
 /// Of whoever it is, since they only say where to go on.
-const PLACES: [&str; 10] = [
+const PLACES: [&str; 12] = [
     "position",
     "after lots",
     "after products",
     "after partners",
     "after qcDecisions",
     "after pipelines",
+    "after scenarios",
+    "after runs",
     "after signals",
     "after auditTrail",
     "after users",
@@ -93,6 +96,8 @@ impl Things {
             ("product code", format!("{word}-product")),
             ("partner code", format!("{word}-partner")),
             ("gtin", gtin(word)),
+            ("scenario name", format!("{word} process")),
+            ("run code", format!("{word}-run")),
             ("signal name", format!("{word}.1")),
             ("device", format!("{word}-press")),
             ("gate", format!("{word}-gate")),
@@ -123,6 +128,13 @@ impl Things {
         let decided = done(house, bearer, "recordQcDecision", "qcDecisionId", &self.pass(&self["code"])).await;
         let pipeline = json!({ "name": self["pipeline name"], "definition": definition() });
         let drafted = done(house, bearer, "draftPipeline", "pipelineId", &pipeline).await;
+        let scenario = json!({ "name": self["scenario name"], "definition": process() });
+        let process = done(house, bearer, "draftScenario", "scenarioId", &scenario).await;
+        done(house, bearer, "publishScenario", "", &json!({ "scenarioId": process["scenarioId"] })).await;
+        let start = |site: &str, code: &str| json!({ "site": site, "scenarioId": process["scenarioId"], "code": code });
+        let run = done(house, bearer, "startRun", "runId", &start(SITE, &self["run code"])).await;
+        let far = start(&self["site"], &format!("{}far-run", self.word));
+        let far = done(house, bearer, "startRun", "runId", &far).await;
         for (site, number) in (1..=signals).map(|number| (SITE, number)).chain([(self["site"].as_str(), 1)]) {
             let address = json!({ "modbus": { "unit": 1, "table": "COILS", "address": number } });
             let name = if number == 1 { self["signal name"].clone() } else { format!("{}{number}", self.word) };
@@ -135,12 +147,15 @@ impl Things {
         let partner = json!({ "code": self["partner code"], "name": "x", "supplies": true });
         let partner = done(house, bearer, "definePartner", "partnerId", &partner).await;
         let ids = [("lot", &first["lotId"]), ("far lot", &distant["lotId"]), ("decision", &decided["qcDecisionId"])];
-        let of_tenant = [
+        let others = [
             ("pipeline", &drafted["pipelineId"]),
             ("product", &product["productId"]),
             ("partner", &partner["partnerId"]),
+            ("scenario", &process["scenarioId"]),
+            ("run", &run["runId"]),
+            ("far run", &far["runId"]),
         ];
-        for (name, id) in ids.into_iter().chain(of_tenant) {
+        for (name, id) in ids.into_iter().chain(others) {
             self.by_name.insert(name, text(id));
         }
         self.name_uuids();
@@ -178,6 +193,9 @@ impl Things {
             ("far lot uuid", "far lot"),
             ("decision uuid", "decision"),
             ("pipeline uuid", "pipeline"),
+            ("scenario uuid", "scenario"),
+            ("run uuid", "run"),
+            ("far run uuid", "far run"),
         ] {
             let uuid = uuid_in(&self[of]);
             self.by_name.insert(name, uuid);
@@ -193,6 +211,8 @@ impl Things {
             ("pipelines", "uuid"),
             ("products", "id"),
             ("partners", "id"),
+            ("scenarios", "uuid"),
+            ("runs", "uuid"),
             ("signals", "id"),
             ("auditTrail", "id subject correlationId actor"),
             ("users", "userId"),
@@ -229,6 +249,8 @@ impl Things {
             "pipeline name",
             "product code",
             "partner code",
+            "scenario name",
+            "run code",
             "signal name",
             "device",
             "gate",
@@ -244,6 +266,9 @@ impl Things {
             ("pipeline", "pipeline"),
             ("product", "product"),
             ("partner", "partner"),
+            ("scenario", "scenario"),
+            ("run", "run"),
+            ("far run", "run"),
             ("event", "audit_entry"),
         ] {
             things.insert(name, global(&format!("{kind}:{}", key())));
@@ -281,17 +306,21 @@ impl Things {
         let code = format!("{}{}", self.word, key());
         let revised = json!({ "pipelineId": self["pipeline"], "name": self["pipeline name"], "definition": definition(),
             "reason": "again" });
+        let started = json!({ "site": SITE, "scenarioId": self["scenario"], "code": format!("{code}-run") });
+        let advanced = json!({ "site": SITE, "run": { "code": format!("{code}-run") }, "fromPhase": 0 });
         let mut position = Value::Null;
         for (name, input) in [
             ("registerLot", lot(&self["site"], &format!("{code}-far"), "9", &[])),
             ("registerLot", lot(SITE, &code, "9", &[])),
             ("recordQcDecision", self.pass(&code)),
             ("revisePipeline", revised),
+            ("startRun", started),
+            ("advanceRun", advanced),
         ] {
             position = done(house, &bearer, name, "position", &input).await["position"].take();
         }
         self.sample(house, 2).await;
-        let query = "query($at: PositionToken) { pipelines(first: 1, consistentWith: $at) { nodes { id } } }";
+        let query = "query($at: PositionToken) { runs(first: 1, consistentWith: $at) { nodes { id } } }";
         house.data(&bearer, query, &json!({ "at": position })).await;
     }
 

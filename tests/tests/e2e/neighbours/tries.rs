@@ -5,6 +5,7 @@ use lotline_tests::operations;
 use serde_json::{Value, json};
 
 use super::things::Things;
+use crate::runs::process;
 use crate::site::SITE;
 
 /// What has to become of a try.
@@ -42,7 +43,20 @@ fn ask(kind: Kind, field: &str, arguments: &str, shown: &str) -> Try {
 fn queries(field: &str, some: &Things) -> Vec<Try> {
     let like = |arguments: String, shown: &str| ask(Kind::AsNobodys, field, &arguments, shown);
     let own = |shown: &str| vec![ask(Kind::OwnOnly, field, "", shown)];
-    let ids = ["lot", "far lot", "decision", "pipeline", "signal", "far signal", "product", "partner", "event"];
+    let ids = [
+        "lot",
+        "far lot",
+        "decision",
+        "pipeline",
+        "scenario",
+        "run",
+        "far run",
+        "signal",
+        "far signal",
+        "product",
+        "partner",
+        "event",
+    ];
     let range = "range: {from: \"2000-01-01T00:00:00Z\", until: \"2100-01-01T00:00:00Z\"}, first: 9";
     match field {
         "lot" => vec![
@@ -55,6 +69,14 @@ fn queries(field: &str, some: &Things) -> Vec<Try> {
             .map(|way| like(format!("id: \"{}\", direction: {way}", some["lot"]), "{ steps { __typename } }"))
             .into(),
         "pipeline" => vec![like(format!("id: \"{}\"", some["pipeline"]), "{ id name }")],
+        "run" => vec![
+            like(format!("id: \"{}\"", some["run"]), "{ id code }"),
+            like(format!("id: \"{}\"", some["far run"]), "{ id code }"),
+            like(format!("site: \"{SITE}\", code: \"{}\"", some["run code"]), "{ id code }"),
+            like(format!("site: \"{}\", code: \"{}\"", some["site"], some["run code"]), "{ id code }"),
+        ],
+        "scenario" => vec![like(format!("id: \"{}\"", some["scenario"]), "{ id name }")],
+        "scenarioDiff" => vec![like(format!("id: \"{}\", from: 1", some["scenario"]), "{ path }")],
         "node" => ids.map(|name| like(format!("id: \"{}\"", some[name]), "{ id }")).into(),
         "nodes" => {
             let all = ids.map(|name| format!("\"{}\"", some[name])).join(", ");
@@ -96,6 +118,11 @@ fn lists(field: &str, some: &Things) -> Vec<Try> {
         }
         "partners" => ("id code name", vec![format!("code: \"{}\"", some["partner code"])]),
         "pipelines" => ("id name", vec![format!("filter: {{ name: \"{}\" }}", some["pipeline name"])]),
+        "runs" => (
+            "id code",
+            vec![format!("site: \"{}\"", some["site"]), format!("filter: {{ scenario: \"{}\" }}", some["scenario"])],
+        ),
+        "scenarios" => ("id name", vec![format!("filter: {{ name: \"{}\" }}", some["scenario name"])]),
         "signals" => {
             ("id name device", vec![format!("site: \"{}\"", some["site"]), format!("device: \"{}\"", some["device"])])
         }
@@ -186,6 +213,12 @@ fn mutations(field: &str, some: &Things, own: &Things) -> Vec<Try> {
         "publishPipeline" | "archivePipeline" => {
             vec![make("PipelineInput", json!({ "pipelineId": some["pipeline"] }))]
         }
+        "startRun" => [SITE, &some["site"]]
+            .map(|site| make("StartRunInput", json!({ "site": site, "scenarioId": some["scenario"] })))
+            .into(),
+        "linkLotToRun" | "unlinkLotFromRun" | "decideGate" => about_run(field, some),
+        name if name.ends_with("Run") => about_run(field, some),
+        name if name.ends_with("Scenario") => about_scenario(field, some),
         "declareSignal" => {
             let address = json!({ "modbus": { "unit": 1, "table": "COILS", "address": 0 } });
             let declare = |site: &str| {
@@ -249,6 +282,35 @@ fn about_lots(field: &str, some: &Things, own: &Things) -> Vec<Try> {
     tries.flatten().map(|given| mutation(field, &operations::input_type(field), given)).collect()
 }
 
+/// Mutations about a scenario.
+fn about_scenario(field: &str, some: &Things) -> Vec<Try> {
+    let mut given = json!({ "scenarioId": some["scenario"] });
+    match field {
+        "draftScenario" => given = json!({ "name": some["scenario name"], "definition": process() }),
+        "reviseScenario" => (given["name"], given["definition"]) = (json!("taken over"), process()),
+        _ => {}
+    }
+    vec![mutation(field, &(field[..1].to_uppercase() + &field[1..] + "Input"), given)]
+}
+
+/// Mutations about a run that is there, by each of its names, and with a lot of theirs.
+fn about_run(field: &str, some: &Things) -> Vec<Try> {
+    let names = [json!({ "id": some["run"] }), json!({ "code": some["run code"] }), json!({ "id": some["far run"] })];
+    let sites = [SITE, SITE, &some["site"]];
+    let given = names.into_iter().zip(sites).map(|(run, site)| {
+        let mut given = json!({ "site": site, "run": run, "reason": "x" });
+        match field {
+            "advanceRun" => given["fromPhase"] = json!(0),
+            "decideGate" => (given["gate"], given["outcome"]) = (json!(some["gate"]), json!("PASS")),
+            "linkLotToRun" | "unlinkLotFromRun" => given["lot"] = json!({ "id": some["lot"] }),
+            _ => {}
+        }
+        given
+    });
+    let kind = field[..1].to_uppercase() + &field[1..] + "Input";
+    given.map(|given| mutation(field, &kind, given)).collect()
+}
+
 /// Mutations about people, keys and their rights.
 fn about_access(field: &str, some: &Things, own: &Things) -> Vec<Try> {
     let make = |kind: &str, given: Value| mutation(field, kind, given);
@@ -297,6 +359,8 @@ fn subscriptions(field: &str, some: &Things, own: &Things) -> Vec<Try> {
         "lotChanged" => ("lots { id code }", vec![format!("site: \"{}\"", some["site"])]),
         "qcDecisionRecorded" => ("decision { id gate }", vec![format!("site: \"{}\"", some["site"])]),
         "pipelineChanged" => ("pipeline { id name }", vec![]),
+        "runChanged" => ("run { id code }", vec![format!("site: \"{}\"", some["site"])]),
+        "phaseAdvanced" => ("run { id code } phase", vec![format!("site: \"{}\"", some["site"])]),
         "signalValues" => {
             let filters = ["signal", "far signal"].map(|name| format!("ids: [\"{}\"]", some[name]));
             ("values { signalId value }", filters.into())

@@ -1,0 +1,405 @@
+//! Scenarios as they are now, and each version as it was published.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use lotline_domain::event::{Event, Fact};
+use lotline_domain::id::TenantId;
+use lotline_domain::record::Offset;
+use lotline_domain::scenario::Definition;
+use lotline_domain::scenario::event::{ScenarioDrafted, ScenarioEvent};
+use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::batch::{LedgerEvent, Slice};
+use crate::failure::ApplyError;
+use crate::page::{Page, limit};
+
+/// A scenario.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScenarioRow {
+    /// `ScenarioId`.
+    pub id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// The draft.
+    pub draft: Json<Definition>,
+    /// SHA-256 of the draft, hex.
+    pub draft_hash: String,
+    /// Number of the newest version; nothing before the first.
+    pub published_version: Option<i32>,
+    /// SHA-256 of that version's definition, hex.
+    pub published_hash: Option<String>,
+    /// Whether it is retired.
+    pub retired: bool,
+    /// Who began it.
+    pub actor: String,
+    /// When it was begun, in the world.
+    pub occurred_at: DateTime<Utc>,
+    /// When its first draft was decided.
+    pub decided_at: DateTime<Utc>,
+    /// When its last event was decided.
+    pub changed_at: DateTime<Utc>,
+    /// Sequence of the last event that touched it: what `expected_version` is compared with.
+    pub version: i64,
+    /// Partition of its stream.
+    pub partition: i32,
+    /// Offset of the last event that touched it.
+    pub changed_offset: Offset,
+}
+
+impl ScenarioRow {
+    /// Whether the draft differs from the newest version.
+    pub fn has_unpublished_changes(&self) -> bool {
+        self.published_hash.as_ref() != Some(&self.draft_hash)
+    }
+}
+
+/// A published version; it never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionRow {
+    /// The scenario.
+    pub scenario_id: Uuid,
+    /// Counts 1, 2, 3, …
+    pub version: i32,
+    /// The scenario's name at the time.
+    pub name: String,
+    /// What was published.
+    pub definition: Json<Definition>,
+    /// Its SHA-256, hex.
+    pub definition_hash: String,
+    /// Why, in the actor's words.
+    pub reason: Option<String>,
+    /// Who published it.
+    pub actor: String,
+    /// When, in the world.
+    pub occurred_at: DateTime<Utc>,
+    /// When it was decided.
+    pub decided_at: DateTime<Utc>,
+    /// Sequence of the event.
+    pub sequence: i64,
+}
+
+/// Which scenarios; nothing means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ScenarioFilter {
+    /// With exactly this name.
+    pub name: Option<String>,
+    /// Retired or not.
+    pub retired: Option<bool>,
+    /// With at least one version, or with none.
+    pub published: Option<bool>,
+}
+
+macro_rules! rows {
+    ($whose:tt, $rest:tt, $($argument:expr),*) => {
+        sqlx::query_as!(
+            ScenarioRow,
+            "SELECT id, name, draft AS \"draft: Json<Definition>\", draft_hash, published_version, published_hash, retired, actor,
+                occurred_at, decided_at, changed_at, version, partition, changed_offset
+             FROM read.scenarios WHERE " + $whose + $rest,
+            $($argument),*
+        )
+    };
+}
+
+macro_rules! select {
+    ($rest:tt, $($argument:expr),*) => {
+        rows!(
+            "tenant = $1 AND generation = (SELECT live.generation FROM read.projection_generation AS live
+                WHERE live.tenant = $1 AND live.model = 'scenarios' AND live.state = 'live') AND ",
+            $rest,
+            $($argument),*
+        )
+    };
+}
+
+macro_rules! select_versions {
+    ($rest:tt, $($argument:expr),*) => {
+        sqlx::query_as!(
+            VersionRow,
+            "SELECT scenario_id, version, name, definition AS \"definition: Json<Definition>\", definition_hash, reason, actor,
+                occurred_at, decided_at, sequence
+             FROM read.scenario_versions AS shown WHERE tenant = $1 AND generation = (SELECT live.generation FROM read.projection_generation AS live
+                WHERE live.tenant = $1 AND live.model = 'scenarios' AND live.state = 'live') AND " + $rest,
+            $($argument),*
+        )
+    };
+}
+
+/// A scenario by id.
+pub async fn find(pool: &PgPool, tenant: &TenantId, id: Uuid) -> Result<Option<ScenarioRow>, sqlx::Error> {
+    select!("id = $2", tenant.as_str(), id).fetch_optional(pool).await
+}
+
+/// The scenarios among `ids` that exist, in no order.
+pub async fn by_ids(pool: &PgPool, tenant: &TenantId, ids: &[Uuid]) -> Result<Vec<ScenarioRow>, sqlx::Error> {
+    select!("id = ANY($2)", tenant.as_str(), ids).fetch_all(pool).await
+}
+
+/// Scenarios, the newest id first.
+pub async fn list(
+    pool: &PgPool,
+    tenant: &TenantId,
+    filter: &ScenarioFilter,
+    page: &Page<Uuid>,
+) -> Result<Vec<ScenarioRow>, sqlx::Error> {
+    select!(
+        "($2::UUID IS NULL OR id < $2) AND ($3::TEXT IS NULL OR name = $3)
+            AND ($4::BOOLEAN IS NULL OR retired = $4)
+            AND ($5::BOOLEAN IS NULL OR (published_version IS NOT NULL) = $5)
+         ORDER BY id DESC LIMIT $6",
+        tenant.as_str(),
+        page.after,
+        filter.name.as_deref(),
+        filter.retired,
+        filter.published,
+        page.limit()
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Scenarios touched by events at `from` or later, as they are now, in order of the last change. `from` is a position's next offset.
+pub async fn changed_since(
+    pool: &PgPool,
+    tenant: &TenantId,
+    partition: u32,
+    from: Offset,
+    rows: u32,
+) -> Result<Vec<ScenarioRow>, sqlx::Error> {
+    select!(
+        "partition = $2 AND changed_offset >= $3
+         ORDER BY changed_offset FETCH FIRST ($4::BIGINT) ROWS WITH TIES",
+        tenant.as_str(),
+        partition as i32,
+        from,
+        limit(rows)
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// One version of a scenario.
+pub async fn version(
+    pool: &PgPool,
+    tenant: &TenantId,
+    scenario: Uuid,
+    version: u32,
+) -> Result<Option<VersionRow>, sqlx::Error> {
+    select_versions!(
+        "scenario_id = $2 AND version = $3",
+        tenant.as_str(),
+        scenario,
+        i32::try_from(version).unwrap_or(i32::MAX)
+    )
+    .fetch_optional(pool)
+    .await
+}
+
+/// The versions of each of the scenarios, the newest first, at most `per_scenario` for each.
+pub async fn versions_of(
+    pool: &PgPool,
+    tenant: &TenantId,
+    scenarios: &[Uuid],
+    per_scenario: u32,
+) -> Result<Vec<VersionRow>, sqlx::Error> {
+    // Versions count up by one, so the newest so many of a scenario are those above its newest number less so many.
+    select_versions!(
+        "scenario_id = ANY($2)
+            AND version > (
+                SELECT MAX(newest.version) FROM read.scenario_versions AS newest
+                WHERE newest.tenant = $1 AND newest.generation = shown.generation AND newest.scenario_id = shown.scenario_id
+            ) - $3
+         ORDER BY scenario_id, version DESC",
+        tenant.as_str(),
+        scenarios,
+        limit(per_scenario) as i32
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// What an event says of a scenario.
+fn about(event: &Event) -> Option<&ScenarioEvent> {
+    if let Event::Scenario(event) = event { Some(event) } else { None }
+}
+
+pub(crate) fn concerns(event: &Event) -> bool {
+    about(event).is_some()
+}
+
+pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
+    let ids: Vec<Uuid> =
+        slice.facts().filter_map(|(_, fact)| about(&fact.event)).map(|event| event.scenario_id().0).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let before =
+        rows!("tenant || '' = $1 AND generation = $2 AND ", "id = ANY($3)", slice.tenant, slice.generation, &ids)
+            .fetch_all(&mut *db)
+            .await?;
+    let mut scenarios: BTreeMap<Uuid, ScenarioRow> = before.into_iter().map(|row| (row.id, row)).collect();
+    let mut versions = Vec::new();
+    for (event, fact) in slice.facts() {
+        evolve(&mut scenarios, &mut versions, slice.partition, event, fact)?;
+    }
+    write_scenarios(db, slice, scenarios.into_values().collect()).await?;
+    write_versions(db, slice, &versions).await
+}
+
+fn evolve(
+    scenarios: &mut BTreeMap<Uuid, ScenarioRow>,
+    versions: &mut Vec<VersionRow>,
+    partition: i32,
+    event: &LedgerEvent,
+    fact: &Fact,
+) -> Result<(), ApplyError> {
+    let attributes = &event.envelope.attributes;
+    let (occurred_at, decided_at) = (fact.occurred_at.to_utc(), attributes.time.to_utc());
+    let Some(change) = about(&fact.event) else { return Ok(()) };
+    let id = change.scenario_id();
+    if let ScenarioEvent::ScenarioDrafted(data) = change {
+        let row = drafted(data, partition, event, fact);
+        return match scenarios.insert(id.0, row) {
+            None => Ok(()),
+            Some(_) => Err(ApplyError::Inconsistent(format!("scenario {id} is drafted a second time"))),
+        };
+    }
+    let row = scenarios
+        .get_mut(&id.0)
+        .ok_or_else(|| ApplyError::Inconsistent(format!("scenario {id} is not in the table")))?;
+    match change {
+        ScenarioEvent::ScenarioDrafted(_) => {}
+        ScenarioEvent::ScenarioRevised(data) => {
+            row.name.clone_from(&data.name);
+            row.draft_hash = data.definition.hash().to_string();
+            row.draft = Json(data.definition.clone());
+        }
+        ScenarioEvent::ScenarioPublished(data) => {
+            let hash = data.definition_hash.to_string();
+            if hash != row.draft_hash {
+                let found = &row.draft_hash;
+                return Err(ApplyError::Inconsistent(format!(
+                    "draft {found} of scenario {id} was published as {hash}"
+                )));
+            }
+            let version = i32::try_from(data.version)
+                .map_err(|_| ApplyError::Inconsistent(format!("version {} is out of range", data.version)))?;
+            row.published_version = Some(version);
+            row.published_hash = Some(hash.clone());
+            versions.push(VersionRow {
+                scenario_id: id.0,
+                version,
+                name: row.name.clone(),
+                definition: row.draft.clone(),
+                definition_hash: hash,
+                reason: fact.reason.clone(),
+                actor: attributes.actor.to_string(),
+                occurred_at,
+                decided_at,
+                sequence: event.sequence(),
+            });
+        }
+        ScenarioEvent::ScenarioRetired(_) => row.retired = true,
+    }
+    row.changed_at = decided_at;
+    row.version = event.sequence();
+    row.changed_offset = event.offset;
+    Ok(())
+}
+
+fn drafted(data: &ScenarioDrafted, partition: i32, event: &LedgerEvent, fact: &Fact) -> ScenarioRow {
+    let attributes = &event.envelope.attributes;
+    let decided_at = attributes.time.to_utc();
+    ScenarioRow {
+        id: data.scenario_id.0,
+        name: data.name.clone(),
+        draft: Json(data.definition.clone()),
+        draft_hash: data.definition.hash().to_string(),
+        published_version: None,
+        published_hash: None,
+        retired: false,
+        actor: attributes.actor.to_string(),
+        occurred_at: fact.occurred_at.to_utc(),
+        decided_at,
+        changed_at: decided_at,
+        version: event.sequence(),
+        partition,
+        changed_offset: event.offset,
+    }
+}
+
+async fn write_scenarios(db: &mut PgConnection, slice: Slice<'_>, rows: Vec<ScenarioRow>) -> Result<(), ApplyError> {
+    let mut drafts = Vec::with_capacity(rows.len());
+    for row in &rows {
+        drafts.push(serde_json::to_string(&row.draft)?);
+    }
+    sqlx::query!(
+        "INSERT INTO read.scenarios (tenant, id, name, draft, draft_hash, published_version, published_hash, retired, actor,
+            occurred_at, decided_at, changed_at, version, partition, changed_offset, generation)
+         SELECT $1, id, name, draft::JSON, draft_hash, published_version, published_hash, retired, actor, occurred_at, decided_at,
+            changed_at, version, partition, changed_offset, $16
+         FROM UNNEST($2::UUID[], $3::TEXT[], $4::TEXT[], $5::TEXT[], $6::INTEGER[], $7::TEXT[], $8::BOOLEAN[], $9::TEXT[],
+            $10::TIMESTAMPTZ[], $11::TIMESTAMPTZ[], $12::TIMESTAMPTZ[], $13::BIGINT[], $14::INTEGER[], $15::BIGINT[])
+            AS u (id, name, draft, draft_hash, published_version, published_hash, retired, actor, occurred_at, decided_at,
+                changed_at, version, partition, changed_offset)
+         ON CONFLICT (tenant, generation, id) DO UPDATE SET name = EXCLUDED.name, draft = EXCLUDED.draft, draft_hash = EXCLUDED.draft_hash,
+            published_version = EXCLUDED.published_version, published_hash = EXCLUDED.published_hash,
+            retired = EXCLUDED.retired, changed_at = EXCLUDED.changed_at, version = EXCLUDED.version,
+            changed_offset = EXCLUDED.changed_offset",
+        slice.tenant,
+        &rows.iter().map(|row| row.id).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>() as _,
+        &drafts,
+        &rows.iter().map(|row| row.draft_hash.as_str()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.published_version).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.published_hash.as_deref()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.retired).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.actor.as_str()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.occurred_at).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.decided_at).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.changed_at).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.version).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.partition).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.changed_offset).collect::<Vec<_>>(),
+        slice.generation,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn write_versions(db: &mut PgConnection, slice: Slice<'_>, rows: &[VersionRow]) -> Result<(), ApplyError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut definitions = Vec::with_capacity(rows.len());
+    for row in rows {
+        definitions.push(serde_json::to_string(&row.definition)?);
+    }
+    sqlx::query!(
+        "INSERT INTO read.scenario_versions (tenant, scenario_id, version, name, definition, definition_hash, reason, actor,
+            occurred_at, decided_at, sequence, generation)
+         SELECT $1, scenario_id, version, name, definition::JSON, definition_hash, reason, actor, occurred_at, decided_at, sequence, $12
+         FROM UNNEST($2::UUID[], $3::INTEGER[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[], $8::TEXT[], $9::TIMESTAMPTZ[],
+            $10::TIMESTAMPTZ[], $11::BIGINT[])
+            AS u (scenario_id, version, name, definition, definition_hash, reason, actor, occurred_at, decided_at, sequence)",
+        slice.tenant,
+        &rows.iter().map(|row| row.scenario_id).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.version).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>() as _,
+        &definitions,
+        &rows.iter().map(|row| row.definition_hash.as_str()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.reason.as_deref()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.actor.as_str()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.occurred_at).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.decided_at).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.sequence).collect::<Vec<_>>(),
+        slice.generation,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
