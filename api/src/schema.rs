@@ -23,6 +23,7 @@ pub mod scope;
 pub mod sight;
 pub mod signal;
 pub mod status;
+pub mod trace;
 
 use async_graphql::{MergedObject, MergedSubscription, Schema};
 
@@ -35,6 +36,7 @@ use crate::guard::document::MAX_LEVELS;
 pub struct Query(
     lot::LotQuery,
     genealogy::GenealogyQuery,
+    trace::TraceQuery,
     qc::QcQuery,
     pipeline::PipelineQuery,
     signal::SignalQuery,

@@ -12,10 +12,12 @@ use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::batch::Slice;
+use crate::batch::{LedgerEvent, Slice};
 use crate::copy::{COPY_FROM, Rows};
 use crate::failure::ApplyError;
 use crate::page::limit;
+
+pub(crate) mod followed;
 
 /// An amount of a parent that became part of a child.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,10 +210,10 @@ pub(crate) fn concerns(event: &Event) -> bool {
 }
 
 pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
-    let mut edges: Vec<EdgeRow> = Vec::new();
+    let mut edges: Vec<New<'_>> = Vec::new();
     for (event, fact) in slice.facts() {
         let Event::LotRegistered(data) = &fact.event else { continue };
-        edges.extend(data.parents.iter().map(|input| EdgeRow {
+        let rows = data.parents.iter().map(|input| EdgeRow {
             child_id: data.lot_id.0,
             parent_id: input.lot_id.0,
             site: event.stream().to_owned(),
@@ -219,7 +221,8 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
             unit: input.quantity.unit().code().to_owned(),
             quantity_base: input.quantity.in_base(),
             occurred_at: fact.occurred_at.to_utc(),
-        }));
+        });
+        edges.extend(rows.map(|row| New { row, event }));
     }
     match edges.len() {
         0 => Ok(()),
@@ -228,9 +231,22 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
     }
 }
 
-async fn copy(db: &mut PgConnection, slice: Slice<'_>, edges: &[EdgeRow]) -> Result<(), ApplyError> {
-    let mut rows = Rows::new(9);
-    for edge in edges {
+/// An edge that a batch brings.
+struct New<'a> {
+    row: EdgeRow,
+    event: &'a LedgerEvent,
+}
+
+impl New<'_> {
+    fn decided_at(&self) -> DateTime<Utc> {
+        self.event.envelope.attributes.time.to_utc()
+    }
+}
+
+async fn copy(db: &mut PgConnection, slice: Slice<'_>, edges: &[New<'_>]) -> Result<(), ApplyError> {
+    let mut rows = Rows::new(12);
+    for new in edges {
+        let edge = &new.row;
         rows.row()
             .field(slice.tenant)?
             .field(edge.child_id)?
@@ -240,31 +256,40 @@ async fn copy(db: &mut PgConnection, slice: Slice<'_>, edges: &[EdgeRow]) -> Res
             .field(edge.unit.as_str())?
             .field(edge.quantity_base)?
             .field(edge.occurred_at)?
-            .field(slice.generation)?;
+            .field(slice.generation)?
+            .field(slice.partition)?
+            .field(new.event.offset)?
+            .field(new.decided_at())?;
     }
     rows.send(
         db,
-        "COPY read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at, generation)
+        "COPY read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at, generation,
+            partition, log_offset, decided_at)
          FROM STDIN BINARY",
     )
     .await
 }
 
-async fn insert(db: &mut PgConnection, slice: Slice<'_>, edges: &[EdgeRow]) -> Result<(), ApplyError> {
+async fn insert(db: &mut PgConnection, slice: Slice<'_>, edges: &[New<'_>]) -> Result<(), ApplyError> {
     sqlx::query!(
-        "INSERT INTO read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at, generation)
-         SELECT $1, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at, $9
-         FROM UNNEST($2::UUID[], $3::UUID[], $4::TEXT[], $5::NUMERIC[], $6::TEXT[], $7::NUMERIC[], $8::TIMESTAMPTZ[])
-            AS u (child_id, parent_id, site, quantity, unit, quantity_base, occurred_at)",
+        "INSERT INTO read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at, generation,
+            partition, log_offset, decided_at)
+         SELECT $1, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at, $9, $10, log_offset, decided_at
+         FROM UNNEST($2::UUID[], $3::UUID[], $4::TEXT[], $5::NUMERIC[], $6::TEXT[], $7::NUMERIC[], $8::TIMESTAMPTZ[],
+            $11::BIGINT[], $12::TIMESTAMPTZ[])
+            AS u (child_id, parent_id, site, quantity, unit, quantity_base, occurred_at, log_offset, decided_at)",
         slice.tenant,
-        &edges.iter().map(|edge| edge.child_id).collect::<Vec<_>>(),
-        &edges.iter().map(|edge| edge.parent_id).collect::<Vec<_>>(),
-        &edges.iter().map(|edge| edge.site.as_str()).collect::<Vec<_>>() as _,
-        &edges.iter().map(|edge| edge.quantity).collect::<Vec<_>>(),
-        &edges.iter().map(|edge| edge.unit.as_str()).collect::<Vec<_>>() as _,
-        &edges.iter().map(|edge| edge.quantity_base).collect::<Vec<_>>(),
-        &edges.iter().map(|edge| edge.occurred_at).collect::<Vec<_>>(),
+        &edges.iter().map(|edge| edge.row.child_id).collect::<Vec<_>>(),
+        &edges.iter().map(|edge| edge.row.parent_id).collect::<Vec<_>>(),
+        &edges.iter().map(|edge| edge.row.site.as_str()).collect::<Vec<_>>() as _,
+        &edges.iter().map(|edge| edge.row.quantity).collect::<Vec<_>>(),
+        &edges.iter().map(|edge| edge.row.unit.as_str()).collect::<Vec<_>>() as _,
+        &edges.iter().map(|edge| edge.row.quantity_base).collect::<Vec<_>>(),
+        &edges.iter().map(|edge| edge.row.occurred_at).collect::<Vec<_>>(),
         slice.generation,
+        slice.partition,
+        &edges.iter().map(|edge| edge.event.offset).collect::<Vec<_>>(),
+        &edges.iter().map(New::decided_at).collect::<Vec<_>>(),
     )
     .execute(db)
     .await?;

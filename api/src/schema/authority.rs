@@ -100,6 +100,7 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Query, "sites", Admitted),
         (Query, "skippedEvents", Everywhere(Validate)),
         (Query, "tenant", Admitted),
+        (Query, "trace", AtSite(Validate)),
         (Query, "users", Everywhere(Validate)),
         (Mutation, "archivePipeline", Command(Engineer)),
         (Mutation, "changeUserProfile", Command(Administer)),

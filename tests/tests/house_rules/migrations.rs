@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::File;
 
 /// Every migration, with the first 16 digits of its SHA-256. One that is on main is changed by a later one, never by itself.
-const APPLIED: [(&str, &str); 21] = [
+const APPLIED: [(&str, &str); 22] = [
     ("adapters/migrations/0001_log.sql", "8e8d0f602566426d"),
     ("adapters/migrations/0002_snapshot.sql", "ac29c22913333221"),
     ("adapters/migrations/0003_vault.sql", "4e46e316ae2d718a"),
@@ -29,6 +29,7 @@ const APPLIED: [(&str, &str); 21] = [
     ("projections/migrations/0011_lookups.sql", "08f53412eeb0e196"),
     ("projections/migrations/0012_access.sql", "b3af925f106e0649"),
     ("projections/migrations/0013_tenancy.sql", "347cfa12ccc92b8a"),
+    ("projections/migrations/0018_genealogy_position.sql", "36e7ba5772e6cfd1"),
 ];
 
 /// What differs between the migrations that are there and those that were.
