@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use lotline_domain::id::TenantId;
 use lotline_domain::position::{Position, TopicKind};
+use lotline_domain::record::Offset;
 use metrics::{counter, gauge, histogram};
 use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -29,6 +30,8 @@ use crate::progress::Progress;
 /// A swap of generations wakes nobody by itself.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// At least between two looks, so that a flood of commits makes large steps and not many.
+const APART: Duration = Duration::from_millis(20);
 /// Rows of each model that one step takes of a partition.
 const STEP: i64 = 5_000;
 /// The tail is not merged into the base before it has so many lots and edges, and not before it has an eighth of it.
@@ -228,6 +231,8 @@ struct Follower {
 enum Found {
     Nothing,
     Some,
+    /// And there is more.
+    Part,
     /// Another generation is in use.
     Swapped,
 }
@@ -258,6 +263,7 @@ impl Keeper {
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.show(&follower);
+        let mut due = Instant::now();
         loop {
             let [genealogy, lots] = &mut moves;
             tokio::select! {
@@ -265,9 +271,15 @@ impl Keeper {
                 _ = genealogy.changed() => {}
                 _ = lots.changed() => {}
             }
+            sleep_until(due).await;
+            due = Instant::now() + APART;
             loop {
                 match follower.step(&self.pool, &self.tenant).await {
-                    Ok(Found::Some) => self.show(&follower),
+                    Ok(Found::Part) => self.show(&follower),
+                    Ok(Found::Some) => {
+                        self.show(&follower);
+                        break;
+                    }
                     Ok(Found::Nothing) => break,
                     Ok(Found::Swapped) => return,
                     Err(error) => {
@@ -314,14 +326,13 @@ impl Follower {
         if now.generations != self.stand.generations {
             return Ok(Found::Swapped);
         }
-        let (mut new_lots, mut new_edges) = (Vec::new(), Vec::new());
+        let (mut new_lots, mut new_edges, mut part) = (Vec::new(), Vec::new(), false);
         for (partition, next) in &mut now.lots {
             let from = self.stand.lots.get(partition).copied().unwrap_or(0);
             if from < *next {
                 let place = (*partition, from);
                 let (found, last) = lots::changed_since(db, tenant, now.generations.lots, place, STEP).await?;
-                // When these were not all, it stands behind the last one.
-                *next = if found.len() as i64 >= STEP { last.map_or(*next, |last| last + 1) } else { *next };
+                part |= cut(found.len(), last, next);
                 new_lots.extend(found);
             }
             *next = from.max(*next);
@@ -331,7 +342,7 @@ impl Follower {
             if from < *next {
                 let place = (*partition, from);
                 let (found, last) = edges::added_since(db, tenant, now.generations.genealogy, place, STEP).await?;
-                *next = if found.len() as i64 >= STEP { last.map_or(*next, |last| last + 1) } else { *next };
+                part |= cut(found.len(), last, next);
                 new_edges.extend(found);
             }
             *next = from.max(*next);
@@ -346,7 +357,7 @@ impl Follower {
         self.stand = now;
         self.view = view;
         self.compact();
-        Ok(Found::Some)
+        Ok(if part { Found::Part } else { Found::Some })
     }
 
     /// Joins pieces at the end of the tail that are of like size, but none that are being merged.
@@ -379,6 +390,15 @@ impl Follower {
         }
         Ok(placed)
     }
+}
+
+/// Moves the end of a step behind the last row that came, when there may be more rows. Gives whether it did.
+fn cut(rows: usize, last: Option<Offset>, next: &mut Offset) -> bool {
+    let is_part = rows as i64 >= STEP;
+    if let Some(last) = last.filter(|_| is_part) {
+        *next = last + 1;
+    }
+    is_part
 }
 
 /// A base with all of the tail.

@@ -156,6 +156,11 @@ impl Trace {
         }
     }
 
+    /// The site of one of its lots.
+    pub fn site_of(&self, lot: &TracedLot) -> &str {
+        self.sites.get(lot.site as usize).map_or("", |site| site)
+    }
+
     /// How much was found one way; nothing when that was not asked.
     pub fn totals(&self, direction: Direction) -> Option<Totals> {
         let edges = self.edges[direction as usize]?;
