@@ -16,7 +16,7 @@ use lotline_commands::snapshotter::SnapshotOptions;
 use lotline_commands::writer::{PartitionWriter, WriterOptions, WriterStatus};
 use lotline_domain::access::need::Authorisation;
 use lotline_domain::trace::Traces;
-use lotline_projections::graph::LiveGraph;
+use lotline_projections::graph::{GraphOptions, LiveGraph};
 use lotline_projections::progress::Progress;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -212,7 +212,7 @@ fn follow_genealogy(
     if !config.graph.enabled {
         return LiveGraph::off();
     }
-    let graph = LiveGraph::new();
+    let graph = LiveGraph::new(GraphOptions { merge_from: config.graph.merge_from });
     let (keeper, pool, tenant) = (graph.clone(), databases.queries.clone(), config.tenant.id.clone());
     let (progress, cancel) = (progress.clone(), lifecycle.token());
     lifecycle.spawn("the genealogy in memory", async move {

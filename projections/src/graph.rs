@@ -27,7 +27,7 @@
 //! graph. See `infra/docs/decisions/0020`.
 
 pub use self::amount::Amount;
-pub use self::live::{GraphState, GraphStatus, LiveGraph, Question};
+pub use self::live::{GraphOptions, GraphState, GraphStatus, LiveGraph, Question};
 pub use self::tables::{Moment, from_tables};
 pub use self::trace::{Gap, MOST_LOTS, Source, Totals, Trace, TraceError, TracedLot, Ways};
 

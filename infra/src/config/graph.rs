@@ -9,10 +9,12 @@ pub struct GraphSection {
     /// Whether there is one: about 50 bytes for each edge, and as much again for moments while it is merged. Without it traces are
     /// answered from the tables, with the same result.
     pub enabled: bool,
+    /// What has come since the load is merged into the rest when it has so many lots and edges, and an eighth of what the rest has.
+    pub merge_from: usize,
 }
 
 impl Default for GraphSection {
     fn default() -> Self {
-        Self { enabled: true }
+        Self { enabled: true, merge_from: 100_000 }
     }
 }

@@ -34,7 +34,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 const APART: Duration = Duration::from_millis(20);
 /// Rows of each model that one step takes of a partition.
 const STEP: i64 = 5_000;
-/// The tail is not merged into the base before it has so many lots and edges, and not before it has an eighth of it.
+/// Lots and edges of which the tail is worth a merge, unless something else is said.
 const MERGE_FROM: usize = 100_000;
 
 /// What the graph of this process is at.
@@ -63,11 +63,27 @@ pub struct GraphStatus {
     pub edges: usize,
     /// What it takes in memory.
     pub bytes: usize,
+    /// Lots and edges that have come since the load and are not merged yet.
+    pub tail: usize,
+}
+
+/// How the graph is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GraphOptions {
+    /// The tail is not merged into the base before it has so many lots and edges, and not before it has an eighth of what the base has.
+    pub merge_from: usize,
+}
+
+impl Default for GraphOptions {
+    fn default() -> Self {
+        Self { merge_from: MERGE_FROM }
+    }
 }
 
 /// The graph of a tenant. Cheap to clone; [`LiveGraph::run`] loads it and keeps it up.
 #[derive(Debug, Clone)]
 pub struct LiveGraph {
+    options: GraphOptions,
     shared: Arc<watch::Sender<Published>>,
 }
 
@@ -94,8 +110,8 @@ pub struct Question<'a> {
 
 impl LiveGraph {
     /// A graph that nobody has loaded yet.
-    pub fn new() -> Self {
-        Self::with(GraphState::Loading)
+    pub fn new(options: GraphOptions) -> Self {
+        Self { options, ..Self::with(GraphState::Loading) }
     }
 
     /// None: everything is answered from the tables.
@@ -104,15 +120,16 @@ impl LiveGraph {
     }
 
     fn with(state: GraphState) -> Self {
-        Self { shared: Arc::new(watch::Sender::new(Published { state, view: None })) }
+        let shared = Arc::new(watch::Sender::new(Published { state, view: None }));
+        Self { options: GraphOptions::default(), shared }
     }
 
     /// What it is at, and how far.
     pub fn status(&self) -> GraphStatus {
         let Published { state, view } = self.shared.borrow().clone();
         let view = view.unwrap_or_default();
-        let (lots, edges, bytes) = (view.lots(), view.edges(), view.bytes());
-        GraphStatus { state, position: view.position.clone(), lots, edges, bytes }
+        let (lots, edges, bytes, tail) = (view.lots(), view.edges(), view.bytes(), view.tail_size());
+        GraphStatus { state, position: view.position.clone(), lots, edges, bytes, tail }
     }
 
     /// Waits until it has seen a position. Gives `false` at the deadline, or at once when it is not being kept up.
@@ -192,12 +209,6 @@ impl LiveGraph {
                 published.view = Some(view);
             }
         });
-    }
-}
-
-impl Default for LiveGraph {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -288,7 +299,7 @@ impl Keeper {
                     }
                 }
             }
-            match follower.merge().await {
+            match follower.merge(self.graph.options.merge_from).await {
                 Ok(false) => {}
                 Ok(true) => self.show(&follower),
                 Err(error) => {
@@ -374,16 +385,15 @@ impl Follower {
     }
 
     /// Begins to merge the tail into a new base when it has become large, or puts a base in place that is ready. Gives whether it did the latter.
-    async fn merge(&mut self) -> Result<bool, JoinError> {
+    async fn merge(&mut self, from: usize) -> Result<bool, JoinError> {
         let mut placed = false;
         if let Some(Merge { pieces, task }) = self.merge.take_if(|merge| merge.task.is_finished()) {
             self.view.base = Arc::new(task.await?);
             self.view.tail.drain(..pieces);
             placed = true;
         }
-        let size: usize = self.view.tail.iter().map(|piece| piece.size()).sum();
         let base = self.view.base.lots() + self.view.base.edges();
-        if self.merge.is_none() && size >= MERGE_FROM.max(base / 8) {
+        if self.merge.is_none() && self.view.tail_size() >= from.max(base / 8) {
             let (base, tail) = (Arc::clone(&self.view.base), self.view.tail.clone());
             let (pieces, task) = (tail.len(), spawn_blocking(move || merged(&base, &tail)));
             self.merge = Some(Merge { pieces, task });

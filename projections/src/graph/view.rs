@@ -98,6 +98,11 @@ impl View {
         self.base.edges() + self.tail.iter().map(|piece| piece.edges().len()).sum::<usize>()
     }
 
+    /// Lots and edges that are not in the base.
+    pub(crate) fn tail_size(&self) -> usize {
+        self.tail.iter().map(|piece| piece.size()).sum()
+    }
+
     /// What it takes in memory, other than lists that hold a few entries.
     pub(crate) fn bytes(&self) -> usize {
         let tail: usize = self.tail.iter().map(|piece| piece.bytes()).sum();

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use lotline_domain::id::TenantId;
 use lotline_domain::position::Position;
 use lotline_projections::graph::{
-    GraphState, GraphStatus, LiveGraph, MOST_LOTS, Moment, Question, Source, Trace, Ways,
+    GraphOptions, GraphState, GraphStatus, LiveGraph, MOST_LOTS, Moment, Question, Source, Trace, Ways,
 };
 use lotline_projections::progress::Progress;
 use rand::SeedableRng;
@@ -57,7 +57,7 @@ pub async fn run(report: &mut Report, lots: u32) -> anyhow::Result<()> {
     let pool = stack::bound(&database, &tenant, 8).await;
     let cancel = CancellationToken::new();
     let progress = Progress::new(pool.clone(), tenant.clone());
-    let bench = Bench { shape, tenant, pool, progress, graph: LiveGraph::new() };
+    let bench = Bench { shape, tenant, pool, progress, graph: LiveGraph::new(GraphOptions::default()) };
     let measured = bench.measure(report, edges, &cancel).await;
     cancel.cancel();
     measured
