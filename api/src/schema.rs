@@ -26,6 +26,7 @@ pub mod scope;
 pub mod sight;
 pub mod signal;
 pub mod status;
+pub mod trace;
 pub mod transformation;
 
 use async_graphql::{MergedObject, MergedSubscription, Schema};
@@ -39,6 +40,7 @@ use crate::guard::document::MAX_LEVELS;
 pub struct Query(
     lot::LotQuery,
     genealogy::GenealogyQuery,
+    trace::TraceQuery,
     qc::QcQuery,
     pipeline::PipelineQuery,
     scenario::ScenarioQuery,

@@ -8,6 +8,7 @@ use lotline_domain::id::{ActorId, SiteId, TenantId};
 use lotline_domain::port::{BoxFuture, Clock, Ids, PersonalKeys};
 use lotline_domain::position::TopicKind;
 use lotline_domain::trace::Traces;
+use lotline_projections::graph::LiveGraph;
 use lotline_projections::progress::Progress;
 use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -86,6 +87,8 @@ pub struct ApiState {
     pub pool: PgPool,
     /// How far the read models are.
     pub progress: Progress,
+    /// The genealogy in memory, or none.
+    pub graph: LiveGraph,
     /// Keys of personal data.
     pub keys: Arc<dyn PersonalKeys>,
     /// Time.

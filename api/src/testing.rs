@@ -16,6 +16,7 @@ use lotline_domain::port::{
 use lotline_domain::record::Offset;
 use lotline_domain::timestamp::Timestamp;
 use lotline_domain::trace::Traces;
+use lotline_projections::graph::LiveGraph;
 use lotline_projections::progress::Progress;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::Value;
@@ -105,6 +106,7 @@ pub(crate) fn state(limits: Limits) -> ApiState {
     let pool = options.connect_lazy("postgres://nobody@127.0.0.1:1/none").unwrap();
     ApiState {
         progress: Progress::new(pool.clone(), tenant.clone()),
+        graph: LiveGraph::off(),
         partitions: Partitions { ledger: 1, signals: 1 },
         keys: Arc::new(Absent),
         clock: Arc::new(Absent),

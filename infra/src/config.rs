@@ -8,6 +8,7 @@ mod access;
 mod api;
 mod cluster;
 mod collector;
+mod graph;
 mod kafka;
 mod ledger;
 mod oidc;
@@ -29,6 +30,7 @@ pub use access::AccessSection;
 pub use api::{ApiSection, TlsSection};
 pub use cluster::ClusterSection;
 pub use collector::CollectorSection;
+pub use graph::GraphSection;
 pub use kafka::KafkaSection;
 pub use ledger::{LedgerSection, LogKind};
 pub use oidc::{OidcSection, RoleEntry};
@@ -58,6 +60,8 @@ pub struct Config {
     pub cluster: ClusterSection,
     /// Machines to read.
     pub collector: CollectorSection,
+    /// The genealogy in memory.
+    pub graph: GraphSection,
     /// Where the formats are registered.
     pub schema_registry: SchemaRegistrySection,
     /// Logs and traces.

@@ -16,6 +16,7 @@ use lotline_commands::snapshotter::SnapshotOptions;
 use lotline_commands::writer::{PartitionWriter, WriterOptions, WriterStatus};
 use lotline_domain::access::need::Authorisation;
 use lotline_domain::trace::Traces;
+use lotline_projections::graph::{GraphOptions, LiveGraph};
 use lotline_projections::progress::Progress;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -116,8 +117,9 @@ pub async fn start(config: &Config, roles: &[Role]) -> anyhow::Result<Running> {
     let url = if let Some(doorway) = doorway {
         let access = bus.access();
         let front = (doorway.build(config, listener.local_addr()?, &access), edge);
+        let graph = follow_genealogy(config, &databases, &progress, &mut lifecycle);
         let (node, bus, logs, databases) = (&node, &bus, &logs, &databases);
-        let served = Served { node, bus, logs, databases, progress, readiness, metrics, traces, front };
+        let served = Served { node, bus, logs, databases, progress, graph, readiness, metrics, traces, front };
         let state = api_state(config, served, lifecycle.token());
         let url = listen(listener, state, doorway.serving(), &mut lifecycle)?;
         doorway.welcome(config, &url, access, &mut lifecycle);
@@ -212,6 +214,26 @@ fn follow_progress(config: &Config, databases: &Databases, lifecycle: &mut Lifec
     progress
 }
 
+/// The genealogy in memory, which a node needs that answers questions.
+fn follow_genealogy(
+    config: &Config,
+    databases: &Databases,
+    progress: &Progress,
+    lifecycle: &mut Lifecycle,
+) -> LiveGraph {
+    if !config.graph.enabled {
+        return LiveGraph::off();
+    }
+    let graph = LiveGraph::new(GraphOptions { merge_from: config.graph.merge_from });
+    let (keeper, pool, tenant) = (graph.clone(), databases.queries.clone(), config.tenant.id.clone());
+    let (progress, cancel) = (progress.clone(), lifecycle.token());
+    lifecycle.spawn("the genealogy in memory", async move {
+        keeper.run(pool, tenant, progress, cancel).await;
+        anyhow::Ok(())
+    });
+    graph
+}
+
 /// What the API is given beside its configuration.
 struct Served<'a> {
     node: &'a Node,
@@ -219,6 +241,7 @@ struct Served<'a> {
     logs: &'a Logs,
     databases: &'a Databases,
     progress: Progress,
+    graph: LiveGraph,
     readiness: Vec<(&'static str, Arc<dyn Readiness>)>,
     metrics: PrometheusHandle,
     traces: Traces,
@@ -234,6 +257,7 @@ fn api_state(config: &Config, served: Served<'_>, shutdown: CancellationToken) -
         bus: served.bus.clone(),
         pool: served.databases.queries.clone(),
         progress: served.progress,
+        graph: served.graph,
         keys: Arc::new(PostgresPersonalKeys::new(served.databases.app.clone())),
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds::default()),

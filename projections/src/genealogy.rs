@@ -13,11 +13,13 @@ use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::batch::Slice;
+use crate::batch::{LedgerEvent, Slice};
 use crate::copy::{COPY_FROM, Rows};
 use crate::failure::ApplyError;
 use crate::page::limit;
 use crate::transformations::{self, Transformed};
+
+pub(crate) mod followed;
 
 /// An amount of a parent that became part of a child.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,16 +216,17 @@ pub(crate) fn concerns(event: &Event) -> bool {
 }
 
 pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
-    let mut edges: Vec<EdgeRow> = Vec::new();
+    let mut edges: Vec<New<'_>> = Vec::new();
     let mut made: Vec<Transformed<'_>> = Vec::new();
     for (event, fact) in slice.facts() {
         let occurred_at = fact.occurred_at.to_utc();
+        let rows = |lot: &NewLot<'_>| edges_of(lot, event.stream(), occurred_at).map(|row| New { row, event });
         if let Event::LotRegistered(data) = &fact.event {
-            edges_of(&NewLot::from(data), event.stream(), occurred_at, &mut edges);
+            edges.extend(rows(&NewLot::from(data)));
         }
         if let Event::Lot(LotEvent::LotsTransformed(data)) = &fact.event {
             made.push(Transformed { event, data, occurred_at, reason: fact.reason.as_deref() });
-            data.lots().for_each(|lot| edges_of(&lot, event.stream(), occurred_at, &mut edges));
+            data.lots().for_each(|lot| edges.extend(rows(&lot)));
         }
     }
     match edges.len() {
@@ -234,8 +237,8 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
     transformations::insert(db, slice, &made).await
 }
 
-fn edges_of(lot: &NewLot<'_>, site: &str, occurred_at: DateTime<Utc>, edges: &mut Vec<EdgeRow>) {
-    edges.extend(lot.parents.iter().map(|input| EdgeRow {
+fn edges_of(lot: &NewLot<'_>, site: &str, occurred_at: DateTime<Utc>) -> impl Iterator<Item = EdgeRow> {
+    lot.parents.iter().map(move |input| EdgeRow {
         child_id: lot.lot_id.0,
         parent_id: input.lot_id.0,
         site: site.to_owned(),
@@ -243,12 +246,25 @@ fn edges_of(lot: &NewLot<'_>, site: &str, occurred_at: DateTime<Utc>, edges: &mu
         unit: input.quantity.unit().code().to_owned(),
         quantity_base: input.quantity.in_base(),
         occurred_at,
-    }));
+    })
 }
 
-async fn copy(db: &mut PgConnection, slice: Slice<'_>, edges: &[EdgeRow]) -> Result<(), ApplyError> {
-    let mut rows = Rows::new(9);
-    for edge in edges {
+/// An edge that a batch brings.
+struct New<'a> {
+    row: EdgeRow,
+    event: &'a LedgerEvent,
+}
+
+impl New<'_> {
+    fn decided_at(&self) -> DateTime<Utc> {
+        self.event.envelope.attributes.time.to_utc()
+    }
+}
+
+async fn copy(db: &mut PgConnection, slice: Slice<'_>, edges: &[New<'_>]) -> Result<(), ApplyError> {
+    let mut rows = Rows::new(12);
+    for new in edges {
+        let edge = &new.row;
         rows.row()
             .field(slice.tenant)?
             .field(edge.child_id)?
@@ -258,31 +274,40 @@ async fn copy(db: &mut PgConnection, slice: Slice<'_>, edges: &[EdgeRow]) -> Res
             .field(edge.unit.as_str())?
             .field(edge.quantity_base)?
             .field(edge.occurred_at)?
-            .field(slice.generation)?;
+            .field(slice.generation)?
+            .field(slice.partition)?
+            .field(new.event.offset)?
+            .field(new.decided_at())?;
     }
     rows.send(
         db,
-        "COPY read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at, generation)
+        "COPY read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at, generation,
+            partition, log_offset, decided_at)
          FROM STDIN BINARY",
     )
     .await
 }
 
-async fn insert(db: &mut PgConnection, slice: Slice<'_>, edges: &[EdgeRow]) -> Result<(), ApplyError> {
+async fn insert(db: &mut PgConnection, slice: Slice<'_>, edges: &[New<'_>]) -> Result<(), ApplyError> {
     sqlx::query!(
-        "INSERT INTO read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at, generation)
-         SELECT $1, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at, $9
-         FROM UNNEST($2::UUID[], $3::UUID[], $4::TEXT[], $5::NUMERIC[], $6::TEXT[], $7::NUMERIC[], $8::TIMESTAMPTZ[])
-            AS u (child_id, parent_id, site, quantity, unit, quantity_base, occurred_at)",
+        "INSERT INTO read.genealogy (tenant, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at, generation,
+            partition, log_offset, decided_at)
+         SELECT $1, child_id, parent_id, site, quantity, unit, quantity_base, occurred_at, $9, $10, log_offset, decided_at
+         FROM UNNEST($2::UUID[], $3::UUID[], $4::TEXT[], $5::NUMERIC[], $6::TEXT[], $7::NUMERIC[], $8::TIMESTAMPTZ[],
+            $11::BIGINT[], $12::TIMESTAMPTZ[])
+            AS u (child_id, parent_id, site, quantity, unit, quantity_base, occurred_at, log_offset, decided_at)",
         slice.tenant,
-        &edges.iter().map(|edge| edge.child_id).collect::<Vec<_>>(),
-        &edges.iter().map(|edge| edge.parent_id).collect::<Vec<_>>(),
-        &edges.iter().map(|edge| edge.site.as_str()).collect::<Vec<_>>() as _,
-        &edges.iter().map(|edge| edge.quantity).collect::<Vec<_>>(),
-        &edges.iter().map(|edge| edge.unit.as_str()).collect::<Vec<_>>() as _,
-        &edges.iter().map(|edge| edge.quantity_base).collect::<Vec<_>>(),
-        &edges.iter().map(|edge| edge.occurred_at).collect::<Vec<_>>(),
+        &edges.iter().map(|edge| edge.row.child_id).collect::<Vec<_>>(),
+        &edges.iter().map(|edge| edge.row.parent_id).collect::<Vec<_>>(),
+        &edges.iter().map(|edge| edge.row.site.as_str()).collect::<Vec<_>>() as _,
+        &edges.iter().map(|edge| edge.row.quantity).collect::<Vec<_>>(),
+        &edges.iter().map(|edge| edge.row.unit.as_str()).collect::<Vec<_>>() as _,
+        &edges.iter().map(|edge| edge.row.quantity_base).collect::<Vec<_>>(),
+        &edges.iter().map(|edge| edge.row.occurred_at).collect::<Vec<_>>(),
         slice.generation,
+        slice.partition,
+        &edges.iter().map(|edge| edge.event.offset).collect::<Vec<_>>(),
+        &edges.iter().map(New::decided_at).collect::<Vec<_>>(),
     )
     .execute(db)
     .await?;

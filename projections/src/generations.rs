@@ -186,6 +186,26 @@ pub(crate) async fn hold(
     Ok(known.collect())
 }
 
+/// Which generation of a model is live, and where it stands in each partition; nothing before a worker has looked at it.
+pub(crate) async fn live(
+    db: &mut PgConnection,
+    tenant: &TenantId,
+    model: Model,
+) -> Result<Option<(i32, BTreeMap<u32, Offset>)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "SELECT found.generation, place.partition AS \"partition?\", place.next_offset AS \"next?\"
+         FROM read.projection_generation AS found LEFT JOIN read.projection_offset AS place USING (tenant, model, generation)
+         WHERE tenant = $1 AND model = $2 AND found.state = 'live'",
+        tenant.as_str(),
+        model.name()
+    )
+    .fetch_all(db)
+    .await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let stand = rows.iter().filter_map(|row| Some((u32::try_from(row.partition?).ok()?, row.next?)));
+    Ok(Some((first.generation, stand.collect())))
+}
+
 /// Makes the building generations live. `stand` is where they stand; both generations' offsets must be [held](hold).
 ///
 /// The fence moves, so who has filled the generation up to now can't write into it as the live one. What the old generation could not follow

@@ -20,6 +20,7 @@ pub mod decisions;
 mod failure;
 pub mod genealogy;
 pub mod generations;
+pub mod graph;
 mod halts;
 pub mod lots;
 pub mod master;

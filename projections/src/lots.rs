@@ -19,6 +19,8 @@ use crate::copy::{COPY_FROM, Rows};
 use crate::failure::ApplyError;
 use crate::page::{Page, limit};
 
+pub(crate) mod followed;
+
 /// A lot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LotRow {

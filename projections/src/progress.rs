@@ -4,7 +4,7 @@
 //! every second besides, so a lost notification costs a second and nothing else. After a crash of PostgreSQL a model may have
 //! fallen back by what was not yet flushed; the position then falls back with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -176,6 +176,13 @@ impl Progress {
     /// Tells of each move of a model; the value is where it is now.
     pub fn subscribe(&self, model: Model) -> watch::Receiver<Position> {
         self.shared.position(model).subscribe()
+    }
+
+    /// Streams of which any of the models misses events.
+    pub fn halted(&self, models: &[Model]) -> Vec<String> {
+        let halts = self.shared.halts.borrow();
+        let streams = halts.iter().filter(|halt| models.contains(&halt.model)).map(|halt| halt.stream.clone());
+        streams.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// The trace of an event that a model has just taken, if it is recorded and was announced here.

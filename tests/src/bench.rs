@@ -11,3 +11,4 @@ pub mod load;
 pub mod probe;
 pub mod projection;
 pub mod report;
+pub mod trace;

@@ -5,6 +5,7 @@ pub mod client;
 #[expect(clippy::unwrap_used, reason = "the functions of the suite are tests; a failing step fails the test")]
 pub mod contract;
 pub mod fuzz;
+pub mod genealogy;
 pub mod modbus;
 pub mod operations;
 pub mod oracle;

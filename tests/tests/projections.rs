@@ -8,6 +8,8 @@ mod access;
 mod faults;
 #[path = "projections/fixture.rs"]
 mod fixture;
+#[path = "projections/graph.rs"]
+mod graph;
 #[path = "projections/lots.rs"]
 mod lots;
 #[path = "projections/poison.rs"]

@@ -108,6 +108,7 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Query, "sites", Admitted),
         (Query, "skippedEvents", Everywhere(Validate)),
         (Query, "tenant", Admitted),
+        (Query, "trace", AtSite(Validate)),
         (Query, "users", Everywhere(Validate)),
         (Mutation, "abortRun", Command(Decide)),
         (Mutation, "adjustLot", Command(Decide)),

@@ -1,12 +1,13 @@
 //! The server about itself: its plants, and how far its read models are.
 
-use async_graphql::{Context, Error, Object, SimpleObject};
+use async_graphql::{Context, Enum, Error, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 use lotline_domain::access::role::Permission;
 use lotline_domain::id::SiteId;
-use lotline_domain::position::Position;
-use lotline_projections::decisions;
+use lotline_domain::position::{Position, TopicKind};
+use lotline_projections::model::Model;
 use lotline_projections::progress::{self, Halt, ModelStatus};
+use lotline_projections::{decisions, graph};
 
 use super::failure::OrFail;
 use super::scalar::{PositionToken, Version};
@@ -51,6 +52,35 @@ pub struct ProjectionRebuild {
     pub attended: bool,
 }
 
+/// What the graph of genealogy in this node's memory is at.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+#[graphql(remote = "lotline_projections::graph::GraphState")]
+pub enum GraphState {
+    /// Not wanted here: the tables answer.
+    Off,
+    /// Being read for the first time: the tables answer.
+    Loading,
+    /// In use, and kept up.
+    Following,
+    /// In use as it was, while it is read anew because a rebuilt read model is in use.
+    Reloading,
+}
+
+/// The graph of genealogy in this node's memory.
+#[derive(SimpleObject)]
+pub struct GraphStatus {
+    /// What it is at.
+    pub state: GraphState,
+    /// Everything of this partition before this offset is in it.
+    pub next_offset: Version,
+    /// Lots in it, of all partitions.
+    pub lots: Version,
+    /// Edges in it, of all partitions.
+    pub edges: Version,
+    /// What it takes in memory.
+    pub bytes: Version,
+}
+
 /// State of a read model in one partition of its topic.
 #[derive(SimpleObject)]
 pub struct ProjectionStatus {
@@ -72,6 +102,21 @@ pub struct ProjectionStatus {
     pub decided_until: Option<DateTime<Utc>>,
     /// A rebuild that is under way or was abandoned.
     pub rebuild: Option<ProjectionRebuild>,
+    /// Of genealogy, the graph that this node makes of it.
+    pub graph: Option<GraphStatus>,
+}
+
+impl GraphStatus {
+    fn of(graph: &graph::GraphStatus, partition: u32) -> Self {
+        let version = |count: usize| Version(count as u64);
+        Self {
+            state: graph.state.into(),
+            next_offset: graph.position.get(TopicKind::Ledger, partition).unwrap_or(0).into(),
+            lots: version(graph.lots),
+            edges: version(graph.edges),
+            bytes: version(graph.bytes),
+        }
+    }
 }
 
 impl From<Halt> for ProjectionHalt {
@@ -90,6 +135,7 @@ impl From<ModelStatus> for ProjectionStatus {
             topic: status.topic,
             partition: status.partition,
             next_offset: status.next_offset.into(),
+            graph: None,
             halts: status.halts.into_iter().map(ProjectionHalt::from).collect(),
             decided_until: status.decided_until,
             rebuild: status
@@ -139,6 +185,11 @@ impl StatusQuery {
     async fn projection_status(&self, ctx: &Context<'_>) -> Result<Vec<ProjectionStatus>, Error> {
         let scope = Scope::of(ctx);
         let all = progress::status(scope.pool(), scope.tenant()).await.or_fail("read the state of the read models")?;
-        Ok(all.into_iter().map(ProjectionStatus::from).collect())
+        let graph = scope.server.state.graph.status();
+        let shown = all.into_iter().map(|status| {
+            let graph = (status.model == Model::Genealogy).then(|| GraphStatus::of(&graph, status.partition));
+            ProjectionStatus { graph, ..ProjectionStatus::from(status) }
+        });
+        Ok(shown.collect())
     }
 }

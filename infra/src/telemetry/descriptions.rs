@@ -366,6 +366,37 @@ const METRICS: &[(Kind, &str, Unit, &[&str], &str)] = &[
         &[],
         "Refresh tokens that came a second time and ended their session: each may be a stolen one.",
     ),
+    (Gauge, "lotline_graph_lots", Unit::Count, &[], "Lots in this node's genealogy in memory."),
+    (Gauge, "lotline_graph_edges", Unit::Count, &[], "Edges in this node's genealogy in memory."),
+    (Gauge, "lotline_graph_bytes", Unit::Bytes, &[], "Memory that this node's genealogy takes."),
+    (
+        Gauge,
+        "lotline_graph_load_seconds",
+        Unit::Seconds,
+        &[],
+        "Time that it took to read the genealogy into memory, the last time that it was read.",
+    ),
+    (
+        Gauge,
+        "lotline_graph_next_offset",
+        Unit::Count,
+        &["partition"],
+        "Everything of a partition of the ledger before this offset is in this node's genealogy in memory.",
+    ),
+    (
+        Counter,
+        "lotline_traces_total",
+        Unit::Count,
+        &["source"],
+        "Lots traced, by where the answer came from: memory or tables.",
+    ),
+    (
+        Histogram,
+        "lotline_trace_seconds",
+        Unit::Seconds,
+        &["source"],
+        "Time to follow the genealogy from a lot, waiting for a position included.",
+    ),
 ];
 
 /// Name, labels and whether it is a histogram, for whoever checks what is built on metrics.

@@ -4,7 +4,7 @@ use clap::Parser;
 use lotline_adapters::clock::SystemClock;
 use lotline_domain::port::Clock;
 use lotline_tests::bench::report::Report;
-use lotline_tests::bench::{access, api, cluster, ledger, projection};
+use lotline_tests::bench::{access, api, cluster, ledger, projection, trace};
 
 /// Measures Lotline against raw probes in the same run.
 #[derive(Parser)]
@@ -12,6 +12,9 @@ struct Arguments {
     /// Only figures whose names begin with this.
     #[arg(long, default_value = "")]
     only: String,
+    /// Lots of the plant that is traced.
+    #[arg(long, env = "BENCH_TRACE_LOTS", default_value_t = 10_000_000)]
+    trace_lots: u32,
 }
 
 #[tokio::main]
@@ -23,6 +26,7 @@ async fn main() -> anyhow::Result<()> {
     api::run(&mut report).await?;
     cluster::run(&mut report).await?;
     projection::run(&mut report).await?;
+    trace::run(&mut report, arguments.trace_lots).await?;
     let file = report.save()?;
     report.note(&format!("kept in {}", file.display()));
     Ok(())

@@ -26,7 +26,7 @@ const EVIL: [&str; 14] = [
 ];
 
 /// Queries with one text `$s` that must find nothing, or refuse it. What they give beyond `null` and empty lists would be somebody else's.
-const QUERIES: [&str; 17] = [
+const QUERIES: [&str; 18] = [
     "query($s: String!) { lot(site: \"north\", code: $s) { id } }",
     "query($s: String!) { lot(site: $s, code: \"A_1\") { id } }",
     "query($s: ID!) { lot(id: $s) { id } }",
@@ -35,6 +35,7 @@ const QUERIES: [&str; 17] = [
     "query($s: String!) { lots(first: 5, filter: { codePrefix: $s }) { nodes { id } } }",
     "query($s: String!) { lots(first: 5, after: $s) { nodes { id } } }",
     "query($s: ID!) { lotGenealogy(id: $s, direction: ANCESTORS) { truncated } }",
+    "query($s: ID!) { trace(lot: $s, direction: BOTH) { complete } }",
     "query($s: String!) { qcDecisions(first: 5, after: $s) { nodes { id } } }",
     "query($s: ID!) { pipeline(id: $s) { id } }",
     "query($s: String!) { signals(first: 5, device: $s) { nodes { id } } }",

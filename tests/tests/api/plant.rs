@@ -19,6 +19,7 @@ use lotline_domain::personal::PersonalKey;
 use lotline_domain::port::{BoxFuture, Clock, Ids, LogError, LogRead, PersonalKeys, Snapshot, SnapshotStore};
 use lotline_domain::timestamp::Timestamp;
 use lotline_domain::trace::Traces;
+use lotline_projections::graph::{GraphOptions, LiveGraph};
 use lotline_projections::progress::Progress;
 use lotline_projections::worker::{LedgerWorker, SignalsWorker, WorkerContext};
 use lotline_tests::stack;
@@ -166,6 +167,8 @@ impl Plant {
         tokio::spawn(SignalsWorker::new(context(Arc::new(signals.clone())), 0).run(shutdown.clone()));
         let progress = Progress::new(queries.clone(), tenant.clone());
         tokio::spawn(progress.clone().run(shutdown.clone()));
+        let graph = LiveGraph::new(GraphOptions::default());
+        tokio::spawn(graph.clone().run(queries.clone(), tenant.clone(), progress.clone(), shutdown.clone()));
         let (keys, connections) = (Arc::new(Keys::default()), TaskTracker::new());
         let state = ApiState {
             tenant: tenant.clone(),
@@ -175,6 +178,7 @@ impl Plant {
             pool: queries,
             traces: Traces::default(),
             progress,
+            graph,
             keys: keys.clone(),
             clock: Arc::new(Fixed),
             ids: Arc::new(Fixed),

@@ -45,6 +45,7 @@ mod stopping;
 mod strangers;
 mod tenancy;
 mod tools;
+mod trace;
 mod traces;
 mod trail;
 mod transforming;

@@ -68,6 +68,14 @@ fn queries(field: &str, some: &Things) -> Vec<Try> {
         "lotGenealogy" => ["ANCESTORS", "DESCENDANTS"]
             .map(|way| like(format!("id: \"{}\", direction: {way}", some["lot"]), "{ steps { __typename } }"))
             .into(),
+        "trace" => ["lot", "far lot"]
+            .map(|lot| {
+                like(
+                    format!("lot: \"{}\", direction: BOTH", some[lot]),
+                    "{ start { id } lots(first: 9) { nodes { id } } }",
+                )
+            })
+            .into(),
         "pipeline" => vec![like(format!("id: \"{}\"", some["pipeline"]), "{ id name }")],
         "run" => vec![
             like(format!("id: \"{}\"", some["run"]), "{ id code }"),
