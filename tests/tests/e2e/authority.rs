@@ -46,9 +46,11 @@ fn example(root: &str, field: &str) -> (String, Value) {
     let plain = |arguments: &str, selected: &str| (format!("{root} {{ {field}{arguments} {selected} }}"), json!({}));
     let shown = "{ __typename }";
     match (root, field) {
-        ("query", "apiKeys" | "auditTrail" | "lots" | "qcDecisions" | "pipelines" | "signals" | "users") => {
-            plain("(first: 1)", shown)
-        }
+        (
+            "query",
+            "apiKeys" | "auditTrail" | "lots" | "partners" | "pipelines" | "products" | "qcDecisions" | "signals"
+            | "users",
+        ) => plain("(first: 1)", shown),
         ("query", "lot") => plain("(site: \"north\", code: \"x\")", shown),
         ("query", "lotGenealogy") => plain(&format!("(id: \"{a_lot}\", direction: ANCESTORS)"), shown),
         ("query", "node") => plain(&format!("(id: \"{a_lot}\")"), shown),
@@ -96,6 +98,20 @@ fn example(root: &str, field: &str) -> (String, Value) {
     }
 }
 
+/// The type and value of the input of a mutation about products and partners.
+fn about_master_data(field: &str) -> (&'static str, Value) {
+    let code = key().to_string();
+    match field {
+        "defineProduct" => ("DefineProductInput", json!({ "code": code, "name": "X", "unit": "KGM" })),
+        "definePartner" => ("DefinePartnerInput", json!({ "code": code, "name": "X", "buys": true })),
+        "importMasterData" => {
+            let csv = format!("code,name,unit\n{code},X,KGM\n");
+            ("ImportMasterDataInput", json!({ "kind": "PRODUCTS", "csv": csv }))
+        }
+        _ => panic!("mutation {field} is new: give it an example here and a line in the table"),
+    }
+}
+
 /// The type and value of the input of a mutation about access.
 fn about_access(field: &str) -> (&'static str, Value) {
     let nil = "00000000-0000-0000-0000-000000000000";
@@ -123,7 +139,7 @@ fn about_access(field: &str) -> (&'static str, Value) {
         "registerSite" => {
             ("RegisterSiteInput", json!({ "site": format!("s-{id}"), "name": "X", "timeZone": "Etc/UTC" }))
         }
-        _ => panic!("mutation {field} is new: give it an example here and a line in the table"),
+        _ => about_master_data(field),
     }
 }
 
