@@ -32,8 +32,19 @@ enum Outcome {
 }
 
 /// Queries that give a page.
-const LISTS: [&str; 9] =
-    ["apiKeys", "auditTrail", "lots", "qcDecisions", "pipelines", "runs", "scenarios", "signals", "users"];
+const LISTS: [&str; 11] = [
+    "apiKeys",
+    "auditTrail",
+    "lots",
+    "partners",
+    "pipelines",
+    "products",
+    "qcDecisions",
+    "runs",
+    "scenarios",
+    "signals",
+    "users",
+];
 
 /// An operation for each root field, with its variables.
 fn example(root: &str, field: &str) -> (String, Value) {
@@ -146,6 +157,20 @@ fn about_run(field: &str, scenario: &str) -> (String, Value) {
     of_its_own(field, &given)
 }
 
+/// The type and value of the input of a mutation about products and partners.
+fn about_master_data(field: &str) -> (&'static str, Value) {
+    let code = key().to_string();
+    match field {
+        "defineProduct" => ("DefineProductInput", json!({ "code": code, "name": "X", "unit": "KGM" })),
+        "definePartner" => ("DefinePartnerInput", json!({ "code": code, "name": "X", "buys": true })),
+        "importMasterData" => {
+            let csv = format!("code,name,unit\n{code},X,KGM\n");
+            ("ImportMasterDataInput", json!({ "kind": "PRODUCTS", "csv": csv }))
+        }
+        _ => panic!("mutation {field} is new: give it an example here and a line in the table"),
+    }
+}
+
 /// The type and value of the input of a mutation about access.
 fn about_access(field: &str) -> (&'static str, Value) {
     let nil = "00000000-0000-0000-0000-000000000000";
@@ -173,7 +198,7 @@ fn about_access(field: &str) -> (&'static str, Value) {
         "registerSite" => {
             ("RegisterSiteInput", json!({ "site": format!("s-{id}"), "name": "X", "timeZone": "Etc/UTC" }))
         }
-        _ => panic!("mutation {field} is new: give it an example here and a line in the table"),
+        _ => about_master_data(field),
     }
 }
 

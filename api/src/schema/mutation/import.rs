@@ -23,6 +23,9 @@ const TOGETHER: usize = 32;
 /// Code of the refusal of a definition that changes nothing.
 const UNCHANGED: &str = "UNCHANGED";
 
+/// Code of the refusal of somebody who may not.
+const FORBIDDEN: &str = "FORBIDDEN";
+
 /// What is in a file.
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImportKind {
@@ -118,8 +121,20 @@ impl ImportMutation {
             }
         };
         let import = Import { scope, target, key: input.idempotency_key, reason: input.reason };
-        let done: Vec<_> = stream::iter(lines).map(|line| import.line(line)).buffered(TOGETHER).try_collect().await?;
-        let (lines, positions): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+        let mut lines = lines.into_iter();
+        // Who may not do this is told once, and there is one refusal in the audit trail and not one for each line.
+        let first = match lines.next() {
+            Some(line) => import.line(line).await?,
+            None => return Ok(ImportPayload::default()),
+        };
+        if first.0.error.as_deref() == Some(FORBIDDEN) {
+            let ImportLine { field, message, .. } = first.0;
+            let user_errors =
+                vec![UserError { field, code: FORBIDDEN.to_owned(), message: message.unwrap_or_default() }];
+            return Ok(ImportPayload { user_errors, position: first.1, ..ImportPayload::default() });
+        }
+        let rest: Vec<_> = stream::iter(lines).map(|line| import.line(line)).buffered(TOGETHER).try_collect().await?;
+        let (lines, positions): (Vec<_>, Vec<_>) = [first].into_iter().chain(rest).unzip();
         Ok(ImportPayload::of(lines, positions.into_iter().flatten()))
     }
 }

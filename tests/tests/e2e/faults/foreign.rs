@@ -12,6 +12,7 @@ use lotline_domain::id::{ActorId, CommandId, CorrelationId, EventId, SiteId, Str
 use lotline_domain::partition::partition_of;
 use lotline_domain::record::{Record, StoredRecord};
 use lotline_domain::timestamp::Timestamp;
+use lotline_projections::model::Model;
 use lotline_tests::client::{Client, key, lot};
 use lotline_tests::server::{Log, Server};
 use lotline_tests::stack;
@@ -215,7 +216,7 @@ async fn is_said_everywhere(plant: &Plant, nodes: [&Server; 2], partition: u32, 
         let (code, report) = ready(server).await;
         let degraded = report["degraded"].as_array().unwrap().iter();
         let here = degraded.filter(|it| it["partition"] == partition && it["streams"] == json!([stream]));
-        assert_eq!(here.count(), 7, "each read model of the ledger: {report}");
+        assert_eq!(here.count(), Model::LEDGER.len(), "each read model of the ledger: {report}");
         let checks = report["checks"].as_array().unwrap().clone();
         let projector = checks.into_iter().find(|check| check["name"] == "projector").unwrap();
         assert_eq!(code == 503, projector["ready"] == false, "{report}");
@@ -257,7 +258,10 @@ async fn a_stranger_in_the_ledger_stops_its_partition_and_no_other() {
         until_broken(&plant, [&first, &second], partition).await;
         is_said_everywhere(&plant, [&first, &second], partition, stream).await;
         let stood = offsets(&plant, partition).await;
-        assert!(stood.len() == 7 && stood.values().all(|next| *next <= offset), "{offset}: {stood:?}");
+        assert!(
+            stood.len() == Model::LEDGER.len() && stood.values().all(|next| *next <= offset),
+            "{offset}: {stood:?}"
+        );
         // A writer does not read what others write: it goes on, and its events stand behind the break.
         work.goes_on(100).await;
         assert_eq!(offsets(&plant, partition).await, stood, "nothing of what comes after is applied");
