@@ -20,8 +20,13 @@ use crate::tools::{said, tool};
 const BEFORE: [(&str, i64); 2] = [("log", 8), ("read", 12)];
 
 /// Columns that have come since then to tables that were there.
-const SINCE: [(&str, &str); 3] =
-    [("read.genealogy", "partition"), ("read.genealogy", "log_offset"), ("read.genealogy", "decided_at")];
+const SINCE: [(&str, &str); 5] = [
+    ("read.lots", "transformation_id"),
+    ("read.lots", "expired"),
+    ("read.genealogy", "partition"),
+    ("read.genealogy", "log_offset"),
+    ("read.genealogy", "decided_at"),
+];
 
 async fn run(pool: &PgPool, statement: &str) {
     pool.execute(AssertSqlSafe(statement.to_owned())).await.unwrap();
@@ -112,7 +117,7 @@ async fn a_database_from_before_is_brought_over_with_its_rows() {
     }
     let file = plant.settings.folder.join("rows.dump");
     let options = ["--format", "custom", "--data-only", "--exclude-table", "*._sqlx_migrations", "--file"];
-    let younger = ["vault.node_secret", "cluster.heard", "read.products", "read.partners"];
+    let younger = ["vault.node_secret", "cluster.heard", "read.products", "read.partners", "read.transformations", "read.scenarios", "read.scenario_versions", "read.runs", "read.run_phases", "read.run_lots", "read.run_decisions"];
     let without = younger.into_iter().flat_map(|table| ["--exclude-table", table]);
     done(program("pg_dump").arg(&plant.settings.database).args(without).args(options).arg(&file));
     plant.database.pool.close().await;
