@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use lotline_domain::event::Event;
 use lotline_domain::id::TenantId;
+use lotline_domain::lot::LotInput;
 use lotline_domain::lot::event::{LotEvent, NewLot};
 use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgPool};
@@ -220,13 +221,12 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
     let mut made: Vec<Transformed<'_>> = Vec::new();
     for (event, fact) in slice.facts() {
         let occurred_at = fact.occurred_at.to_utc();
-        let rows = |lot: &NewLot<'_>| edges_of(lot, event.stream(), occurred_at).map(|row| New { row, event });
         if let Event::LotRegistered(data) = &fact.event {
-            edges.extend(rows(&NewLot::from(data)));
+            edges_of(&NewLot::from(data), event, occurred_at, &mut edges);
         }
         if let Event::Lot(LotEvent::LotsTransformed(data)) = &fact.event {
             made.push(Transformed { event, data, occurred_at, reason: fact.reason.as_deref() });
-            data.lots().for_each(|lot| edges.extend(rows(&lot)));
+            data.lots().for_each(|lot| edges_of(&lot, event, occurred_at, &mut edges));
         }
     }
     match edges.len() {
@@ -237,16 +237,17 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
     transformations::insert(db, slice, &made).await
 }
 
-fn edges_of(lot: &NewLot<'_>, site: &str, occurred_at: DateTime<Utc>) -> impl Iterator<Item = EdgeRow> {
-    lot.parents.iter().map(move |input| EdgeRow {
+fn edges_of<'a>(lot: &NewLot<'_>, event: &'a LedgerEvent, occurred_at: DateTime<Utc>, edges: &mut Vec<New<'a>>) {
+    let row = |input: &LotInput| EdgeRow {
         child_id: lot.lot_id.0,
         parent_id: input.lot_id.0,
-        site: site.to_owned(),
+        site: event.stream().to_owned(),
         quantity: input.quantity.value(),
         unit: input.quantity.unit().code().to_owned(),
         quantity_base: input.quantity.in_base(),
         occurred_at,
-    })
+    };
+    edges.extend(lot.parents.iter().map(|input| New { row: row(input), event }));
 }
 
 /// An edge that a batch brings.
