@@ -222,11 +222,7 @@ impl Command {
     /// Whether the command may be decided in the stream.
     pub fn belongs_to(&self, stream: &StreamKey) -> bool {
         match self {
-            Self::RegisterLot(_)
-            | Self::Lot(_)
-            | Self::RecordQcDecision(_)
-            | Self::DeclareSignal(_)
-            | Self::Run(_) => {
+            Self::RegisterLot(_) | Self::Lot(_) | Self::RecordQcDecision(_) | Self::DeclareSignal(_) | Self::Run(_) => {
                 matches!(stream, StreamKey::Site(_))
             }
             Self::DraftPipeline { .. }

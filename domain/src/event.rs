@@ -18,10 +18,10 @@ use crate::access::event::{
 };
 use crate::id::CommandId;
 use crate::lot::LotRegistered;
+use crate::lot::event::{LotAdjusted, LotEvent, LotExpired, LotMoved, LotSampled, LotScrapped, LotsTransformed};
 use crate::master::MasterEvent;
 use crate::master::partner::PartnerDefined;
 use crate::master::product::ProductDefined;
-use crate::lot::event::{LotAdjusted, LotEvent, LotExpired, LotMoved, LotSampled, LotScrapped, LotsTransformed};
 use crate::pipeline::{PipelineArchived, PipelineDrafted, PipelinePublished, PipelineRevised};
 use crate::projection::{ProjectionEventSkipped, ProjectionRetried};
 use crate::qc::QcDecisionRecorded;

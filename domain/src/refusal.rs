@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use crate::access::refusal::AccessRefusal;
 use crate::id::{ActorId, InvalidId, LotId, PipelineId};
-use crate::master::MasterRefusal;
 use crate::lot::refusal::LotRefusal;
+use crate::master::MasterRefusal;
 use crate::qc::QcOutcome;
 use crate::quantity::{InvalidQuantity, Quantity, Unit};
 use crate::run::refusal::RunRefusal;

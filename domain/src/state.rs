@@ -151,9 +151,7 @@ impl StreamState {
                 return Ok((events.into_iter().map(Event::Access).collect(), subject));
             }
             Command::Run(command) => return self.decide_run(command, around),
-            Command::Scenario(command) => {
-                Event::Scenario(self.scenarios.decide(command, ScenarioId(fresh))?)
-            }
+            Command::Scenario(command) => Event::Scenario(self.scenarios.decide(command, ScenarioId(fresh))?),
             Command::RegisterLot(command) => {
                 Event::LotRegistered(self.lots.decide_register(LotId(fresh), command, day())?)
             }

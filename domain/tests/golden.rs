@@ -6,10 +6,10 @@
 
 #[path = "examples/access.rs"]
 mod access;
-#[path = "examples/master.rs"]
-mod master;
 #[path = "examples/lots.rs"]
 mod lots;
+#[path = "examples/master.rs"]
+mod master;
 #[path = "examples/run.rs"]
 mod run;
 #[path = "examples/scenario.rs"]

@@ -361,9 +361,7 @@ fn need_of(id: &Given) -> Need {
             | NodeId::Partner(_)
             | NodeId::Scenario(_)
             | NodeId::Run(_),
-        ) => {
-            Need::Somewhere(Permission::LookUp)
-        }
+        ) => Need::Somewhere(Permission::LookUp),
         None => Need::Permission(Permission::LookUp, None),
     }
 }

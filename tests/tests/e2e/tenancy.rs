@@ -117,7 +117,19 @@ async fn a_database_from_before_is_brought_over_with_its_rows() {
     }
     let file = plant.settings.folder.join("rows.dump");
     let options = ["--format", "custom", "--data-only", "--exclude-table", "*._sqlx_migrations", "--file"];
-    let younger = ["vault.node_secret", "cluster.heard", "read.products", "read.partners", "read.transformations", "read.scenarios", "read.scenario_versions", "read.runs", "read.run_phases", "read.run_lots", "read.run_decisions"];
+    let younger = [
+        "vault.node_secret",
+        "cluster.heard",
+        "read.products",
+        "read.partners",
+        "read.transformations",
+        "read.scenarios",
+        "read.scenario_versions",
+        "read.runs",
+        "read.run_phases",
+        "read.run_lots",
+        "read.run_decisions",
+    ];
     let without = younger.into_iter().flat_map(|table| ["--exclude-table", table]);
     done(program("pg_dump").arg(&plant.settings.database).args(without).args(options).arg(&file));
     plant.database.pool.close().await;

@@ -69,7 +69,11 @@ impl Stream {
         let tenants = match &ask.what {
             What::Draft { .. } | What::Revise { .. } | What::Publish { .. } | What::Archive { .. } => true,
             What::Process(process) => process.is_tenants(),
-            What::Register { .. } | What::Judge { .. } | What::Declare { .. } => false,
+            What::Register { .. }
+            | What::Judge { .. }
+            | What::Transform(_)
+            | What::Take { .. }
+            | What::Declare { .. } => false,
         };
         if tenants != (ask.stream == "_tenant") {
             return Some("WRONG_STREAM");

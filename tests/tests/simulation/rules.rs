@@ -32,9 +32,9 @@ fn play(seed: u64, counts: &mut BTreeMap<String, u64>) -> Result<(), String> {
                 let value = event.encode(decision.occurred_at, decision.reason.as_deref());
                 let kind = event.event_type().trim_start_matches("lotline.").trim_end_matches(".v1");
                 model.apply(&ask, kind, &value, sequence).map_err(|wrong| format!("{wrong}: {ask:?}"))?;
-                live.evolve(event, sequence);
+                live.evolve(event, sequence, decision.occurred_at);
                 let fact = Event::decode(event.event_type(), &value).map_err(|error| error.to_string())?;
-                replayed.evolve(&fact.event, sequence);
+                replayed.evolve(&fact.event, sequence, fact.occurred_at);
                 client::know(&world, &ask, &model);
                 kind.to_owned()
             }
