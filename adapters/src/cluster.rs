@@ -7,7 +7,8 @@
 //! | [`PostgresLeases`] | sharing partitions among nodes where no Kafka group does it: the embedded log's writers, and projections |
 //! | [`secret`] | signing what nodes send to each other |
 //!
-//! None of it is needed for safety: writers are fenced by the log, projections by their offsets.
+//! What is in the log needs none of it to be safe: writers are fenced by the log, projections by their offsets. A door that shuts in time needs
+//! [`PostgresHeard`].
 
 mod directory;
 mod heard;
