@@ -24,6 +24,7 @@ use anyhow::Context;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::UncasedStr;
+use lotline_projections::model::Model;
 use serde::{Deserialize, Serialize};
 
 pub use access::AccessSection;
@@ -107,7 +108,9 @@ impl Config {
     fn check(&self) -> anyhow::Result<()> {
         anyhow::ensure!(!self.tenant.sites.is_empty(), "tenant.sites is empty: name at least one plant");
         anyhow::ensure!((1..=256).contains(&self.log.partitions), "log.partitions must be between 1 and 256");
-        let wanted = self.log.partitions.min(8) * 7 + 4;
+        // A worker for each read model and partition, of more than eight partitions usually on several nodes.
+        let workers = self.log.partitions.min(8) * Model::LEDGER.len() as u32;
+        let wanted = workers + 4;
         anyhow::ensure!(
             self.postgres.max_connections >= wanted,
             "postgres.max_connections must be at least {wanted} for {} partitions",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use lotline_domain::event::{Event, Fact};
 use lotline_domain::id::{PipelineId, TenantId};
-use lotline_domain::pipeline::{Definition, PipelineDrafted};
+use lotline_domain::pipeline::{Definition, PipelineDrafted, PipelinePublished};
 use lotline_domain::record::Offset;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
@@ -276,8 +276,6 @@ fn evolve(
     event: &LedgerEvent,
     fact: &Fact,
 ) -> Result<(), ApplyError> {
-    let attributes = &event.envelope.attributes;
-    let (occurred_at, decided_at) = (fact.occurred_at.to_utc(), attributes.time.to_utc());
     let Some(id) = touched(&fact.event) else { return Ok(()) };
     if let Event::PipelineDrafted(data) = &fact.event {
         let row = drafted(data, partition, event, fact);
@@ -295,31 +293,7 @@ fn evolve(
             row.draft_hash = data.definition.hash().to_string();
             row.draft = Json(data.definition.clone());
         }
-        Event::PipelinePublished(data) => {
-            let hash = data.definition_hash.to_string();
-            if hash != row.draft_hash {
-                let found = &row.draft_hash;
-                return Err(ApplyError::Inconsistent(format!(
-                    "draft {found} of pipeline {id} was published as {hash}"
-                )));
-            }
-            let version = i32::try_from(data.version)
-                .map_err(|_| ApplyError::Inconsistent(format!("version {} is out of range", data.version)))?;
-            row.published_version = Some(version);
-            row.published_hash = Some(hash.clone());
-            versions.push(VersionRow {
-                pipeline_id: id.0,
-                version,
-                name: row.name.clone(),
-                definition: row.draft.clone(),
-                definition_hash: hash,
-                reason: fact.reason.clone(),
-                actor: attributes.actor.to_string(),
-                occurred_at,
-                decided_at,
-                sequence: event.sequence(),
-            });
-        }
+        Event::PipelinePublished(data) => versions.push(published(row, data, event, fact)?),
         Event::PipelineArchived(_) => row.archived = true,
         Event::PipelineDrafted(_)
         | Event::LotRegistered(_)
@@ -336,10 +310,41 @@ fn evolve(
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }
-    row.changed_at = decided_at;
+    row.changed_at = event.envelope.attributes.time.to_utc();
     row.version = event.sequence();
     row.changed_offset = event.offset;
     Ok(())
+}
+
+/// The version that a publication made of the draft.
+fn published(
+    row: &mut PipelineRow,
+    data: &PipelinePublished,
+    event: &LedgerEvent,
+    fact: &Fact,
+) -> Result<VersionRow, ApplyError> {
+    let attributes = &event.envelope.attributes;
+    let (id, hash) = (row.id, data.definition_hash.to_string());
+    if hash != row.draft_hash {
+        let found = &row.draft_hash;
+        return Err(ApplyError::Inconsistent(format!("draft {found} of pipeline {id} was published as {hash}")));
+    }
+    let version = i32::try_from(data.version)
+        .map_err(|_| ApplyError::Inconsistent(format!("version {} is out of range", data.version)))?;
+    row.published_version = Some(version);
+    row.published_hash = Some(hash.clone());
+    Ok(VersionRow {
+        pipeline_id: id,
+        version,
+        name: row.name.clone(),
+        definition: row.draft.clone(),
+        definition_hash: hash,
+        reason: fact.reason.clone(),
+        actor: attributes.actor.to_string(),
+        occurred_at: fact.occurred_at.to_utc(),
+        decided_at: attributes.time.to_utc(),
+        sequence: event.sequence(),
+    })
 }
 
 fn drafted(data: &PipelineDrafted, partition: i32, event: &LedgerEvent, fact: &Fact) -> PipelineRow {

@@ -53,7 +53,6 @@ fn example(root: &str, field: &str) -> (String, Value) {
     let (a_lot, a_pipeline, a_signal) =
         (id(&format!("lot:{nil}")), id(&format!("pipeline:{nil}")), id("signal:north:1"));
     let a_scenario = id(&format!("scenario:{nil}"));
-    let definition = json!({ "tasks": [{ "id": "read", "kind": "sql" }] });
     let range = "range: {from: \"2026-01-01T00:00:00Z\", until: \"2026-01-02T00:00:00Z\"}";
     let input = |kind: &str, given: Value| {
         let mut given = given;
@@ -82,16 +81,7 @@ fn example(root: &str, field: &str) -> (String, Value) {
             let given = json!({ "site": SITE, "lot": { "code": "x" }, "gate": "intake", "outcome": "PASS" });
             input("RecordQcDecisionInput", given)
         }
-        ("mutation", "draftPipeline") => {
-            input("DraftPipelineInput", json!({ "name": key().to_string(), "definition": definition }))
-        }
-        ("mutation", "revisePipeline") => {
-            let given = json!({ "pipelineId": a_pipeline, "name": "x", "definition": definition });
-            input("RevisePipelineInput", given)
-        }
-        ("mutation", "publishPipeline" | "archivePipeline") => {
-            input("PipelineInput", json!({ "pipelineId": a_pipeline }))
-        }
+        ("mutation", name) if name.ends_with("Pipeline") => about_pipeline(field, &a_pipeline),
         ("mutation", "declareSignal") => {
             let address = json!({ "modbus": { "unit": 1, "table": "COILS", "address": 0 } });
             let given = json!({ "site": SITE, "name": key().to_string(), "unit": "1", "dataType": "BOOL", "device": "d",
@@ -119,6 +109,24 @@ fn example(root: &str, field: &str) -> (String, Value) {
         }
         _ => panic!("{root} {field} is new: give it an example here and a line in the table"),
     }
+}
+
+/// A mutation about a pipeline that is not there, or a new one.
+fn about_pipeline(field: &str, pipeline: &str) -> (String, Value) {
+    let definition = json!({ "tasks": [{ "id": "read", "kind": "sql" }] });
+    let key = key().to_string();
+    let (kind, given) = match field {
+        "draftPipeline" => {
+            ("DraftPipelineInput", json!({ "idempotencyKey": key, "name": key, "definition": definition }))
+        }
+        "revisePipeline" => (
+            "RevisePipelineInput",
+            json!({ "idempotencyKey": key, "pipelineId": pipeline, "name": "x", "definition": definition }),
+        ),
+        _ => ("PipelineInput", json!({ "idempotencyKey": key, "pipelineId": pipeline })),
+    };
+    let query = format!("mutation($input: {kind}!) {{ {field}(input: $input) {{ userErrors {{ code }} }} }}");
+    (query, json!({ "input": given }))
 }
 
 /// A mutation about a scenario that is not there, or a new one.

@@ -178,7 +178,6 @@ fn mutation(field: &str, kind: &str, given: Value) -> Try {
 }
 
 fn mutations(field: &str, some: &Things, own: &Things) -> Vec<Try> {
-    let definition = json!({ "tasks": [{ "id": "read", "kind": "sql" }] });
     let make = |kind: &str, given: Value| mutation(field, kind, given);
     match field {
         "registerLot" => {
@@ -211,16 +210,7 @@ fn mutations(field: &str, some: &Things, own: &Things) -> Vec<Try> {
             .map(|given| make("RecordQcDecisionInput", given))
             .into()
         }
-        "draftPipeline" => {
-            vec![make("DraftPipelineInput", json!({ "name": some["pipeline name"], "definition": definition }))]
-        }
-        "revisePipeline" => {
-            let given = json!({ "pipelineId": some["pipeline"], "name": "taken over", "definition": definition });
-            vec![make("RevisePipelineInput", given)]
-        }
-        "publishPipeline" | "archivePipeline" => {
-            vec![make("PipelineInput", json!({ "pipelineId": some["pipeline"] }))]
-        }
+        name if name.ends_with("Pipeline") => about_pipelines(field, some),
         "startRun" => [SITE, &some["site"]]
             .map(|site| make("StartRunInput", json!({ "site": site, "scenarioId": some["scenario"] })))
             .into(),
@@ -247,6 +237,20 @@ fn mutations(field: &str, some: &Things, own: &Things) -> Vec<Try> {
         _ if operations::FIELDS.contains(&field) => about_lots(field, some, own),
         _ => about_access(field, some, own),
     }
+}
+
+/// Mutations about pipelines.
+fn about_pipelines(field: &str, some: &Things) -> Vec<Try> {
+    let definition = json!({ "tasks": [{ "id": "read", "kind": "sql" }] });
+    let (kind, given) = match field {
+        "draftPipeline" => ("DraftPipelineInput", json!({ "name": some["pipeline name"], "definition": definition })),
+        "revisePipeline" => {
+            let given = json!({ "pipelineId": some["pipeline"], "name": "taken over", "definition": definition });
+            ("RevisePipelineInput", given)
+        }
+        _ => ("PipelineInput", json!({ "pipelineId": some["pipeline"] })),
+    };
+    vec![mutation(field, kind, given)]
 }
 
 /// Mutations about products and partners.
