@@ -124,7 +124,7 @@ impl StreamState {
         let fresh = request.command_id.derive(&request.tenant, &request.stream, &request.actor);
         let actor = Actor::of(&request.actor);
         let at = Circumstances { actor, fresh, now, pipelines: &self.pipelines };
-        let around = Around { lots: &self.lots, scenarios, occurred_at, fresh };
+        let around = Around { lots: &self.lots, scenarios, occurred_at, now, fresh };
         let (events, subject_id) = self.decide_events(request, &at, &around)?;
         Ok(Decision { events, occurred_at, reason, subject_id })
     }

@@ -6,8 +6,8 @@
 //!   inputs, exactly. A *transform* may lose and gain; where all amounts are of one dimension, outputs and loss must be inputs and gain, exactly,
 //!   and where they are not (pieces out of kilograms) loss and gain are only recorded. *Rework* is a transform that takes a reason. Every
 //!   output is a new lot, so the graph has no cycle.
-//! - A lot may go in until the end of its last day of use, by `occurred_at` in UTC; afterwards only by an exception with a reason,
-//!   and so if it was marked as expired.
+//! - A lot may go in until the end of its last day of use, by the time of the decision in UTC; afterwards only by an exception with a
+//!   reason, and so if it was marked as expired. A command that comes late, of something that happened in time, needs one too.
 //! - An output lasts as long as the input that lasts shortest, unless it is given another day. It may be given a later one only where it is
 //!   made by a transform and is another product than every input: processing can make food last longer, dividing, joining and reworking
 //!   it can't. An output of the product of some inputs lasts no longer than these.

@@ -36,14 +36,16 @@ pub struct Around<'a> {
     pub scenarios: &'a Scenarios,
     /// When it happened in the world.
     pub occurred_at: Timestamp,
+    /// When it is decided.
+    pub now: Timestamp,
     /// The id of whatever the command creates.
     pub fresh: Uuid,
 }
 
 impl Around<'_> {
-    /// The day on which it happened, in UTC: what expiry is compared with.
+    /// The day of the decision in UTC: what expiry is compared with. Not the day on which it happened, for anybody can say when that was.
     pub fn day(&self) -> NaiveDate {
-        self.occurred_at.to_utc().date_naive()
+        self.now.to_utc().date_naive()
     }
 }
 

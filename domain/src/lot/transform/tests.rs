@@ -323,10 +323,10 @@ fn expired_inputs_go_in_by_an_exception_only() {
     assert_eq!(event.outputs[0].expires_on, Some(day("2026-11-20")), "it is born expired");
     let event = made(when(&given, excepted("M2", "not needed")));
     assert_eq!((event.inputs[0].expired_on, &event.inputs[0].exception), (None, &None), "its last day is today");
-    // What counts is the day on which it happened.
+    // What counts is the day of the decision, whatever day is said to have been that of the deed.
     let mut request = given.request(Command::Lot(LotCommand::Transform(split(outputs()))));
     request.occurred_at = Some(now().plus_micros(-4 * 3_600 * 1_000_000));
-    given.when_asked(&request).accepted();
+    assert_eq!(given.when_asked(&request).refusal().code(), "LOT_EXPIRED");
     let message = "inputs, entry 1: exception must have 1 to 500 characters and no control characters";
     when(&given, excepted("M1", &"x".repeat(501))).refused("INVALID_TEXT", Some("inputs"), message);
 }
