@@ -208,7 +208,8 @@ impl Sums {
         for making in std::mem::take(&mut self.makings).into_values() {
             for (dimension, excess) in making.excess {
                 let measure = self.of(dimension);
-                let (over, under) = (excess.max(Decimal::ZERO), (-excess).max(Decimal::ZERO));
+                let over = excess.max(Decimal::ZERO);
+                let under = over - excess;
                 if making.converts {
                     measure.converted_in += over;
                     measure.lost += under;
