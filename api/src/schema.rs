@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod authority;
+pub mod balance;
 pub mod connection;
 pub mod failure;
 pub mod genealogy;
@@ -41,6 +42,7 @@ pub struct Query(
     lot::LotQuery,
     genealogy::GenealogyQuery,
     trace::TraceQuery,
+    balance::BalanceQuery,
     qc::QcQuery,
     pipeline::PipelineQuery,
     scenario::ScenarioQuery,

@@ -124,6 +124,9 @@ pub struct DemoArgs {
     /// Makes the same story again.
     #[arg(long, default_value_t = 20_260_101)]
     pub seed: u64,
+    /// Write a history of so many lots before the operators begin: five levels of mixing, with a few deliveries that are in everything.
+    #[arg(long, value_name = "N")]
+    pub lots: Option<u64>,
     /// Production batches to play before the operators go home; endless when not given.
     #[arg(long, value_name = "N")]
     pub batches: Option<u64>,

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows the inside of the server: the plant is a device like any other, the operators are clients like any other.
 
+pub mod history;
 mod mutation;
 pub mod operators;
 pub mod plant;
@@ -14,10 +15,12 @@ use anyhow::Context;
 use lotline_adapters::clock::{RandomIds, SystemClock};
 use lotline_adapters::collector::config::DeviceConfig;
 use lotline_api::Mode;
+use lotline_commands::bus::CommandBus;
 use lotline_domain::id::DeviceId;
 use lotline_domain::port::Clock;
 use tokio_util::sync::CancellationToken;
 
+use self::history::{Plan, Writing};
 use self::operators::Operators;
 use self::plant::{Plant, registers};
 use self::story::Story;
@@ -53,7 +56,8 @@ pub async fn run(mut config: Config, arguments: &DemoArgs) -> anyhow::Result<()>
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds::default()),
     };
-    running.lifecycle.spawn("the demo's operators", work(operators, arguments.clone(), token));
+    let bus = running.bus.clone();
+    running.lifecycle.spawn("the demo's operators", work(operators, bus, arguments.clone(), token));
     running.lifecycle.run(serve::SHUTDOWN_DEADLINE).await
 }
 
@@ -76,9 +80,20 @@ fn welcome(url: &str, plant: &str) -> anyhow::Result<()> {
     Ok(output::print(&text)?)
 }
 
-async fn work(operators: Operators, arguments: DemoArgs, stop: CancellationToken) -> anyhow::Result<()> {
+async fn work(
+    operators: Operators,
+    bus: CommandBus,
+    arguments: DemoArgs,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let now = SystemClock.now().to_utc();
-    let story = Story::new(arguments.seed, now.format("%m%d-%H%M%S").to_string(), now.date_naive());
+    let label = now.format("%m%d-%H%M%S").to_string();
+    if let Some(lots) = arguments.lots {
+        let (site, clock, ids) = (operators.site.clone(), Arc::clone(&operators.clock), Arc::clone(&operators.ids));
+        let plan = Plan::new(arguments.seed, &label, lots);
+        Writing { bus, site, clock, ids }.write(plan, &stop).await?;
+    }
+    let story = Story::new(arguments.seed, label, now.date_naive());
     match stop.run_until_cancelled(operators.declare(&registers::signals())).await {
         Some(declared) => declared?,
         None => return Ok(()),

@@ -18,6 +18,7 @@ use crate::batch::{LedgerEvent, Slice};
 use crate::copy::{COPY_FROM, Rows};
 use crate::failure::ApplyError;
 use crate::page::limit;
+use crate::stock_changes;
 use crate::transformations::{self, Transformed};
 
 pub(crate) mod followed;
@@ -197,7 +198,7 @@ async fn next_level(
 pub(crate) fn concerns(event: &Event) -> bool {
     match event {
         Event::LotRegistered(data) => !data.parents.is_empty(),
-        Event::Lot(event) => matches!(event, LotEvent::LotsTransformed(_)),
+        Event::Lot(event) => matches!(event, LotEvent::LotsTransformed(_)) || stock_changes::concerns(event),
         Event::QcDecisionRecorded(_)
         | Event::PipelineDrafted(_)
         | Event::PipelineRevised(_)
@@ -219,6 +220,7 @@ pub(crate) fn concerns(event: &Event) -> bool {
 pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
     let mut edges: Vec<New<'_>> = Vec::new();
     let mut made: Vec<Transformed<'_>> = Vec::new();
+    let mut changes: Vec<stock_changes::New<'_>> = Vec::new();
     for (event, fact) in slice.facts() {
         let occurred_at = fact.occurred_at.to_utc();
         if let Event::LotRegistered(data) = &fact.event {
@@ -228,13 +230,17 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
             made.push(Transformed { event, data, occurred_at, reason: fact.reason.as_deref() });
             data.lots().for_each(|lot| edges_of(&lot, event, occurred_at, &mut edges));
         }
+        if let Event::Lot(data) = &fact.event {
+            changes.extend(stock_changes::New::of(data, event, occurred_at, fact.reason.as_deref()));
+        }
     }
     match edges.len() {
         0 => {}
         1..COPY_FROM => insert(db, slice, &edges).await?,
         COPY_FROM.. => copy(db, slice, &edges).await?,
     }
-    transformations::insert(db, slice, &made).await
+    transformations::insert(db, slice, &made).await?;
+    stock_changes::insert(db, slice, &changes).await
 }
 
 fn edges_of<'a>(lot: &NewLot<'_>, event: &'a LedgerEvent, occurred_at: DateTime<Utc>, edges: &mut Vec<New<'a>>) {

@@ -28,6 +28,7 @@
 
 pub use self::amount::Amount;
 pub use self::live::{GraphOptions, GraphState, GraphStatus, LiveGraph, Question};
+pub(crate) use self::tables::Reading;
 pub use self::tables::{Moment, from_tables};
 pub use self::trace::{Gap, MOST_LOTS, Source, Totals, Trace, TraceError, TracedLot, Ways};
 

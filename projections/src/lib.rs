@@ -12,6 +12,7 @@ use thiserror::Error;
 
 pub mod access;
 pub mod audit;
+pub mod balance;
 mod batch;
 mod causes;
 mod connection;
@@ -37,6 +38,7 @@ pub mod runs;
 pub mod samples;
 pub mod scenarios;
 pub mod signals;
+pub mod stock_changes;
 pub mod transformations;
 pub mod worker;
 

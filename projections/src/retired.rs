@@ -3,7 +3,7 @@
 //! Nobody reads or writes them, so this holds nobody up. One statement per table: what is interrupted is done again the next time.
 
 use lotline_domain::id::TenantId;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use crate::generations::names;
 use crate::model::Model;
@@ -44,7 +44,7 @@ async fn clear_one(pool: &PgPool, tenant: &str, model: Model, generation: i32) -
     )
     .execute(pool)
     .await?;
-    let rows = clear_rows(pool, tenant, model, generation).await?;
+    let rows = clear_rows(&mut *pool.acquire().await?, tenant, model, generation).await?;
     // Last: as long as it is there, the number is taken and somebody will come back to delete the rest.
     sqlx::query!(
         "DELETE FROM read.projection_generation WHERE tenant = $1 AND model = $2 AND generation = $3",
@@ -58,11 +58,16 @@ async fn clear_one(pool: &PgPool, tenant: &str, model: Model, generation: i32) -
 }
 
 /// To add a model: its tables here.
-async fn clear_rows(pool: &PgPool, tenant: &str, model: Model, generation: i32) -> Result<u64, sqlx::Error> {
+pub(crate) async fn clear_rows(
+    db: &mut PgConnection,
+    tenant: &str,
+    model: Model,
+    generation: i32,
+) -> Result<u64, sqlx::Error> {
     macro_rules! delete {
         ($($statement:literal),+) => {{
             let mut rows = 0;
-            $(rows += sqlx::query!($statement, tenant, generation).execute(pool).await?.rows_affected();)+
+            $(rows += sqlx::query!($statement, tenant, generation).execute(&mut *db).await?.rows_affected();)+
             Ok(rows)
         }};
     }
@@ -70,7 +75,8 @@ async fn clear_rows(pool: &PgPool, tenant: &str, model: Model, generation: i32) 
         Model::Lots => delete!("DELETE FROM read.lots WHERE tenant = $1 AND generation = $2"),
         Model::Genealogy => delete!(
             "DELETE FROM read.genealogy WHERE tenant = $1 AND generation = $2",
-            "DELETE FROM read.transformations WHERE tenant = $1 AND generation = $2"
+            "DELETE FROM read.transformations WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.stock_changes WHERE tenant = $1 AND generation = $2"
         ),
         Model::QcDecisions => delete!("DELETE FROM read.qc_decisions WHERE tenant = $1 AND generation = $2"),
         Model::Pipelines => delete!(

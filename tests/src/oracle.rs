@@ -30,6 +30,8 @@ pub struct World {
     pub edges: Rows,
     /// By transformation id.
     pub transformations: Rows,
+    /// By lot and sequence.
+    pub stock_changes: Rows,
     /// By decision id.
     pub decisions: Rows,
     /// By pipeline id.

@@ -4,6 +4,8 @@
 
 #[path = "projections/access.rs"]
 mod access;
+#[path = "projections/balance.rs"]
+mod balance;
 #[path = "projections/faults.rs"]
 mod faults;
 #[path = "projections/fixture.rs"]

@@ -126,6 +126,12 @@ impl Scope {
         Ok(!found.or_fail("look for a site")?.is_empty())
     }
 
+    /// How long to wait for read models: what is asked for, but no longer than the server's own limit.
+    pub fn patience(&self, asked_ms: Option<u32>) -> Duration {
+        let longest = self.server.state.limits.consistency_timeout();
+        asked_ms.map_or(longest, |ms| longest.min(Duration::from_millis(u64::from(ms))))
+    }
+
     /// Waits until the read models of the field being resolved have passed a position: those named, and those of what is selected
     /// below it. `timeout_ms` can only shorten the server's own limit.
     ///
@@ -154,9 +160,7 @@ impl Scope {
         position: &Position,
         timeout_ms: Option<u32>,
     ) -> async_graphql::Result<()> {
-        let longest = self.server.state.limits.consistency_timeout();
-        let limit = timeout_ms.map_or(longest, |ms| longest.min(Duration::from_millis(u64::from(ms))));
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + self.patience(timeout_ms);
         let mut models = models.to_vec();
         used_below(ctx.field(), &mut models);
         self.server.state.progress.wait_for(&models, position, deadline).await.map_err(|error| failure::behind(&error))
@@ -255,6 +259,17 @@ const NESTED: &[(&str, &str, &[Model])] = &[
     ("Signal", "latest", &[Model::Samples]),
     ("SignalValue", "signal", &[Model::Signals]),
     ("SignalValues", "values", &[]),
+    ("MassBalance", "measures", &[]),
+    ("RecallLot", "attributed", &[]),
+    ("RecallLot", "attributedWhereabouts", &[]),
+    ("RecallLot", "lot", &[Model::Lots]),
+    ("RecallLot", "whereabouts", &[]),
+    ("RecallScope", "gaps", &[]),
+    ("RecallScope", "lots", &[]),
+    ("RecallScope", "quantity", &[]),
+    ("RecallScope", "start", &[]),
+    ("RecallScope", "unaccounted", &[]),
+    ("RecallScope", "whereabouts", &[]),
     ("Trace", "backward", &[]),
     ("Trace", "forward", &[]),
     ("Trace", "gaps", &[]),

@@ -2,7 +2,6 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_graphql::connection::Connection;
 use async_graphql::{Context, Enum, Error, ID, Object, SimpleObject};
@@ -116,12 +115,7 @@ impl TraceLot {
     /// base unit (KGM, LTR, C62, MTR), exact where the divisions end, else rounded down at the 18th decimal of each step. Null when a
     /// quantity on the way is not known.
     async fn attributed(&self) -> Option<Quantity> {
-        let unit = match self.0.dimension {
-            Dimension::Mass => "KGM",
-            Dimension::Volume => "LTR",
-            Dimension::Count => "C62",
-            Dimension::Length => "MTR",
-        };
+        let unit = base_unit(self.0.dimension);
         self.0.amount.map(|amount| Quantity { value: amount.to_decimal(), unit: unit.to_owned() })
     }
 
@@ -201,6 +195,16 @@ impl Trace {
     fn totals(&self, direction: Direction) -> Option<TraceTotals> {
         let totals = self.found.totals(direction)?;
         Some(TraceTotals { lots: totals.lots, ends: totals.ends, depth: totals.depth, edges: totals.edges })
+    }
+}
+
+/// UNECE Rec 20 code of the base unit.
+pub fn base_unit(dimension: Dimension) -> &'static str {
+    match dimension {
+        Dimension::Mass => "KGM",
+        Dimension::Volume => "LTR",
+        Dimension::Count => "C62",
+        Dimension::Length => "MTR",
     }
 }
 
@@ -300,9 +304,7 @@ impl TraceQuery {
         let scope = Scope::of(ctx);
         let id = global_id::lot("lot", &lot)?;
         let state = &scope.server.state;
-        let longest = state.limits.consistency_timeout();
-        let limit = consistency_timeout_ms.map_or(longest, |ms| longest.min(Duration::from_millis(u64::from(ms))));
-        let deadline = Instant::now() + limit;
+        let deadline = Instant::now() + scope.patience(consistency_timeout_ms);
         let seen = consistent_with.as_ref().map(|PositionToken(position)| position.clone()).unwrap_or_default();
         scope.wait(ctx, &[Model::Genealogy, Model::Lots], consistent_with, consistency_timeout_ms).await?;
         let sight = scope.sight()?;

@@ -1,6 +1,8 @@
 //! Edges for the graph in memory: all of them, those that have come since, and those next to some lots at a moment.
 
+use chrono::{DateTime, Utc};
 use lotline_domain::id::TenantId;
+use lotline_domain::quantity::Dimension;
 use lotline_domain::record::Offset;
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
@@ -9,6 +11,7 @@ use uuid::Uuid;
 use crate::graph::amount::Scaled;
 use crate::graph::view::EdgeFact;
 use crate::graph::{Direction, Moment};
+use crate::lots::followed::unit;
 
 /// What the graph copies of each row, in order.
 pub(crate) const COPIED: &str = "child_id, parent_id, quantity_base";
@@ -89,4 +92,51 @@ pub(crate) async fn next_to(
         Direction::Forward => next!("parent_id"),
     };
     Ok(rows.into_iter().map(EdgeFact::from).collect())
+}
+
+/// An edge as a balance needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) parent: Uuid,
+    pub(crate) child: Uuid,
+    /// Of the parent, in the base unit of its dimension.
+    pub(crate) quantity_base: Decimal,
+    pub(crate) dimension: Dimension,
+    /// When the child came into being, in the world.
+    pub(crate) occurred_at: DateTime<Utc>,
+}
+
+/// Every edge that leads from lots one step along a direction.
+pub(crate) async fn steps_of(
+    db: &mut PgConnection,
+    tenant: &TenantId,
+    lots: &[Uuid],
+    direction: Direction,
+) -> Result<Vec<Step>, sqlx::Error> {
+    macro_rules! steps {
+        ($from:tt) => {
+            sqlx::query!(
+                "SELECT child_id, parent_id, quantity_base, unit, occurred_at FROM read.genealogy
+                 WHERE tenant = $1 AND generation = (SELECT live.generation FROM read.projection_generation AS live
+                        WHERE live.tenant = $1 AND live.model = 'genealogy' AND live.state = 'live') AND "
+                    + $from
+                    + " = ANY($2)",
+                tenant.as_str(),
+                lots
+            )
+            .fetch_all(db)
+            .await?
+            .into_iter()
+            .map(|row| {
+                let (parent, child, quantity_base) = (row.parent_id, row.child_id, row.quantity_base);
+                let dimension = unit(&row.unit)?.dimension();
+                Ok(Step { parent, child, quantity_base, dimension, occurred_at: row.occurred_at })
+            })
+            .collect()
+        };
+    }
+    match direction {
+        Direction::Backward => steps!("child_id"),
+        Direction::Forward => steps!("parent_id"),
+    }
 }

@@ -56,6 +56,11 @@ impl Scaled {
         Self::new(u128::try_from(value.mantissa()).ok()?, value.scale())
     }
 
+    /// Nothing when it has more digits than a decimal.
+    pub(crate) fn to_decimal(self) -> Option<Decimal> {
+        Decimal::try_from_i128_with_scale(i128::try_from(self.mantissa).ok()?, self.scale).ok()
+    }
+
     /// The product with another one, exact; nothing when it has too many digits.
     pub(crate) fn times(self, other: Self) -> Option<Self> {
         Self::new(self.mantissa.checked_mul(other.mantissa)?, self.scale + other.scale)

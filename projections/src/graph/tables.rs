@@ -6,6 +6,8 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use lotline_domain::id::TenantId;
+use lotline_domain::quantity::Dimension;
+use rust_decimal::Decimal;
 use sqlx::{PgConnection, PgPool};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
@@ -54,23 +56,71 @@ pub async fn from_tables(
     let mut connection = Expendable::acquire(pool).await?;
     let db = connection.get();
     sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").execute(&mut *db).await?;
-    let stand = Stand::read(db, tenant).await?;
-    let mut found = Found { edges: Vec::new(), lots: HashSet::from([start]) };
-    for direction in ways.each() {
-        found.follow(db, tenant, start, direction, moment, most).await?;
-    }
-    let facts = facts(db, tenant, found.lots.drain().collect()).await?;
+    let reading = Reading::take(db, tenant, start, ways, moment, most).await?;
     sqlx::raw_sql("COMMIT").execute(db).await?;
     connection.keep();
-    if !facts.iter().any(|lot| lot.id == start) {
-        return Ok(None);
+    reading.answer(start, ways, most, Source::Tables).await
+}
+
+/// What a question reaches, as the tables say it in one snapshot.
+pub(crate) struct Reading {
+    stand: Stand,
+    edges: Vec<EdgeFact>,
+    facts: Vec<LotFact>,
+}
+
+impl Reading {
+    /// Reads it. The connection is in a transaction of one snapshot.
+    pub(crate) async fn take(
+        db: &mut PgConnection,
+        tenant: &TenantId,
+        start: Uuid,
+        ways: Ways,
+        moment: Moment,
+        most: usize,
+    ) -> Result<Self, sqlx::Error> {
+        let stand = Stand::read(db, tenant).await?;
+        let mut found = Found { edges: Vec::new(), lots: HashSet::from([start]) };
+        for direction in ways.each() {
+            found.follow(db, tenant, start, direction, moment, most).await?;
+        }
+        let facts = facts(db, tenant, found.lots.into_iter().collect()).await?;
+        Ok(Self { stand, edges: found.edges, facts })
     }
-    let answer = spawn_blocking(move || {
-        let mut view = View::of(&facts, &found.edges);
-        view.position = stand.position();
-        Trace::of(&view, start, ways, most, Source::Tables)
-    });
-    Ok(answer.await?)
+
+    /// Lots that are there, with how much there was of each in its base unit. One whose quantity can't be read has none.
+    pub(crate) fn quantities(&self) -> impl Iterator<Item = (Uuid, Decimal)> {
+        self.facts.iter().filter_map(|lot| Some((lot.id, lot.quantity?.to_decimal()?)))
+    }
+
+    /// What each lot is measured in.
+    pub(crate) fn dimensions(&self) -> impl Iterator<Item = (Uuid, Dimension)> {
+        self.facts.iter().map(|lot| (lot.id, lot.dimension))
+    }
+
+    /// How much went out of which lot along each edge, in its base unit.
+    pub(crate) fn taken(&self) -> impl Iterator<Item = (Uuid, Decimal)> {
+        self.edges.iter().filter_map(|edge| Some((edge.parent, edge.quantity?.to_decimal()?)))
+    }
+
+    /// The answer. Nothing when the lot is not there.
+    pub(crate) async fn answer(
+        self,
+        start: Uuid,
+        ways: Ways,
+        most: usize,
+        source: Source,
+    ) -> Result<Option<Trace>, TraceError> {
+        if !self.facts.iter().any(|lot| lot.id == start) {
+            return Ok(None);
+        }
+        let answer = spawn_blocking(move || {
+            let mut view = View::of(&self.facts, &self.edges);
+            view.position = self.stand.position();
+            Trace::of(&view, start, ways, most, source)
+        });
+        Ok(answer.await?)
+    }
 }
 
 struct Found {

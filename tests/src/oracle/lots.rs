@@ -22,9 +22,11 @@ impl Oracle {
                 let amount = base(&data["quantity"]);
                 let amount = if data["direction"] == "increase" { -amount } else { amount };
                 self.take(&event.text("lot_id"), amount, event.sequence, false);
+                self.stock(event, if data["direction"] == "increase" { "increased" } else { "decreased" });
             }
             "lotline.lot.scrapped.v1" | "lotline.lot.sampled.v1" => {
                 self.take(&event.text("lot_id"), base(&data["quantity"]), event.sequence, false);
+                self.stock(event, if kind.contains("scrapped") { "scrapped" } else { "sampled" });
             }
             "lotline.lot.moved.v1" => self.touch_lot(event)["location"] = data["location"].clone(),
             "lotline.lot.expired.v1" => {
@@ -34,6 +36,16 @@ impl Oracle {
             }
             other => panic!("the oracle does not know {other}"),
         }
+    }
+
+    fn stock(&mut self, event: &Event<'_>, kind: &str) {
+        let quantity = &event.data()["quantity"];
+        let row = json!({
+            "site": event.stream, "kind": kind, "quantity": decimal(&quantity["value"]), "unit": quantity["unit"],
+            "base": base(quantity).normalize().to_string(), "reason": event.body["reason"], "actor": event.actor,
+            "occurred": event.body["occurred_at"], "decided": event.time,
+        });
+        self.world.stock_changes.insert(format!("{}/{}", event.text("lot_id"), event.sequence), row);
     }
 
     fn transformed(&mut self, event: &Event<'_>) {

@@ -17,6 +17,10 @@ const TRANSFORMATIONS: &str =
         'gain', gain, 'step', step, 'location', location, 'documents', documents, 'reason', reason, 'actor', actor,
         'occurred', $time(occurred_at), 'decided', $time(decided_at), 'sequence', sequence)
     FROM read.transformations WHERE $live('genealogy')";
+const STOCK_CHANGES: &str =
+    "SELECT lot_id || '/' || sequence, jsonb_build_object('site', site, 'kind', kind, 'quantity', $number(quantity), 'unit', unit,
+        'base', $number(quantity_base), 'reason', reason, 'actor', actor, 'occurred', $time(occurred_at), 'decided', $time(decided_at))
+    FROM read.stock_changes WHERE $live('genealogy')";
 const DECISIONS: &str =
     "SELECT id::TEXT, jsonb_build_object('site', site, 'lot', lot_id, 'gate', gate, 'outcome', outcome,
         'measurements', measurements, 'checklist', checklist, 'notes', notes, 'reason', reason, 'actor', actor,
@@ -98,6 +102,7 @@ pub async fn tables(pool: &PgPool, tenant: &str) -> World {
         lots: rows(LOTS).await,
         edges: rows(EDGES).await,
         transformations: rows(TRANSFORMATIONS).await,
+        stock_changes: rows(STOCK_CHANGES).await,
         decisions: rows(DECISIONS).await,
         pipelines: rows(PIPELINES).await,
         versions: rows(VERSIONS).await,

@@ -66,6 +66,8 @@ fn example(root: &str, field: &str) -> (String, Value) {
         ("query", list) if LISTS.contains(&list) => plain("(first: 1)", shown),
         ("query", "lot" | "run") => plain("(site: \"north\", code: \"x\")", shown),
         ("query", "lotGenealogy") => plain(&format!("(id: \"{a_lot}\", direction: ANCESTORS)"), shown),
+        ("query", "massBalance") => plain(&format!("(scope: {{ lots: [\"{a_lot}\"] }})"), shown),
+        ("query", "recallScope") => plain(&format!("(lot: \"{a_lot}\")"), shown),
         ("query", "trace") => plain(&format!("(lot: \"{a_lot}\", direction: BOTH)"), shown),
         ("query", "node") => plain(&format!("(id: \"{a_lot}\")"), shown),
         ("query", "nodes") => plain(&format!("(ids: [\"{a_lot}\"])"), shown),

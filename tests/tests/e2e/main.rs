@@ -4,6 +4,7 @@
 
 mod authority;
 mod backup;
+mod balance;
 mod crash;
 mod doctor;
 mod door;

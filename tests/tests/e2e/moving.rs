@@ -3,7 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lotline_tests::client::{Client, lot};
+use lotline_tests::client::{Client, key, lot};
 use lotline_tests::server::{Log, lotline};
 use lotline_tests::stack;
 use serde_json::json;
@@ -24,6 +24,12 @@ async fn a_copy_that_was_interrupted_is_given_up_and_the_source_goes_on() {
         ann.mutate("registerLot", "", &lot(SITE, &format!("L-{number}"), "10", &[])).await;
     }
 
+    let product = json!({ "idempotencyKey": key(), "code": "YOG-500", "name": "Yoghurt", "unit": "C62" });
+    ann.mutate("defineProduct", "", &product).await;
+    let pipeline =
+        json!({ "idempotencyKey": key(), "name": "hourly", "definition": { "tasks": [{ "id": "a", "kind": "sql" }] } });
+    ann.mutate("draftPipeline", "", &pipeline).await;
+
     interrupt_a_copy(&plant).await;
     let late = ann.try_mutate("registerLot", "", &lot(SITE, "late", "10", &[])).await;
     assert!(!late.is_ok_and(|payload| payload["userErrors"] == json!([])), "nobody writes what is being moved");
@@ -40,7 +46,7 @@ async fn a_copy_that_was_interrupted_is_given_up_and_the_source_goes_on() {
 
     // What the first copy has left in Kafka is no obstacle for a second.
     let copied = said(&tool(&plant, &["log", "copy", "--to", "kafka"]));
-    assert!(copied.contains("copied 2 events") && copied.contains("20 were there already"), "{copied}");
+    assert!(copied.contains("copied 2 events") && copied.contains("22 were there already"), "{copied}");
     plant.settings.log = Log::Kafka;
     let server = plant.serve().await;
     let ann = Client::new(&server.url, "ann");

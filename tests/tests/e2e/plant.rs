@@ -149,7 +149,8 @@ async fn wait_for_all(ann: &Client, ids: &[Value], served: &[Served]) {
 async fn the_demo_plays_on_kafka() {
     let mut plant = Plant::new("demo", Log::Kafka).await;
     plant.settings.environment.push(("RUST_BACKTRACE".into(), "1".into()));
-    let mut server = Server::start(&plant.settings, &["demo", "--batches", "3", "--pace-ms", "5"]).await;
+    let mut server =
+        Server::start(&plant.settings, &["demo", "--lots", "2000", "--batches", "3", "--pace-ms", "5"]).await;
     let ann = Client::new(&server.url, "ann");
     let ids = until_declared(&ann).await;
     let mut heard = Vec::new();
@@ -172,7 +173,12 @@ async fn the_demo_plays_on_kafka() {
     let tally = printed.lines().find(|line| line.contains("the operators have gone home")).unwrap_or_default();
     assert!(tally.contains(" surprises=0"), "every step was answered as the story says:\n{printed}");
     let oracle = plant.assert_tables_equal_the_log(&ann).await;
-    assert!(oracle.world.lots.len() > 10 && !oracle.world.decisions.is_empty() && !oracle.world.pipelines.is_empty());
+    assert!(
+        oracle.world.lots.len() > 2_010
+            && oracle.world.edges.len() > 3_000
+            && !oracle.world.decisions.is_empty()
+            && !oracle.world.pipelines.is_empty()
+    );
     assert_eq!(oracle.world.signals.len(), registers::signals().len(), "{:?}", oracle.world.signals);
     assert_in_kafka(&plant, &heard[3]["values"][0]).await;
     assert_in_postgres(&ann).await;

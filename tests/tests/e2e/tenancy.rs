@@ -123,6 +123,7 @@ async fn a_database_from_before_is_brought_over_with_its_rows() {
         "read.products",
         "read.partners",
         "read.transformations",
+        "read.stock_changes",
         "read.scenarios",
         "read.scenario_versions",
         "read.runs",

@@ -112,6 +112,7 @@ impl Rig {
             ("lots", "'lots'", "id"),
             ("genealogy", "'genealogy'", "child_id, parent_id"),
             ("transformations", "'genealogy'", "id"),
+            ("stock_changes", "'genealogy'", "lot_id, sequence"),
             ("qc_decisions", "'qc_decisions'", "id"),
             ("pipelines", "'pipelines'", "id"),
             ("pipeline_versions", "'pipelines'", "pipeline_id, version"),

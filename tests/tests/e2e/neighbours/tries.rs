@@ -76,6 +76,18 @@ fn queries(field: &str, some: &Things) -> Vec<Try> {
                 )
             })
             .into(),
+        "recallScope" => ["lot", "far lot"]
+            .map(|lot| like(format!("lot: \"{}\"", some[lot]), "{ start { id } lots(first: 9) { nodes { id } } }"))
+            .into(),
+        "massBalance" => [
+            format!("lots: [\"{}\", \"{}\"]", some["lot"], some["far lot"]),
+            format!("run: \"{}\"", some["run"]),
+            format!("run: \"{}\"", some["far run"]),
+            format!("product: {{ site: \"{SITE}\", product: \"milk\" }}"),
+            format!("product: {{ site: \"{}\", product: \"milk\" }}", some["site"]),
+        ]
+        .map(|scope| like(format!("scope: {{ {scope} }}"), "{ lots measures { closing } }"))
+        .into(),
         "pipeline" => vec![like(format!("id: \"{}\"", some["pipeline"]), "{ id name }")],
         "run" => vec![
             like(format!("id: \"{}\"", some["run"]), "{ id code }"),
