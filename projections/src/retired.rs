@@ -72,7 +72,10 @@ async fn clear_rows(pool: &PgPool, tenant: &str, model: Model, generation: i32) 
             "DELETE FROM read.genealogy WHERE tenant = $1 AND generation = $2",
             "DELETE FROM read.transformations WHERE tenant = $1 AND generation = $2"
         ),
-        Model::QcDecisions => delete!("DELETE FROM read.qc_decisions WHERE tenant = $1 AND generation = $2"),
+        Model::QcDecisions => delete!(
+            "DELETE FROM read.qc_decisions WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.alerts WHERE tenant = $1 AND generation = $2"
+        ),
         Model::Pipelines => delete!(
             "DELETE FROM read.pipelines WHERE tenant = $1 AND generation = $2",
             "DELETE FROM read.pipeline_versions WHERE tenant = $1 AND generation = $2"
