@@ -2,6 +2,7 @@
 //!
 //! To add a field on an existing column: one line in the topic's file, then `make schema` (or the snapshot test with `UPDATE_SCHEMA=1`).
 
+pub mod alert;
 pub mod audit;
 pub mod authority;
 pub mod balance;
@@ -44,6 +45,7 @@ pub struct Query(
     trace::TraceQuery,
     balance::BalanceQuery,
     qc::QcQuery,
+    alert::AlertQuery,
     pipeline::PipelineQuery,
     scenario::ScenarioQuery,
     run::RunQuery,
@@ -62,6 +64,7 @@ pub struct Mutation(
     mutation::transformation::TransformationMutation,
     mutation::stock::StockMutation,
     mutation::qc::QcMutation,
+    mutation::alert::AlertMutation,
     mutation::pipeline::PipelineMutation,
     mutation::scenario::ScenarioMutation,
     mutation::run::RunMutation,
@@ -78,6 +81,7 @@ pub struct Mutation(
 pub struct Subscription(
     lot::LotSubscription,
     qc::QcSubscription,
+    alert::AlertSubscription,
     pipeline::PipelineSubscription,
     run::RunSubscription,
     signal::SignalSubscription,

@@ -10,6 +10,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use lotline_domain::alert::refusal::AlertRefusal;
 use lotline_domain::envelope::{Attributes, CommandHash};
 use lotline_domain::event::Event;
 use lotline_domain::id::{ActorId, CommandId};
@@ -39,7 +40,7 @@ pub enum Outcome {
     Accepted {
         /// What.
         subject: Subject,
-        /// Sequence of the decision's last event.
+        /// Sequence of the last of its events that is about that.
         version: u64,
     },
     /// It broke a rule.
@@ -109,7 +110,7 @@ impl Answers {
         self.horizon
     }
 
-    /// Remembers the answer that an event stands for. The last event of a decision counts.
+    /// Remembers the answer that an event stands for. The last event of a decision that has a subject counts.
     pub fn record(&mut self, attributes: &Attributes, event: &Event) {
         let outcome = match (Subject::of(event), event) {
             (Some(subject), _) => Outcome::Accepted { subject, version: attributes.sequence },
@@ -176,15 +177,16 @@ impl Answers {
     }
 }
 
-/// Whether a later try gets the same refusal. A conflict may resolve itself, a clock may be put right, a site's writer may learn of a scenario a
+/// Whether a later try gets the same refusal. A conflict may resolve itself, a clock may be put right, what was not due will be, a site's writer may learn of a scenario a
 /// moment later than its client, and a reused id must not displace the answer that it was first used for.
 fn is_remembered(code: &str) -> bool {
-    const PASSING_CODES: [&str; 8] = [
+    const PASSING_CODES: [&str; 9] = [
         Refusal::ID_REUSED,
         Refusal::VERSION_CONFLICT,
         Refusal::ID_TOO_OLD,
         Refusal::ID_FROM_FUTURE,
         Refusal::INVALID_ID,
+        AlertRefusal::NOT_DUE,
         ScenarioRefusal::UNKNOWN,
         RunRefusal::NOT_PUBLISHED,
         RunRefusal::VERSION_SUPERSEDED,

@@ -33,7 +33,7 @@ const LAST_LOOK_AGAIN: Duration = Duration::from_millis(500);
 pub struct Receipt {
     /// The thing that was created or changed.
     pub subject: Subject,
-    /// Sequence of the decision's last event: the thing's version from now on.
+    /// Sequence of the last of the decision's events about it: the thing's version from now on.
     pub version: u64,
     /// Covers the decision; queries wait for it with `consistentWith`.
     pub position: Position,

@@ -7,6 +7,7 @@
 //! that wait are answered from what the log says, or decided anew when it says nothing.
 
 mod batch;
+mod due;
 mod recovery;
 mod spans;
 
@@ -31,6 +32,7 @@ use crate::fold::{FoldError, PartitionFold};
 use crate::refusals::RefusalLimiter;
 use crate::tenant::TenantView;
 use batch::{Batch, Known, Pending};
+use due::Watcher;
 use recovery::Taken;
 
 /// The first pause between two tries; each next one is twice as long, up to [`WriterOptions::max_backoff`].
@@ -55,6 +57,8 @@ pub struct WriterOptions {
     pub max_backoff: Duration,
     /// Whether commands are refused to those who may not give them.
     pub authorisation: Authorisation,
+    /// How often to look for what the time does to the alerts of sites; nothing for never.
+    pub watch: Option<Duration>,
 }
 
 impl Default for WriterOptions {
@@ -68,6 +72,7 @@ impl Default for WriterOptions {
             refusal_window: Duration::from_mins(1),
             max_backoff: Duration::from_secs(2),
             authorisation: Authorisation::Enforced,
+            watch: None,
         }
     }
 }
@@ -169,6 +174,7 @@ pub struct PartitionWriter {
     options: WriterOptions,
     wires: Wires,
     limiter: RefusalLimiter,
+    watcher: Watcher,
     /// Commands in the next batch at most: halved after an append without a certain outcome, since its size may be the cause.
     batch_limit: usize,
     /// Appends without a certain outcome since the last good one.
@@ -186,8 +192,8 @@ impl PartitionWriter {
     pub(crate) fn new(tenant: TenantId, partition: u32, ports: Ports, options: WriterOptions, wires: Wires) -> Self {
         let window_micros = i64::try_from(options.refusal_window.as_micros()).unwrap_or(i64::MAX);
         let limiter = RefusalLimiter::new(options.refusals_per_window, window_micros);
-        let batch_limit = options.max_batch;
-        Self { tenant, partition, ports, options, wires, limiter, batch_limit, failures: 0 }
+        let (batch_limit, watcher) = (options.max_batch, Watcher::new(options.watch));
+        Self { tenant, partition, ports, options, wires, limiter, watcher, batch_limit, failures: 0 }
     }
 
     /// The partition it owns.
@@ -305,6 +311,8 @@ impl PartitionWriter {
                     _ = window.tick() => {}
                 }
             }
+            // Before what waits: it is due on the state as it is.
+            jobs.splice(0..0, self.watcher.look(&self.tenant, &fold, &self.ports));
             let Some(known) = self.known() else {
                 jobs.drain(..).for_each(Job::unavailable);
                 continue;

@@ -15,6 +15,7 @@ use crate::access::command::AccessCommand;
 use crate::access::grant::PipelineRight;
 use crate::access::need::Need;
 use crate::access::role::Permission;
+use crate::alert::command::AlertCommand;
 use crate::envelope::CommandHash;
 use crate::id::{ActorId, CommandId, CorrelationId, PipelineId, SiteId, StreamKey, TenantId};
 use crate::lot::command::LotCommand;
@@ -195,6 +196,8 @@ pub enum Command {
     Scenario(ScenarioCommand),
     /// Change a production run.
     Run(RunCommand),
+    /// See to an alert.
+    Alert(AlertCommand),
 }
 
 impl Command {
@@ -216,15 +219,19 @@ impl Command {
             Self::Trail(command) => command.name(),
             Self::Scenario(command) => command.name(),
             Self::Run(command) => command.name(),
+            Self::Alert(command) => command.name(),
         }
     }
 
     /// Whether the command may be decided in the stream.
     pub fn belongs_to(&self, stream: &StreamKey) -> bool {
         match self {
-            Self::RegisterLot(_) | Self::Lot(_) | Self::RecordQcDecision(_) | Self::DeclareSignal(_) | Self::Run(_) => {
-                matches!(stream, StreamKey::Site(_))
-            }
+            Self::RegisterLot(_)
+            | Self::Lot(_)
+            | Self::RecordQcDecision(_)
+            | Self::DeclareSignal(_)
+            | Self::Run(_)
+            | Self::Alert(_) => matches!(stream, StreamKey::Site(_)),
             Self::DraftPipeline { .. }
             | Self::RevisePipeline { .. }
             | Self::PublishPipeline { .. }
@@ -274,6 +281,7 @@ impl Command {
                 | AccessCommand::RevokeApiKey { .. },
             ) => Need::Here(Permission::Administer),
             Self::Trail(command) => command.need(),
+            Self::Alert(command) => command.need(),
         }
     }
 
@@ -284,6 +292,7 @@ impl Command {
             Self::Lot(command) => command.needs_reason(),
             Self::Access(command) => command.needs_reason(),
             Self::Run(command) => command.needs_reason(),
+            Self::Alert(command) => command.needs_reason(),
             Self::RegisterLot(_)
             | Self::RecordQcDecision(_)
             | Self::DraftPipeline { .. }

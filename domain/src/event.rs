@@ -16,6 +16,7 @@ use crate::access::event::{
     AccessEvent, AdminAppointed, ApiKeyIssued, ApiKeyRevoked, MembershipChanged, PasswordResetIssued,
     PipelineAccessSet, SiteRegistered, UserDeactivated, UserProfileChanged, UserReactivated, UserRegistered,
 };
+use crate::alert::event::{AlertAcknowledged, AlertEscalated, AlertEvent, AlertRaised, AlertResolved};
 use crate::id::CommandId;
 use crate::lot::LotRegistered;
 use crate::lot::event::{LotAdjusted, LotEvent, LotExpired, LotMoved, LotSampled, LotScrapped, LotsTransformed};
@@ -69,6 +70,8 @@ pub enum Event {
     Scenario(ScenarioEvent),
     /// Something happened to a run.
     Run(RunEvent),
+    /// Something needs attention, or does no more.
+    Alert(AlertEvent),
     /// A command was refused.
     CommandRefused(CommandRefused),
     /// Refusals beyond an actor's limit, counted.
@@ -79,10 +82,11 @@ macro_rules! event_types {
     ({ $($variant:ident => $name:literal,)* } Master { $($master:ident => $master_name:literal,)* }
      Lot { $($lot:ident => $lot_name:literal,)* } Access { $($access:ident => $access_name:literal,)* }
      Trail { $($trail:ident => $trail_name:literal,)* } Scenario { $($scenario:ident => $scenario_name:literal,)* }
-     Run { $($run:ident => $run_name:literal,)* }) => {
+     Run { $($run:ident => $run_name:literal,)* } Alert { $($alert:ident => $alert_name:literal,)* }) => {
         /// Every event type that Lotline writes, in `ce_type` form.
         pub const EVENT_TYPES: &[&str] = &[
             $($name,)* $($master_name,)* $($lot_name,)* $($access_name,)* $($trail_name,)* $($scenario_name,)* $($run_name,)*
+            $($alert_name,)*
         ];
 
         impl Event {
@@ -96,6 +100,7 @@ macro_rules! event_types {
                     $(Self::Trail(TrailEvent::$trail(_)) => $trail_name,)*
                     $(Self::Scenario(ScenarioEvent::$scenario(_)) => $scenario_name,)*
                     $(Self::Run(RunEvent::$run(_)) => $run_name,)*
+                    $(Self::Alert(AlertEvent::$alert(_)) => $alert_name,)*
                 }
             }
 
@@ -110,6 +115,7 @@ macro_rules! event_types {
                     $(Self::Trail(TrailEvent::$trail(data)) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Scenario(ScenarioEvent::$scenario(data)) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Run(RunEvent::$run(data)) => encode(&Body { occurred_at, reason, data }),)*
+                    $(Self::Alert(AlertEvent::$alert(data)) => encode(&Body { occurred_at, reason, data }),)*
                 }
             }
 
@@ -123,6 +129,7 @@ macro_rules! event_types {
                     $(($trail_name, schema::document::<Body<$trail>>($trail_name)),)*
                     $(($scenario_name, schema::document::<Body<$scenario>>($scenario_name)),)*
                     $(($run_name, schema::document::<Body<$run>>($run_name)),)*
+                    $(($alert_name, schema::document::<Body<$alert>>($alert_name)),)*
                 ]
             }
 
@@ -141,6 +148,7 @@ macro_rules! event_types {
                         Self::Scenario(ScenarioEvent::$scenario(data))
                     }),)*
                     $($run_name => decode($run_name, value, |data| Self::Run(RunEvent::$run(data))),)*
+                    $($alert_name => decode($alert_name, value, |data| Self::Alert(AlertEvent::$alert(data))),)*
                     other => Err(DecodeError::UnknownType(other.chars().take(128).collect())),
                 }
             }
@@ -210,6 +218,12 @@ event_types! {
         RunLotUnlinked => "lotline.run.lot_unlinked.v1",
         RunGateDecided => "lotline.run.gate_decided.v1",
     }
+    Alert {
+        AlertRaised => "lotline.alert.raised.v1",
+        AlertAcknowledged => "lotline.alert.acknowledged.v1",
+        AlertEscalated => "lotline.alert.escalated.v1",
+        AlertResolved => "lotline.alert.resolved.v1",
+    }
 }
 
 /// A decoded record value.
@@ -270,6 +284,7 @@ impl Event {
             Self::Trail(event) => event.subject(),
             Self::Scenario(event) => format!("scenario/{}", event.scenario_id()),
             Self::Run(event) => format!("run/{}", event.run_id()),
+            Self::Alert(event) => format!("alert/{}", event.alert_id()),
             Self::CommandRefused(_) => format!("command/{command}"),
             Self::RefusalsSuppressed(data) => format!("actor/{}", data.actor),
         }

@@ -119,6 +119,8 @@ uuid_id!(/// A template of a process.
     ScenarioId);
 uuid_id!(/// A production run.
     RunId);
+uuid_id!(/// Something that needs attention.
+    AlertId);
 uuid_id!(/// A person who may sign in.
     UserId);
 uuid_id!(/// A key by which a program comes in.
@@ -239,6 +241,12 @@ impl CommandId {
 pub(crate) fn nth(first: Uuid, index: usize) -> Uuid {
     let digest = Sha256::new().chain_update(first.as_bytes()).chain_update((index as u64).to_be_bytes()).finalize();
     with_time_of(first, &digest)
+}
+
+/// A UUIDv7 of a time, with the rest from a digest.
+pub(crate) fn v7(time: Timestamp, digest: &[u8]) -> Uuid {
+    let millis = u128::from(time.millis().unsigned_abs());
+    with_time_of(Uuid::from_u128(millis << 80), digest)
 }
 
 fn with_time_of(id: Uuid, digest: &[u8]) -> Uuid {

@@ -8,6 +8,7 @@
 //! [`event::Event`]s or a [`refusal::Refusal`]; [`envelope::Envelope`] seals each event into the stream's hash chain.
 
 pub mod access;
+pub mod alert;
 pub mod chain;
 pub mod command;
 pub mod envelope;

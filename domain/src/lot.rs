@@ -388,6 +388,11 @@ impl Lot {
         self.expires_on.filter(|last| day > *last || self.expired)
     }
 
+    /// What is left, in the base unit of its dimension.
+    pub(crate) fn left(&self) -> String {
+        self.in_base(self.remaining)
+    }
+
     fn in_base(&self, amount: Decimal) -> String {
         format!("{} {}", amount.normalize(), base_unit(self.unit.dimension()))
     }

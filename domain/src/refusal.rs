@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::access::refusal::AccessRefusal;
+use crate::alert::refusal::AlertRefusal;
 use crate::id::{ActorId, InvalidId, LotId, PipelineId};
 use crate::lot::refusal::LotRefusal;
 use crate::master::MasterRefusal;
@@ -252,6 +253,9 @@ pub enum Refusal {
     /// A rule about runs.
     #[error(transparent)]
     Run(#[from] RunRefusal),
+    /// A rule about alerts.
+    #[error(transparent)]
+    Alert(#[from] AlertRefusal),
     /// Nobody said why.
     #[error("this command needs a reason")]
     MissingReason,
@@ -338,6 +342,7 @@ impl Refusal {
             Self::Access(refusal) => refusal.code(),
             Self::Scenario(refusal) => refusal.code(),
             Self::Run(refusal) => refusal.code(),
+            Self::Alert(refusal) => refusal.code(),
             Self::MissingReason => "REASON_REQUIRED",
             Self::TooLarge { .. } => "TOO_LARGE",
         }
@@ -377,6 +382,7 @@ impl Refusal {
             Self::Access(refusal) => refusal.field(),
             Self::Scenario(refusal) => refusal.field(),
             Self::Run(refusal) => refusal.field(),
+            Self::Alert(refusal) => refusal.field(),
             Self::WrongStream { .. }
             | Self::LotFailed { .. }
             | Self::PipelineArchived { .. }

@@ -6,9 +6,10 @@ use crate::access::actor::Actor;
 use crate::access::decide::Circumstances;
 use crate::access::event::AccessSubject;
 use crate::access::state::SharedAccess;
+use crate::alert::state::Alerts;
 use crate::command::{Command, CommandRequest, optional_text};
 use crate::event::Event;
-use crate::id::{LotId, PartnerId, PipelineId, ProductId, QcDecisionId, RunId, ScenarioId, TransformationId};
+use crate::id::{AlertId, LotId, PartnerId, PipelineId, ProductId, QcDecisionId, RunId, ScenarioId, TransformationId};
 use crate::lot::Lots;
 use crate::lot::event::{LotAdjusted, LotEvent, LotExpired, LotMoved, LotSampled, LotScrapped};
 use crate::master::MasterData;
@@ -42,6 +43,8 @@ pub struct StreamState {
     pub scenarios: SharedScenarios,
     /// Runs of the site.
     pub runs: Runs,
+    /// Alerts of the site.
+    pub alerts: Alerts,
 }
 
 /// What deciding gave: one or more events, and the facts they share.
@@ -84,6 +87,8 @@ pub enum Subject {
     Scenario(ScenarioId),
     /// A production run.
     Run(RunId),
+    /// Something that needs attention.
+    Alert(AlertId),
 }
 
 const EARLIEST_OCCURRENCE_MICROS: i64 = 946_684_800_000_000; // 2000-01-01
@@ -125,7 +130,8 @@ impl StreamState {
         let actor = Actor::of(&request.actor);
         let at = Circumstances { actor, fresh, now, pipelines: &self.pipelines };
         let around = Around { lots: &self.lots, scenarios, occurred_at, now, fresh };
-        let (events, subject_id) = self.decide_events(request, &at, &around)?;
+        let (mut events, subject_id) = self.decide_events(request, &at, &around)?;
+        events.extend(self.alerting(&events, &request.actor, fresh, now));
         Ok(Decision { events, occurred_at, reason, subject_id })
     }
 
@@ -151,6 +157,9 @@ impl StreamState {
                 return Ok((events.into_iter().map(Event::Access).collect(), subject));
             }
             Command::Run(command) => return self.decide_run(command, around),
+            Command::Alert(command) => {
+                Event::Alert(self.decide_alert(command, &request.actor, AlertId(fresh), at.now)?)
+            }
             Command::Scenario(command) => Event::Scenario(self.scenarios.decide(command, ScenarioId(fresh))?),
             Command::RegisterLot(command) => {
                 Event::LotRegistered(self.lots.decide_register(LotId(fresh), command, day())?)
@@ -193,8 +202,17 @@ impl StreamState {
     /// Applies an event that stands at `sequence` in the stream and happened at a time in the world.
     pub fn evolve(&mut self, event: &Event, sequence: u64, occurred_at: Timestamp) {
         match event {
-            Event::LotRegistered(event) => self.lots.evolve_registered(event, sequence),
-            Event::Lot(event) => self.lots.evolve(event, sequence),
+            Event::LotRegistered(event) => {
+                self.lots.evolve_registered(event, sequence);
+                let parents = event.parents.iter().map(|input| (input.lot_id, false));
+                self.note_lots(parents.chain([(event.lot_id, true)]));
+            }
+            Event::Lot(event) => {
+                self.lots.evolve(event, sequence);
+                let touched =
+                    event.effects().into_iter().map(|effect| (effect.lot_id, effect.taken.is_sign_negative()));
+                self.note_lots(touched.chain(event.lots().map(|lot| (lot.lot_id, true))));
+            }
             Event::QcDecisionRecorded(event) => self.lots.evolve_decided(event.lot_id, event.outcome, sequence),
             Event::PipelineDrafted(event) => self.pipelines.evolve_drafted(event, sequence),
             Event::PipelineRevised(event) => self.pipelines.evolve_revised(event, sequence),
@@ -204,12 +222,22 @@ impl StreamState {
             Event::Master(event) => self.master.evolve(event, sequence),
             Event::Access(_) => self.access.evolve(event, sequence),
             Event::Scenario(_) => self.scenarios.evolve(event, sequence),
-            Event::Run(event) => self.runs.evolve(event, sequence, occurred_at),
+            Event::Run(event) => {
+                self.runs.evolve(event, sequence, occurred_at);
+                self.alerts.note_run(event, occurred_at);
+            }
+            Event::Alert(event) => self.alerts.evolve(event, sequence, occurred_at),
             Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
             | Event::Trail(_)
             | Event::CommandRefused(_)
             | Event::RefusalsSuppressed(_) => {}
+        }
+    }
+
+    fn note_lots(&mut self, lots: impl Iterator<Item = (LotId, bool)>) {
+        for (id, more) in lots {
+            self.alerts.note_lot(&self.lots, id, more);
         }
     }
 
@@ -230,6 +258,7 @@ impl StreamState {
             Command::Master(command) => self.master.version(command),
             Command::Access(command) => self.access.version(command),
             Command::Run(command) => self.runs.version(command),
+            Command::Alert(command) => command.alert_id().and_then(|id| self.alerts.get(id)).map(|alert| alert.version),
             Command::Scenario(command) => {
                 command.scenario_id().and_then(|id| self.scenarios.get(id)).map(|scenario| scenario.version)
             }
@@ -250,7 +279,7 @@ impl StreamState {
 }
 
 impl Subject {
-    /// The subject of a decision, read back from its event; nothing for refusals.
+    /// The subject of a decision, read back from its event; nothing for refusals, nor for alerts that came of another decision.
     pub fn of(event: &Event) -> Option<Self> {
         match event {
             Event::LotRegistered(event) => Some(Self::Lot(event.lot_id)),
@@ -269,6 +298,7 @@ impl Subject {
             Event::Scenario(event) => Some(Self::Scenario(event.scenario_id())),
             Event::Run(RunEvent::RunGateDecided(event)) => Some(Self::QcDecision(event.decision_id)),
             Event::Run(event) => Some(Self::Run(event.run_id())),
+            Event::Alert(event) => (!event.is_consequence()).then(|| Self::Alert(event.alert_id())),
             Event::CommandRefused(_) | Event::RefusalsSuppressed(_) => None,
         }
     }

@@ -5,6 +5,7 @@
 //! file, see `otlp`.
 
 mod access;
+mod alerts;
 mod api;
 mod cluster;
 mod collector;
@@ -28,6 +29,7 @@ use lotline_projections::model::Model;
 use serde::{Deserialize, Serialize};
 
 pub use access::AccessSection;
+pub use alerts::AlertsSection;
 pub use api::{ApiSection, TlsSection};
 pub use cluster::ClusterSection;
 pub use collector::CollectorSection;
@@ -61,6 +63,8 @@ pub struct Config {
     pub cluster: ClusterSection,
     /// Machines to read.
     pub collector: CollectorSection,
+    /// Alerts of the sites.
+    pub alerts: AlertsSection,
     /// The genealogy in memory.
     pub graph: GraphSection,
     /// Where the formats are registered.

@@ -192,6 +192,7 @@ fn writer_options(config: &Config) -> WriterOptions {
         queue: config.log.queue,
         max_batch: config.log.max_batch,
         authorisation,
+        watch: config.alerts.check_interval(),
         ..WriterOptions::default()
     }
 }

@@ -11,6 +11,7 @@ use sqlx::{Connection, PgConnection, PgPool};
 use thiserror::Error;
 
 pub mod access;
+pub mod alerts;
 pub mod audit;
 pub mod balance;
 mod batch;

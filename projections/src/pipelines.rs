@@ -242,6 +242,7 @@ fn touched(event: &Event) -> Option<PipelineId> {
         | Event::Trail(_)
         | Event::Scenario(_)
         | Event::Run(_)
+        | Event::Alert(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => None,
     }
@@ -307,6 +308,7 @@ fn evolve(
         | Event::Trail(_)
         | Event::Scenario(_)
         | Event::Run(_)
+        | Event::Alert(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }

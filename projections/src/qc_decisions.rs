@@ -1,4 +1,4 @@
-//! Quality decisions, each as it was taken.
+//! Quality decisions, each as it was taken. [`alerts`] are of the same model.
 
 use chrono::{DateTime, Utc};
 use lotline_domain::event::Event;
@@ -10,6 +10,7 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use crate::alerts;
 use crate::batch::Slice;
 use crate::failure::ApplyError;
 use crate::page::{Page, limit};
@@ -160,7 +161,7 @@ pub async fn changed_since(
 
 pub(crate) fn concerns(event: &Event) -> bool {
     match event {
-        Event::QcDecisionRecorded(_) => true,
+        Event::QcDecisionRecorded(_) | Event::Alert(_) => true,
         Event::LotRegistered(_)
         | Event::PipelineDrafted(_)
         | Event::PipelineRevised(_)
@@ -180,7 +181,9 @@ pub(crate) fn concerns(event: &Event) -> bool {
     }
 }
 
+/// Decisions, and the alerts that they raised.
 pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
+    alerts::apply(db, slice).await?;
     let mut decisions = Vec::new();
     let (mut measurements, mut checklists, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for (event, fact) in slice.facts() {

@@ -78,7 +78,10 @@ pub(crate) async fn clear_rows(
             "DELETE FROM read.transformations WHERE tenant = $1 AND generation = $2",
             "DELETE FROM read.stock_changes WHERE tenant = $1 AND generation = $2"
         ),
-        Model::QcDecisions => delete!("DELETE FROM read.qc_decisions WHERE tenant = $1 AND generation = $2"),
+        Model::QcDecisions => delete!(
+            "DELETE FROM read.qc_decisions WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.alerts WHERE tenant = $1 AND generation = $2"
+        ),
         Model::Pipelines => delete!(
             "DELETE FROM read.pipelines WHERE tenant = $1 AND generation = $2",
             "DELETE FROM read.pipeline_versions WHERE tenant = $1 AND generation = $2"

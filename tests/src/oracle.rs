@@ -12,6 +12,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+mod alerts;
 mod lots;
 mod process;
 mod tables;
@@ -68,6 +69,8 @@ pub struct World {
     pub run_lots: Rows,
     /// By decision id.
     pub run_decisions: Rows,
+    /// By alert id.
+    pub alerts: Rows,
 }
 
 /// A fold over a whole log.
@@ -162,6 +165,7 @@ impl Oracle {
                 self.pipeline(kind, &event);
             }
             kind if kind.starts_with("lotline.scenario.") => self.scenario(kind, &event),
+            kind if kind.starts_with("lotline.alert.") => self.alert(kind, &event),
             kind if kind.starts_with("lotline.run.") => self.run(kind, &event),
             "lotline.signal.declared.v1" => self.declared(&event),
             // What was refused is no state of the plant, and neither is what read models were told to do, or what happened at the door.

@@ -22,3 +22,5 @@ mod retrying;
 mod stand;
 #[path = "writer/traced.rs"]
 mod traced;
+#[path = "writer/watching.rs"]
+mod watching;

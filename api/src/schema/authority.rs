@@ -37,7 +37,7 @@ pub enum Rule {
     Everywhere(Permission),
     /// LOOK_UP everywhere or VIEW on some pipeline; the answer has nothing of others.
     ByGrant,
-    /// For each id in `id` or `ids`: of a signal LOOK_UP at its site, of a lot, a decision or a run LOOK_UP at some site, and those of others are
+    /// For each id in `id` or `ids`: of a signal LOOK_UP at its site, of a lot, a decision, an alert or a run LOOK_UP at some site, and those of others are
     /// not found; of a product, partner or scenario, which are for all sites, LOOK_UP at some site; of a pipeline VIEW on it, of an event VALIDATE
     /// everywhere, of anything else LOOK_UP everywhere.
     ById,
@@ -83,6 +83,8 @@ pub const TABLE: &[(Root, &str, Rule)] = {
     &[
         (Query, "__schema", Admitted),
         (Query, "__type", Admitted),
+        (Query, "alert", AtSite(LookUp)),
+        (Query, "alerts", AtSite(LookUp)),
         (Query, "apiKeys", Everywhere(Administer)),
         (Query, "auditTrail", AtStream(Validate)),
         (Query, "lot", AtSite(LookUp)),
@@ -113,6 +115,7 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Query, "trace", AtSite(Validate)),
         (Query, "users", Everywhere(Validate)),
         (Mutation, "abortRun", Command(Decide)),
+        (Mutation, "acknowledgeAlert", Command(Decide)),
         (Mutation, "adjustLot", Command(Decide)),
         (Mutation, "advanceRun", Command(Decide)),
         (Mutation, "archivePipeline", Command(Engineer)),
@@ -140,6 +143,7 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Mutation, "recordQcDecision", Command(Decide)),
         (Mutation, "registerLot", Command(Decide)),
         (Mutation, "registerSite", Command(Administer)),
+        (Mutation, "resolveAlert", Command(Decide)),
         (Mutation, "resumeRun", Command(Decide)),
         (Mutation, "retireScenario", Command(Engineer)),
         (Mutation, "retryProjection", Command(Administer)),
@@ -156,6 +160,8 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Mutation, "startRun", Command(Decide)),
         (Mutation, "transformLots", Command(Decide)),
         (Mutation, "unlinkLotFromRun", Command(Decide)),
+        (Subscription, "alertChanged", AtSite(LookUp)),
+        (Subscription, "alertRaised", AtSite(LookUp)),
         (Subscription, "auditTrail", AtStream(Validate)),
         (Subscription, "lotChanged", AtSite(LookUp)),
         (Subscription, "phaseAdvanced", AtSite(LookUp)),
@@ -362,7 +368,8 @@ fn need_of(id: &Given) -> Need {
             | NodeId::Product(_)
             | NodeId::Partner(_)
             | NodeId::Scenario(_)
-            | NodeId::Run(_),
+            | NodeId::Run(_)
+            | NodeId::Alert(_),
         ) => Need::Somewhere(Permission::LookUp),
         None => Need::Permission(Permission::LookUp, None),
     }

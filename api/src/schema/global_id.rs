@@ -28,6 +28,8 @@ pub enum NodeId {
     Product(Uuid),
     /// A supplier or customer.
     Partner(Uuid),
+    /// An alert.
+    Alert(Uuid),
     /// An event of the audit trail.
     AuditEntry(Uuid),
 }
@@ -44,6 +46,7 @@ impl NodeId {
             Self::Signal(key) => format!("signal:{}", signal::write_key(&key.site, key.number)),
             Self::Product(id) => format!("product:{id}"),
             Self::Partner(id) => format!("partner:{id}"),
+            Self::Alert(id) => format!("alert:{id}"),
             Self::AuditEntry(id) => format!("audit_entry:{id}"),
         };
         ID(BASE64_URL_SAFE_NO_PAD.encode(text))
@@ -62,6 +65,7 @@ impl NodeId {
             "partner" => uuid().map(Self::Partner),
             "scenario" => uuid().map(Self::Scenario),
             "run" => uuid().map(Self::Run),
+            "alert" => uuid().map(Self::Alert),
             "audit_entry" => uuid().map(Self::AuditEntry),
             "signal" => signal::read_key(rest).map(Self::Signal),
             _ => None,
@@ -95,6 +99,8 @@ of_kind! {
     scenario, Scenario, Uuid, "scenario";
     /// Reads the id of a run.
     run, Run, Uuid, "run";
+    /// Reads the id of an alert.
+    alert, Alert, Uuid, "alert";
     /// Reads the id of a signal.
     signal, Signal, SignalKey, "signal";
 }
@@ -116,6 +122,7 @@ mod tests {
             NodeId::Signal(key),
             NodeId::Product(uuid),
             NodeId::Partner(uuid),
+            NodeId::Alert(uuid),
             NodeId::AuditEntry(uuid),
         ] {
             assert_eq!(NodeId::decode(&id.encode()), Some(id));

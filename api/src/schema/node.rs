@@ -3,9 +3,10 @@
 use async_graphql::futures_util::future::try_join_all;
 use async_graphql::{Context, Error, ID, Interface, Object};
 use lotline_domain::access::role::Permission;
+use lotline_projections::audit;
 use lotline_projections::model::Model;
-use lotline_projections::{audit, qc_decisions};
 
+use super::alert::Alert;
 use super::audit::AuditEntry;
 use super::failure::{OrFail, bad_input};
 use super::global_id::NodeId;
@@ -44,6 +45,8 @@ pub enum Node {
     Product(Product),
     /// A supplier or customer.
     Partner(Partner),
+    /// An alert.
+    Alert(Alert),
     /// An event.
     AuditEntry(AuditEntry),
 }
@@ -52,7 +55,7 @@ impl NodeId {
     fn model(&self) -> Model {
         match self {
             Self::Lot(_) => Model::Lots,
-            Self::QcDecision(_) => Model::QcDecisions,
+            Self::QcDecision(_) | Self::Alert(_) => Model::QcDecisions,
             Self::Pipeline(_) => Model::Pipelines,
             Self::Scenario(_) => Model::Scenarios,
             Self::Run(_) => Model::Runs,
@@ -73,9 +76,9 @@ impl NodeId {
             Self::Run(id) => Run::load(scope, id).await?.filter(|run| shown(&run.0.site)).map(Node::Run),
             Self::Signal(key) => Signal::load(scope, key).await?.map(Node::Signal),
             Self::QcDecision(id) => {
-                let row = qc_decisions::find(pool, tenant, id).await.or_fail("read a quality decision")?;
-                row.filter(|row| shown(&row.site)).map(|row| Node::QcDecision(QcDecision(row)))
+                QcDecision::load(scope, id).await?.filter(|found| shown(&found.0.site)).map(Node::QcDecision)
             }
+            Self::Alert(id) => Alert::load(scope, id).await?.filter(|alert| shown(&alert.0.site)).map(Node::Alert),
             Self::Product(id) => Product::load(scope, id).await?.map(Node::Product),
             Self::Partner(id) => Partner::load(scope, id).await?.map(Node::Partner),
             Self::AuditEntry(id) => {

@@ -93,6 +93,17 @@ pub async fn open_notes(ctx: &Context<'_>, decision: Uuid, sealed: &Personal) ->
     key.open(&notes_context(decision), sealed).map(Some).or_fail("open the notes")
 }
 
+impl QcDecision {
+    /// The decision of an id.
+    ///
+    /// # Errors
+    /// `INTERNAL`.
+    pub async fn load(scope: &Scope, id: Uuid) -> Result<Option<Self>, Error> {
+        let row = qc_decisions::find(scope.pool(), scope.tenant(), id).await;
+        Ok(row.or_fail("read a quality decision")?.map(Self))
+    }
+}
+
 /// A quality decision as it was taken.
 #[Object]
 impl QcDecision {

@@ -171,6 +171,12 @@ impl Scope {
 /// has read already. A query waits for those of the fields that it selects. A test walks the schema and finds what is missing here.
 const NESTED: &[(&str, &str, &[Model])] = &[
     ("AccessPayload", "userErrors", &[]),
+    ("Alert", "decision", &[Model::QcDecisions]),
+    ("Alert", "lot", &[Model::Lots]),
+    ("Alert", "run", &[Model::Runs]),
+    ("AlertItem", "alert", &[]),
+    ("AlertPayload", "alert", &[Model::QcDecisions]),
+    ("AlertPayload", "userErrors", &[]),
     ("AuditItem", "entry", &[]),
     ("DeclareSignalPayload", "signal", &[Model::Signals]),
     ("DeclareSignalPayload", "userErrors", &[]),

@@ -146,6 +146,8 @@ impl<'a> Batch<'a> {
             head = ChainHead { sequence: attributes.sequence, hash, time: now };
             sealed.push((attributes, event, record));
         }
+        let counts = sealed.iter().rev().find(|(_, event, _)| Subject::of(event).is_some());
+        let version = counts.map_or(head.sequence, |(attributes, ..)| attributes.sequence);
         self.fold.chain.advance(request.stream.as_str(), head);
         let stream = self.fold.stream_mut(request.stream.as_str());
         for (attributes, event, record) in sealed {
@@ -155,7 +157,7 @@ impl<'a> Batch<'a> {
             self.records.push(record);
         }
         count(request, "accepted");
-        Ok(Outcome::Accepted { subject: decision.subject_id, version: head.sequence })
+        Ok(Outcome::Accepted { subject: decision.subject_id, version })
     }
 
     fn refuse(&mut self, request: &CommandRequest, hash: CommandHash, now: Timestamp, refusal: &Refusal) -> Outcome {

@@ -28,13 +28,13 @@ fn a_decision_carries_what_was_measured_and_answered() {
         measurements: vec![measured(" pH ", "6.70", " 1 ")],
         checklist: vec![answered(" Sealed? ", " yes ")],
         notes: Some(notes.clone()),
-        ..judge("M1", QcOutcome::Hold)
+        ..judge("M1", QcOutcome::Pass)
     };
     let expected = QcDecisionRecorded {
         decision_id: QcDecisionId(given.fresh()),
         lot_id: lot_id("M1"),
         gate: "intake".into(),
-        outcome: QcOutcome::Hold,
+        outcome: QcOutcome::Pass,
         measurements: vec![Measurement { name: "pH".into(), value: Decimal::new(67, 1), unit: "1".into() }],
         checklist: vec![answered("Sealed?", "yes")],
         notes: Some(notes),

@@ -17,6 +17,9 @@ use crate::qc::{self, ChecklistAnswer, Measurement, QcDecisionRecorded, QcOutcom
 use crate::refusal::Refusal;
 use crate::scenario::{AnswerType, Gate, Judged, Limit};
 
+/// Values outside their limits that an alert names.
+const SHOWN: usize = 3;
+
 impl Run {
     /// Whether all blocking gates up to the phase in which it is are passed.
     ///
@@ -102,6 +105,25 @@ impl Run {
                 Ok((Some(id), linked.gates.get(&gate.key).copied()))
             }
         }
+    }
+}
+
+impl Run {
+    /// The decision in force on the run at a gate.
+    pub(crate) fn in_force(&self, gate: &str) -> Option<InForce> {
+        self.open.as_ref()?.gates.get(gate).copied()
+    }
+
+    /// Whether a gate is a critical control point, and which of the values measured there are outside its limits, in words; nothing when none is.
+    pub(crate) fn outside(&self, gate: &str, measured: &[Measurement]) -> Option<(bool, String)> {
+        let gate = self.open.as_ref()?.definition.gate(gate)?;
+        let wrong = |given: &Measurement| {
+            let limit = gate.limits.iter().find(|limit| limit.name == given.name && limit.unit == given.unit)?;
+            is_outside(limit, given)
+                .then(|| format!("{} {} {} is outside {}", given.name, given.value, given.unit, bounds(limit)))
+        };
+        let values: Vec<String> = measured.iter().filter_map(wrong).take(SHOWN).collect();
+        (!values.is_empty()).then(|| (gate.ccp, values.join(", ")))
     }
 }
 
@@ -206,15 +228,17 @@ fn check_measurements(gate: &Gate, outcome: QcOutcome, measured: &[Measurement])
                 let (expected, given) = (limit.unit.clone(), given.unit.clone());
                 return Err(Broken::WrongUnit { gate: key(), limit: name, expected, given });
             }
-            let outside =
-                limit.low.is_some_and(|low| given.value < low) || limit.high.is_some_and(|high| given.value > high);
-            if outside && outcome == QcOutcome::Pass {
+            if is_outside(limit, given) && outcome == QcOutcome::Pass {
                 let (value, unit) = (given.value, given.unit.clone());
                 return Err(Broken::OutsideLimit { gate: key(), limit: name, value, unit, bounds: bounds(limit) });
             }
         }
     }
     Ok(())
+}
+
+fn is_outside(limit: &Limit, given: &Measurement) -> bool {
+    limit.low.is_some_and(|low| given.value < low) || limit.high.is_some_and(|high| given.value > high)
 }
 
 fn bounds(limit: &Limit) -> String {

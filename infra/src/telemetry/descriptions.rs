@@ -125,6 +125,13 @@ const METRICS: &[(Kind, &str, Unit, &[&str], &str)] = &[
         "Appends without a certain outcome; the writer then recovered from the log.",
     ),
     (
+        Counter,
+        "lotline_writer_watch_commands_total",
+        Unit::Count,
+        &["outcome"],
+        "Commands of a writer itself about alerts, as time passes, by outcome: accepted, refused, or failed and asked again.",
+    ),
+    (
         Histogram,
         "lotline_writer_recovery_seconds",
         Unit::Seconds,

@@ -3,6 +3,7 @@
 //! A state keeps only what a later event can change; what is fixed at creation is never a "before" again.
 
 mod access;
+mod alert;
 mod lots;
 mod run;
 mod scenario;
@@ -139,7 +140,8 @@ pub(super) fn needed(slice: Slice<'_>) -> Vec<String> {
                     needed.insert(subject.to_owned());
                 }
             }
-            Event::SignalDeclared(_)
+            Event::Alert(_)
+            | Event::SignalDeclared(_)
             | Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
             | Event::Trail(_)
@@ -190,6 +192,7 @@ impl States {
             Event::Access(change) => self.change_access(subject, change, body.data, &mut changes)?,
             Event::Scenario(change) => self.change_scenario(subject, change, body.data, &mut changes)?,
             Event::Run(change) => self.change_run(subject, change, body.data, &mut changes)?,
+            Event::Alert(change) => alert::change_alert(change, body.data, &mut changes)?,
             Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
             | Event::Trail(_)
@@ -278,6 +281,7 @@ fn change_pipeline(state: &mut State, event: &Event, subject: &str, changes: &mu
         | Event::Trail(_)
         | Event::Scenario(_)
         | Event::Run(_)
+        | Event::Alert(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }

@@ -92,6 +92,13 @@ const RUN_DECISIONS: &str = "SELECT id::TEXT, jsonb_build_object('run', run_id, 
         'occurred', $time(occurred_at), 'decided', $time(decided_at), 'sequence', sequence)
     FROM read.run_decisions WHERE $live('runs')";
 
+const ALERTS: &str = "SELECT id::TEXT, jsonb_build_object('site', site, 'kind', kind, 'severity', severity, 'level', level, 'status', status,
+        'title', title, 'lot', lot_id, 'run', run_id, 'gate', gate, 'decision', decision_id, 'expires', expires_on::TEXT,
+        'escalates', $time(escalates_at), 'acknowledged_by', acknowledged_by, 'acknowledged', $time(acknowledged_at), 'note', note,
+        'resolved_by', resolved_by, 'resolved', $time(resolved_at), 'by_itself', resolved_by_itself, 'resolution', resolution,
+        'actor', actor, 'occurred', $time(occurred_at), 'decided', $time(decided_at), 'changed', $time(changed_at), 'version', version)
+    FROM read.alerts WHERE $live('qc_decisions')";
+
 /// What the tables say of a tenant.
 ///
 /// # Panics
@@ -121,6 +128,7 @@ pub async fn tables(pool: &PgPool, tenant: &str) -> World {
         run_phases: rows(RUN_PHASES).await,
         run_lots: rows(RUN_LOTS).await,
         run_decisions: rows(RUN_DECISIONS).await,
+        alerts: rows(ALERTS).await,
     }
 }
 

@@ -145,7 +145,7 @@ async fn notes_are_sealed_and_erased_with_their_key() {
     let again = plant.data(query, json!({ "input": input })).await["recordQcDecision"].take();
     assert_eq!(again["replayed"], true, "sealing is deterministic, so a retry is recognised: {again}");
 
-    let data = plant.data("{ auditTrail(first: 1) { nodes { data } } }", json!({})).await;
+    let data = plant.data("{ auditTrail(first: 2) { nodes { data } } }", json!({})).await;
     assert!(!data.to_string().contains("foam"), "nothing in clear: {data}");
     plant.keys.destroy("ann");
     let query = "query($id: ID!) { node(id: $id) { ... on QcDecision { notes notesErased gate } } }";

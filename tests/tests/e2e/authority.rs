@@ -32,7 +32,8 @@ enum Outcome {
 }
 
 /// Queries that give a page.
-const LISTS: [&str; 11] = [
+const LISTS: [&str; 12] = [
+    "alerts",
     "apiKeys",
     "auditTrail",
     "lots",
@@ -69,7 +70,7 @@ fn example(root: &str, field: &str) -> (String, Value) {
         ("query", "massBalance") => plain(&format!("(scope: {{ lots: [\"{a_lot}\"] }})"), shown),
         ("query", "recallScope") => plain(&format!("(lot: \"{a_lot}\")"), shown),
         ("query", "trace") => plain(&format!("(lot: \"{a_lot}\", direction: BOTH)"), shown),
-        ("query", "node") => plain(&format!("(id: \"{a_lot}\")"), shown),
+        ("query", "alert" | "node") => plain(&format!("(id: \"{a_lot}\")"), shown),
         ("query", "nodes") => plain(&format!("(ids: [\"{a_lot}\"])"), shown),
         ("query", "pipeline") => plain(&format!("(id: \"{a_pipeline}\")"), shown),
         ("query", "scenario") => plain(&format!("(id: \"{a_scenario}\")"), shown),
@@ -167,11 +168,16 @@ fn about_run(field: &str, scenario: &str) -> (String, Value) {
     of_its_own(field, &given)
 }
 
-/// The type and value of the input of a mutation about products and partners.
+/// The type and value of the input of a mutation about products, partners and alerts.
 fn about_master_data(field: &str) -> (&'static str, Value) {
     let code = key().to_string();
     match field {
         "defineProduct" => ("DefineProductInput", json!({ "code": code, "name": "X", "unit": "KGM" })),
+        "acknowledgeAlert" | "resolveAlert" => {
+            let kind = if field == "resolveAlert" { "ResolveAlertInput" } else { "AcknowledgeAlertInput" };
+            let alert = BASE64_URL_SAFE_NO_PAD.encode(format!("alert:{}", key()));
+            (kind, json!({ "site": SITE, "alert": alert, "reason": "x" }))
+        }
         "definePartner" => ("DefinePartnerInput", json!({ "code": code, "name": "X", "buys": true })),
         "importMasterData" => {
             let csv = format!("code,name,unit\n{code},X,KGM\n");

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails here fails its test, as it should")]
 
+mod alerts;
 mod authority;
 mod backup;
 mod balance;

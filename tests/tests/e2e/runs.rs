@@ -192,7 +192,7 @@ async fn whole_way(log: Log) {
 }
 
 /// Where the tenant's stream is another partition's, the site's writer learns of it a moment later; the same key is good then.
-async fn started_soon(client: &Client, input: &Value) -> Value {
+pub(crate) async fn started_soon(client: &Client, input: &Value) -> Value {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
         let shown = "runId run { code phase stage scenarioVersion }";

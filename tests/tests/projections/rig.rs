@@ -128,6 +128,7 @@ impl Rig {
             ("access_grants", "'access'", "pipeline_id, user_id"),
             ("scenarios", "'scenarios'", "id"),
             ("scenario_versions", "'scenarios'", "scenario_id, version"),
+            ("alerts", "'qc_decisions'", "id"),
             ("runs", "'runs'", "id"),
             ("run_phases", "'runs'", "run_id, phase"),
             ("run_lots", "'runs'", "run_id, lot_id, phase"),

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use lotline_domain::alert::command::AlertCommand;
 use lotline_domain::command::{
     Command, CommandRequest, DeclareSignal, ParentInput, QuantityInput, RecordQcDecision, RegisterLot,
 };
-use lotline_domain::id::{ActorId, CommandId, CorrelationId, PipelineId, StreamKey, TenantId};
+use lotline_domain::id::{ActorId, AlertId, CommandId, CorrelationId, PipelineId, StreamKey, TenantId};
 use lotline_domain::lot::command::{LotCommand, TransformInput, TransformLots, TransformOutput};
 use lotline_domain::lot::event::{AdjustmentDirection, TransformationKind};
 use lotline_domain::lot::{LotRef, LotType};
@@ -85,6 +86,11 @@ pub(crate) enum What {
     Declare {
         name: String,
     },
+    /// `acknowledge` or `resolve`.
+    SeeTo {
+        alert: Uuid,
+        how: &'static str,
+    },
     Process(Process),
 }
 
@@ -120,7 +126,7 @@ impl Ask {
 impl What {
     fn reason(&self) -> Option<String> {
         match self {
-            Self::Transform(_) | Self::Take { .. } => Some("as planned".to_owned()),
+            Self::Transform(_) | Self::Take { .. } | Self::SeeTo { .. } => Some("as planned".to_owned()),
             Self::Process(process) => process.reason(),
             Self::Register { .. }
             | Self::Judge { .. }
@@ -174,6 +180,7 @@ impl What {
             },
             Self::Publish { pipeline } => Command::PublishPipeline { pipeline_id: PipelineId(*pipeline) },
             Self::Archive { pipeline } => Command::ArchivePipeline { pipeline_id: PipelineId(*pipeline) },
+            Self::SeeTo { alert, how } => Command::Alert(see_to(AlertId(*alert), how)),
             Self::Declare { name } => Command::DeclareSignal(DeclareSignal {
                 name: name.clone(),
                 description: None,
@@ -190,6 +197,13 @@ impl What {
                 offset: None,
             }),
         }
+    }
+}
+
+fn see_to(alert_id: AlertId, how: &str) -> AlertCommand {
+    match how {
+        "resolve" => AlertCommand::ResolveAlert { alert_id },
+        _ => AlertCommand::AcknowledgeAlert { alert_id, note: None },
     }
 }
 

@@ -158,7 +158,7 @@ impl History<'_> {
             self.event(&line, streams.entry(key).or_default()).map_err(place)?;
             *head = next;
         }
-        Ok(())
+        streams.values().try_for_each(|stream| stream.alerts.settled())
     }
 
     fn event(&mut self, line: &Line<'_>, stream: &mut Stream) -> Result<(), String> {
@@ -168,6 +168,10 @@ impl History<'_> {
             return if counted { Ok(()) } else { Err("refusals were suppressed below the limit".to_owned()) };
         }
         let (key, time) = (line.key()?, line.time()?);
+        if kind == "alert.raised" || kind == "alert.escalated" {
+            return self.followed(line, &key, stream);
+        }
+        stream.alerts.settled()?;
         let asks = asks(self.remains, &key);
         if asks.is_empty() {
             return Err(format!("{kind} under {} was never asked for", key.2));
@@ -223,6 +227,16 @@ impl History<'_> {
             return Ok(());
         }
         Err(format!("{kind} is not legal: {}", wrong.join("; ")))
+    }
+
+    /// An alert follows its decision at once, under the same key.
+    fn followed(&self, line: &Line<'_>, key: &Key, stream: &mut Stream) -> Result<(), String> {
+        let (kind, sequence) = (line.kind()?, line.number("ce_sequence")?);
+        let decided = self.logged.get(key).and_then(|logged| logged.accepted.as_ref()).map(|(_, decided, ..)| *decided);
+        if decided.map(|decided| decided + 1) != Some(sequence) {
+            return Err(format!("{kind} does not follow a decision"));
+        }
+        stream.alerts.apply(kind, &line.stored.record.value, sequence)
     }
 
     fn told(&self, index: usize, answer: &Answer) -> Result<(), String> {

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::ask::{Amount, Ask, Graph, LotName, Transform, What};
-use crate::model::Stream;
+use crate::model::{Stream, alerts};
 use crate::process::Process;
 use crate::world::World;
 
@@ -35,6 +35,8 @@ pub(crate) struct Book {
     scenarios: Vec<Uuid>,
     /// Site, run and the last decision that somebody was told of.
     decisions: Vec<(String, String, Uuid)>,
+    /// Site and decision, of lots and runs.
+    judged: Vec<(String, Uuid)>,
 }
 
 /// What became of one try.
@@ -155,6 +157,7 @@ fn accepted(world: &World, index: usize, receipt: Receipt) -> Answer {
         Subject::Partner(id) => id.to_string(),
         Subject::Scenario(id) => id.to_string(),
         Subject::Run(id) => id.to_string(),
+        Subject::Alert(id) => id.to_string(),
         Subject::Signal(name) | Subject::Projection(name) | Subject::Trail(name) => name,
         Subject::Access(subject) => subject.to_string(),
     };
@@ -189,14 +192,21 @@ fn learn(world: &World, index: usize, answer: &Answer) {
             book.lots.extend(asked.outputs.iter().map(|(code, _)| (ask.stream.clone(), code.clone(), Uuid::nil())));
             world.tally(|tally| tally.transformed += 1);
         }
+        (What::Judge { .. }, Ok(id)) => book.judged.push((ask.stream, id)),
         (What::Process(Process::Draft { .. }), Ok(id)) => book.scenarios.push(id),
-        (What::Process(Process::Decide { run, .. }), Ok(id)) => book.decisions.push((ask.stream, run.clone(), id)),
+        (What::Process(Process::Decide { run, .. }), Ok(id)) => {
+            book.judged.push((ask.stream.clone(), id));
+            book.decisions.push((ask.stream, run.clone(), id));
+        }
         _ => {}
     }
 }
 
 /// Makes known what an ask that was accepted has made.
-pub(crate) fn know(world: &World, ask: &Ask, stream: &Stream) {
+pub(crate) fn know(world: &World, ask: &Ask, stream: &Stream, subject: &Subject) {
+    if let Subject::QcDecision(id) = subject {
+        world.book().judged.push((ask.stream.clone(), id.0));
+    }
     let codes: Vec<&String> = match &ask.what {
         What::Register { code, .. } => vec![code],
         What::Transform(asked) => asked.outputs.iter().map(|(code, _)| code).collect(),
@@ -339,8 +349,20 @@ pub(crate) fn draw_site(world: &World, stream: &str) -> What {
             let outcome = *chance.pick(&["PASS", "PASS", "HOLD", "HOLD", "FAIL"]);
             What::Judge { lot: draw_lot(world, stream), outcome }
         }
+        _ if chance.odds(0.6) => {
+            What::SeeTo { alert: draw_alert(world, stream), how: *chance.pick(&["acknowledge", "resolve"]) }
+        }
         _ => What::Declare { name: format!("signal.{}", chance.below(6)) },
     }
+}
+
+/// The alert that a decision has raised, if it has raised one.
+fn draw_alert(world: &World, stream: &str) -> Uuid {
+    let told: Vec<Uuid> = {
+        let book = world.book();
+        book.judged.iter().filter(|(site, _)| site == stream).map(|(_, id)| *id).collect()
+    };
+    if told.is_empty() { Uuid::from_u128(world.chance.bits()) } else { alerts::of_decision(*world.chance.pick(&told)) }
 }
 
 fn draw_scenario(world: &World) -> Process {

@@ -12,6 +12,8 @@ use uuid::Uuid;
 use crate::ask::{Amount, Ask, Graph, LotName, What};
 use crate::process::{Process, Processes};
 
+#[path = "model/alerts.rs"]
+pub(crate) mod alerts;
 #[path = "model/lots.rs"]
 mod lots;
 
@@ -48,6 +50,7 @@ pub(crate) struct Stream {
     pipelines: Vec<Pipeline>,
     signals: Vec<(String, u64)>,
     pub(crate) processes: Processes,
+    pub(crate) alerts: alerts::Alerts,
 }
 
 /// A record's value with the bytes of the definition as they stand there.
@@ -73,6 +76,7 @@ impl Stream {
             | What::Judge { .. }
             | What::Transform(_)
             | What::Take { .. }
+            | What::SeeTo { .. }
             | What::Declare { .. } => false,
         };
         if tenants != (ask.stream == "_tenant") {
@@ -105,6 +109,7 @@ impl Stream {
                 }
             },
             What::Process(process) => self.processes.verdict(process, self.lot_of(process)),
+            What::SeeTo { alert, how } => self.may_see_to(*alert, how),
             What::Archive { pipeline } => self.active(*pipeline).err(),
             What::Declare { name } => self.signals.iter().any(|(known, _)| known == name).then_some("DUPLICATE_SIGNAL"),
         }
@@ -118,6 +123,7 @@ impl Stream {
                 asked.inputs.iter().filter_map(|(name, _)| self.lot(name)).map(|lot| lot.version).max().unwrap_or(0)
             }
             What::Process(process) => self.processes.version(process),
+            What::SeeTo { alert, .. } => self.alerts.version(*alert),
             What::Revise { pipeline, .. } | What::Publish { pipeline } | What::Archive { pipeline } => {
                 self.pipelines.iter().find(|known| known.id == *pipeline).map_or(0, |known| known.version)
             }
@@ -215,6 +221,7 @@ impl Stream {
                 same(&data["lot_id"], &found.to_string())?;
                 let judged = self.lots.iter_mut().find(|lot| lot.id == found).ok_or("a lot is gone")?;
                 (judged.qc, judged.version) = ((*outcome).to_owned(), sequence);
+                self.alerts.judged(found, "intake", id("decision_id")?, outcome);
                 Ok(id("decision_id")?.to_string())
             }
             (What::Transform(asked), "lot.transformed") => {
@@ -234,9 +241,19 @@ impl Stream {
                 }
                 Ok(name.clone())
             }
+            (What::SeeTo { alert, how }, _) => {
+                same(&data["alert_id"], &alert.to_string())?;
+                same(&data["by"], &ask.actor)?;
+                self.alerts.seen_to(*alert, how, kind, sequence)?;
+                Ok(alert.to_string())
+            }
             (What::Process(process), _) => {
                 let lot = self.lot_of(process);
-                self.processes.apply(process, lot, kind, data, sequence)
+                let subject = self.processes.apply(process, lot, kind, data, sequence)?;
+                if let Process::Decide { outcome, .. } = process {
+                    self.alerts.judged(id("run_id")?, "heat", id("decision_id")?, outcome);
+                }
+                Ok(subject)
             }
             (What::Draft { .. } | What::Revise { .. } | What::Publish { .. } | What::Archive { .. }, _) => {
                 self.apply_pipeline(ask, kind, value, sequence)?;

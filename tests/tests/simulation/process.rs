@@ -316,6 +316,12 @@ impl Processes {
         taken.then_some("DUPLICATE_SCENARIO_NAME")
     }
 
+    /// Whether a HOLD is in force at the gate of a run that is not over.
+    pub(crate) fn holds(&self, run: Uuid) -> bool {
+        let run = self.runs.iter().find(|known| known.id == run && (known.stage == "running" || known.stage == "held"));
+        run.and_then(|run| run.decided).is_some_and(|(_, outcome)| outcome == "HOLD")
+    }
+
     fn run(&self, code: &str) -> Option<&Run> {
         self.runs.iter().find(|run| run.code == code)
     }

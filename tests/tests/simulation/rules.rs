@@ -27,22 +27,32 @@ fn play(seed: u64, counts: &mut BTreeMap<String, u64>) -> Result<(), String> {
         let outcome = match (live.decide(&request, now), verdict) {
             (Err(refusal), Some(code)) if refusal.code() == code => code.to_owned(),
             (Ok(decision), None) => {
-                let [event] = decision.events.as_slice() else { return Err(format!("{:?}", decision.events)) };
-                sequence += 1;
-                let value = event.encode(decision.occurred_at, decision.reason.as_deref());
-                let kind = event.event_type().trim_start_matches("lotline.").trim_end_matches(".v1");
-                model.apply(&ask, kind, &value, sequence).map_err(|wrong| format!("{wrong}: {ask:?}"))?;
-                live.evolve(event, sequence, decision.occurred_at);
-                let fact = Event::decode(event.event_type(), &value).map_err(|error| error.to_string())?;
-                replayed.evolve(&fact.event, sequence, fact.occurred_at);
-                client::know(&world, &ask, &model);
-                kind.to_owned()
+                for (place, event) in decision.events.iter().enumerate() {
+                    sequence += 1;
+                    let value = event.encode(decision.occurred_at, decision.reason.as_deref());
+                    // What follows the first event are alerts.
+                    let applied = match place {
+                        0 => model.apply(&ask, kind(event), &value, sequence).map(drop),
+                        _ => model.alerts.apply(kind(event), &value, sequence),
+                    };
+                    applied.map_err(|wrong| format!("{wrong}: {ask:?}"))?;
+                    live.evolve(event, sequence, decision.occurred_at);
+                    let fact = Event::decode(event.event_type(), &value).map_err(|error| error.to_string())?;
+                    replayed.evolve(&fact.event, sequence, fact.occurred_at);
+                }
+                model.alerts.settled()?;
+                client::know(&world, &ask, &model, &decision.subject_id);
+                decision.events.last().map(kind).unwrap_or_default().to_owned()
             }
             (decided, due) => return Err(format!("{due:?} was due, not {decided:?}, for {ask:?}")),
         };
         *counts.entry(outcome).or_default() += 1;
     }
     if live == replayed { Ok(()) } else { Err("the replay differs".to_owned()) }
+}
+
+fn kind(event: &Event) -> &'static str {
+    event.event_type().trim_start_matches("lotline.").trim_end_matches(".v1")
 }
 
 #[tokio::test(start_paused = true)]
@@ -60,6 +70,14 @@ async fn the_rules_are_those_of_the_model() {
         "lot.sampled",
         "lot.moved",
         "qc_decision.recorded",
+        "alert.raised",
+        "alert.acknowledged",
+        "alert.resolved",
+        "ALERT_CAUSE_STANDS",
+        "ALERT_ALREADY_RESOLVED",
+        "ALERT_ALREADY_ACKNOWLEDGED",
+        "UNKNOWN_ALERT",
+        "alert.escalated",
         "LOT_BLOCKED",
         "NOT_ENOUGH_LEFT",
         "NOTHING_LEFT",

@@ -103,10 +103,12 @@ async fn each_command_of_a_batch_meets_what_the_ones_before_it_left() {
     let third = process.begin(stand.request(judge("M1", QcOutcome::Hold))).await;
     gate.open();
     answer(blocker).await.unwrap();
-    assert_eq!(answer(first).await.unwrap().position, at(4));
+    assert_eq!(answer(first).await.unwrap().position, at(5));
     assert!(matches!(answer(second).await, Err(SubmitError::Refused { code, .. }) if code == "DUPLICATE_LOT_CODE"));
-    assert_eq!(answer(third).await.unwrap().position, at(4));
-    let types = ["lot.registered", "lot.registered", "command.refused", "qc_decision.recorded"];
+    let held = answer(third).await.unwrap();
+    // The alert stands in the batch, and the lot is at the version of its decision.
+    assert_eq!((held.position, held.version), (at(5), 4));
+    let types = ["lot.registered", "lot.registered", "command.refused", "qc_decision.recorded", "alert.raised"];
     assert_eq!(stand.types().await, types);
     process.stop().await;
 }

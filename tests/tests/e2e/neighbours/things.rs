@@ -25,8 +25,9 @@ pub(crate) struct Things {
 }
 
 /// Of whoever it is, since they only say where to go on.
-const PLACES: [&str; 12] = [
+const PLACES: [&str; 13] = [
     "position",
+    "after alerts",
     "after lots",
     "after products",
     "after partners",
@@ -146,6 +147,13 @@ impl Things {
         let product = done(house, bearer, "defineProduct", "productId", &product).await;
         let partner = json!({ "code": self["partner code"], "name": "x", "supplies": true });
         let partner = done(house, bearer, "definePartner", "partnerId", &partner).await;
+        let held = format!("{}4", self.word);
+        done(house, bearer, "registerLot", "", &lot(SITE, &held, "9", &[])).await;
+        let judged = done(house, bearer, "recordQcDecision", "position", &self.judge(&held, "HOLD")).await;
+        let query = "query($at: PositionToken) { alerts(first: 1, consistentWith: $at) { nodes { id } } }";
+        let alert =
+            house.data(bearer, query, &json!({ "at": judged["position"] })).await["alerts"]["nodes"][0]["id"].take();
+        self.by_name.insert("alert", text(&alert));
         let ids = [("lot", &first["lotId"]), ("far lot", &distant["lotId"]), ("decision", &decided["qcDecisionId"])];
         let others = [
             ("pipeline", &drafted["pipelineId"]),
@@ -184,7 +192,11 @@ impl Things {
     }
 
     fn pass(&self, code: &str) -> Value {
-        json!({ "site": SITE, "lot": { "code": code }, "gate": self["gate"], "outcome": "PASS" })
+        self.judge(code, "PASS")
+    }
+
+    fn judge(&self, code: &str, outcome: &str) -> Value {
+        json!({ "site": SITE, "lot": { "code": code }, "gate": self["gate"], "outcome": outcome })
     }
 
     fn name_uuids(&mut self) {
@@ -196,6 +208,7 @@ impl Things {
             ("scenario uuid", "scenario"),
             ("run uuid", "run"),
             ("far run uuid", "far run"),
+            ("alert uuid", "alert"),
         ] {
             let uuid = uuid_in(&self[of]);
             self.by_name.insert(name, uuid);
@@ -206,6 +219,7 @@ impl Things {
     async fn look(&mut self, house: &House, bearer: &str) {
         let at = json!({ "at": self["position"] });
         for (list, shown) in [
+            ("alerts", "uuid"),
             ("lots", "uuid"),
             ("qcDecisions", "uuid"),
             ("pipelines", "uuid"),
@@ -269,6 +283,7 @@ impl Things {
             ("scenario", "scenario"),
             ("run", "run"),
             ("far run", "run"),
+            ("alert", "alert"),
             ("event", "audit_entry"),
         ] {
             things.insert(name, global(&format!("{kind}:{}", key())));
@@ -313,6 +328,7 @@ impl Things {
             ("registerLot", lot(&self["site"], &format!("{code}-far"), "9", &[])),
             ("registerLot", lot(SITE, &code, "9", &[])),
             ("recordQcDecision", self.pass(&code)),
+            ("recordQcDecision", self.judge(&code, "HOLD")),
             ("revisePipeline", revised),
             ("startRun", started),
             ("advanceRun", advanced),

@@ -55,6 +55,7 @@ fn queries(field: &str, some: &Things) -> Vec<Try> {
         "far signal",
         "product",
         "partner",
+        "alert",
         "event",
     ];
     let range = "range: {from: \"2000-01-01T00:00:00Z\", until: \"2100-01-01T00:00:00Z\"}, first: 9";
@@ -88,6 +89,7 @@ fn queries(field: &str, some: &Things) -> Vec<Try> {
         ]
         .map(|scope| like(format!("scope: {{ {scope} }}"), "{ lots measures { closing } }"))
         .into(),
+        "alert" => vec![like(format!("id: \"{}\"", some["alert"]), "{ id title }")],
         "pipeline" => vec![like(format!("id: \"{}\"", some["pipeline"]), "{ id name }")],
         "run" => vec![
             like(format!("id: \"{}\"", some["run"]), "{ id code }"),
@@ -131,6 +133,14 @@ fn lists(field: &str, some: &Things) -> Vec<Try> {
                 format!("site: \"{}\"", some["site"]),
                 format!("filter: {{ lot: \"{}\" }}", some["lot"]),
                 format!("filter: {{ gate: \"{}\" }}", some["gate"]),
+            ],
+        ),
+        "alerts" => (
+            "id title",
+            vec![
+                format!("site: \"{}\"", some["site"]),
+                format!("filter: {{ lot: \"{}\" }}", some["lot"]),
+                format!("filter: {{ run: \"{}\" }}", some["run"]),
             ],
         ),
         "products" => {
@@ -227,7 +237,7 @@ fn mutations(field: &str, some: &Things, own: &Things) -> Vec<Try> {
             .map(|site| make("StartRunInput", json!({ "site": site, "scenarioId": some["scenario"] })))
             .into(),
         "linkLotToRun" | "unlinkLotFromRun" | "decideGate" => about_run(field, some),
-        name if name.ends_with("Run") => about_run(field, some),
+        name if name.ends_with("Run") || name.ends_with("Alert") => about_run(field, some),
         name if name.ends_with("Scenario") => about_scenario(field, some),
         "declareSignal" => {
             let address = json!({ "modbus": { "unit": 1, "table": "COILS", "address": 0 } });
@@ -319,6 +329,9 @@ fn about_scenario(field: &str, some: &Things) -> Vec<Try> {
 
 /// Mutations about a run that is there, by each of its names, and with a lot of theirs.
 fn about_run(field: &str, some: &Things) -> Vec<Try> {
+    if field.ends_with("Alert") {
+        return about_alert(field, some);
+    }
     let names = [json!({ "id": some["run"] }), json!({ "code": some["run code"] }), json!({ "id": some["far run"] })];
     let sites = [SITE, SITE, &some["site"]];
     let given = names.into_iter().zip(sites).map(|(run, site)| {
@@ -333,6 +346,13 @@ fn about_run(field: &str, some: &Things) -> Vec<Try> {
     });
     let kind = field[..1].to_uppercase() + &field[1..] + "Input";
     given.map(|given| mutation(field, &kind, given)).collect()
+}
+
+/// Mutations about an alert that is there.
+fn about_alert(field: &str, some: &Things) -> Vec<Try> {
+    let kind = field[..1].to_uppercase() + &field[1..] + "Input";
+    let given = [SITE, &some["site"]].map(|site| json!({ "site": site, "alert": some["alert"], "reason": "x" }));
+    given.map(|given| mutation(field, &kind, given)).into()
 }
 
 /// Mutations about people, keys and their rights.
@@ -381,6 +401,7 @@ fn about_access(field: &str, some: &Things, own: &Things) -> Vec<Try> {
 fn subscriptions(field: &str, some: &Things, own: &Things) -> Vec<Try> {
     let (told, filters) = match field {
         "lotChanged" => ("lots { id code }", vec![format!("site: \"{}\"", some["site"])]),
+        "alertChanged" | "alertRaised" => ("alert { id title }", vec![format!("site: \"{}\"", some["site"])]),
         "qcDecisionRecorded" => ("decision { id gate }", vec![format!("site: \"{}\"", some["site"])]),
         "pipelineChanged" => ("pipeline { id name }", vec![]),
         "runChanged" => ("run { id code }", vec![format!("site: \"{}\"", some["site"])]),
