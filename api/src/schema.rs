@@ -6,10 +6,12 @@ pub mod audit;
 pub mod authority;
 pub mod connection;
 pub mod failure;
+pub mod flow;
 pub mod genealogy;
 pub mod global_id;
 pub mod live;
 pub mod loaders;
+pub mod lookup;
 pub mod lot;
 pub mod master;
 pub mod mutation;
@@ -39,6 +41,8 @@ use crate::guard::document::MAX_LEVELS;
 #[derive(MergedObject, Default)]
 pub struct Query(
     lot::LotQuery,
+    lookup::LookupQuery,
+    flow::FlowQuery,
     genealogy::GenealogyQuery,
     trace::TraceQuery,
     qc::QcQuery,
@@ -59,6 +63,7 @@ pub struct Mutation(
     mutation::lot::LotMutation,
     mutation::transformation::TransformationMutation,
     mutation::stock::StockMutation,
+    mutation::flow::FlowMutation,
     mutation::qc::QcMutation,
     mutation::pipeline::PipelineMutation,
     mutation::scenario::ScenarioMutation,

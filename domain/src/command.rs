@@ -16,6 +16,7 @@ use crate::access::grant::PipelineRight;
 use crate::access::need::Need;
 use crate::access::role::Permission;
 use crate::envelope::CommandHash;
+use crate::flow::FlowCommand;
 use crate::id::{ActorId, CommandId, CorrelationId, PipelineId, SiteId, StreamKey, TenantId};
 use crate::lot::command::LotCommand;
 use crate::lot::{LotRef, LotType};
@@ -195,6 +196,8 @@ pub enum Command {
     Scenario(ScenarioCommand),
     /// Change a production run.
     Run(RunCommand),
+    /// Take lots in, or send them out.
+    Flow(FlowCommand),
 }
 
 impl Command {
@@ -216,15 +219,19 @@ impl Command {
             Self::Trail(command) => command.name(),
             Self::Scenario(command) => command.name(),
             Self::Run(command) => command.name(),
+            Self::Flow(command) => command.name(),
         }
     }
 
     /// Whether the command may be decided in the stream.
     pub fn belongs_to(&self, stream: &StreamKey) -> bool {
         match self {
-            Self::RegisterLot(_) | Self::Lot(_) | Self::RecordQcDecision(_) | Self::DeclareSignal(_) | Self::Run(_) => {
-                matches!(stream, StreamKey::Site(_))
-            }
+            Self::RegisterLot(_)
+            | Self::Lot(_)
+            | Self::RecordQcDecision(_)
+            | Self::DeclareSignal(_)
+            | Self::Run(_)
+            | Self::Flow(_) => matches!(stream, StreamKey::Site(_)),
             Self::DraftPipeline { .. }
             | Self::RevisePipeline { .. }
             | Self::PublishPipeline { .. }
@@ -241,7 +248,7 @@ impl Command {
     /// What the actor must have.
     pub fn need(&self) -> Need {
         match self {
-            Self::RegisterLot(_) | Self::Lot(_) | Self::RecordQcDecision(_) | Self::Run(_) => {
+            Self::RegisterLot(_) | Self::Lot(_) | Self::RecordQcDecision(_) | Self::Run(_) | Self::Flow(_) => {
                 Need::Here(Permission::Decide)
             }
             Self::DeclareSignal(_) | Self::DraftPipeline { .. } | Self::Master(_) | Self::Scenario(_) => {
@@ -293,7 +300,8 @@ impl Command {
             | Self::DeclareSignal(_)
             | Self::Master(_)
             | Self::Trail(_)
-            | Self::Scenario(_) => false,
+            | Self::Scenario(_)
+            | Self::Flow(_) => false,
         }
     }
 }

@@ -28,6 +28,9 @@ pub async fn ledger_models(pool: &PgPool, tenant: &TenantId) -> Result<(), sqlx:
     sqlx::query!("DELETE FROM read.projection_halt WHERE tenant = $1", tenant).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM read.projection_skip WHERE tenant = $1", tenant).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM read.lots WHERE tenant = $1", tenant).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM read.receipts WHERE tenant = $1", tenant).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM read.shipments WHERE tenant = $1", tenant).execute(&mut *tx).await?;
+    sqlx::query!("DELETE FROM read.shipment_lots WHERE tenant = $1", tenant).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM read.genealogy WHERE tenant = $1", tenant).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM read.transformations WHERE tenant = $1", tenant).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM read.qc_decisions WHERE tenant = $1", tenant).execute(&mut *tx).await?;

@@ -67,7 +67,12 @@ async fn clear_rows(pool: &PgPool, tenant: &str, model: Model, generation: i32) 
         }};
     }
     match model {
-        Model::Lots => delete!("DELETE FROM read.lots WHERE tenant = $1 AND generation = $2"),
+        Model::Lots => delete!(
+            "DELETE FROM read.lots WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.receipts WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.shipments WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.shipment_lots WHERE tenant = $1 AND generation = $2"
+        ),
         Model::Genealogy => delete!(
             "DELETE FROM read.genealogy WHERE tenant = $1 AND generation = $2",
             "DELETE FROM read.transformations WHERE tenant = $1 AND generation = $2"

@@ -5,6 +5,7 @@
 mod authority;
 mod backup;
 mod crash;
+mod dock;
 mod doctor;
 mod door;
 mod edge;

@@ -10,8 +10,11 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::ask::{Amount, Ask, Graph, LotName, What};
+use crate::dock::Partner;
 use crate::process::{Process, Processes};
 
+#[path = "model/dock.rs"]
+mod dock;
 #[path = "model/lots.rs"]
 mod lots;
 
@@ -48,6 +51,10 @@ pub(crate) struct Stream {
     pipelines: Vec<Pipeline>,
     signals: Vec<(String, u64)>,
     pub(crate) processes: Processes,
+    /// In a site's stream, as the tenant's was when the event was decided.
+    pub(crate) partners: Vec<Partner>,
+    /// Codes of shipments.
+    shipments: Vec<String>,
 }
 
 /// A record's value with the bytes of the definition as they stand there.
@@ -69,6 +76,7 @@ impl Stream {
         let tenants = match &ask.what {
             What::Draft { .. } | What::Revise { .. } | What::Publish { .. } | What::Archive { .. } => true,
             What::Process(process) => process.is_tenants(),
+            What::Dock(asked) => asked.is_tenants(),
             What::Register { .. }
             | What::Judge { .. }
             | What::Transform(_)
@@ -105,6 +113,7 @@ impl Stream {
                 }
             },
             What::Process(process) => self.processes.verdict(process, self.lot_of(process)),
+            What::Dock(asked) => self.may_at_the_dock(asked),
             What::Archive { pipeline } => self.active(*pipeline).err(),
             What::Declare { name } => self.signals.iter().any(|(known, _)| known == name).then_some("DUPLICATE_SIGNAL"),
         }
@@ -118,6 +127,7 @@ impl Stream {
                 asked.inputs.iter().filter_map(|(name, _)| self.lot(name)).map(|lot| lot.version).max().unwrap_or(0)
             }
             What::Process(process) => self.processes.version(process),
+            What::Dock(asked) => self.version_at_the_dock(asked),
             What::Revise { pipeline, .. } | What::Publish { pipeline } | What::Archive { pipeline } => {
                 self.pipelines.iter().find(|known| known.id == *pipeline).map_or(0, |known| known.version)
             }
@@ -238,6 +248,7 @@ impl Stream {
                 let lot = self.lot_of(process);
                 self.processes.apply(process, lot, kind, data, sequence)
             }
+            (What::Dock(asked), kind) => self.apply_at_the_dock(asked, kind, data, sequence),
             (What::Draft { .. } | What::Revise { .. } | What::Publish { .. } | What::Archive { .. }, _) => {
                 self.apply_pipeline(ask, kind, value, sequence)?;
                 Ok(id("pipeline_id")?.to_string())
