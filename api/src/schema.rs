@@ -8,10 +8,12 @@ pub mod authority;
 pub mod balance;
 pub mod connection;
 pub mod failure;
+pub mod flow;
 pub mod genealogy;
 pub mod global_id;
 pub mod live;
 pub mod loaders;
+pub mod lookup;
 pub mod lot;
 pub mod master;
 pub mod mutation;
@@ -41,6 +43,8 @@ use crate::guard::document::MAX_LEVELS;
 #[derive(MergedObject, Default)]
 pub struct Query(
     lot::LotQuery,
+    lookup::LookupQuery,
+    flow::FlowQuery,
     genealogy::GenealogyQuery,
     trace::TraceQuery,
     balance::BalanceQuery,
@@ -63,6 +67,7 @@ pub struct Mutation(
     mutation::lot::LotMutation,
     mutation::transformation::TransformationMutation,
     mutation::stock::StockMutation,
+    mutation::flow::FlowMutation,
     mutation::qc::QcMutation,
     mutation::alert::AlertMutation,
     mutation::pipeline::PipelineMutation,

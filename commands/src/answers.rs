@@ -13,6 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use lotline_domain::alert::refusal::AlertRefusal;
 use lotline_domain::envelope::{Attributes, CommandHash};
 use lotline_domain::event::Event;
+use lotline_domain::flow::refusal::FlowRefusal;
 use lotline_domain::id::{ActorId, CommandId};
 use lotline_domain::refusal::{CommandRefused, Refusal};
 use lotline_domain::run::refusal::RunRefusal;
@@ -177,10 +178,10 @@ impl Answers {
     }
 }
 
-/// Whether a later try gets the same refusal. A conflict may resolve itself, a clock may be put right, what was not due will be, a site's writer may learn of a scenario a
-/// moment later than its client, and a reused id must not displace the answer that it was first used for.
+/// Whether a later try gets the same refusal. A conflict may resolve itself, a clock may be put right, what was not due will be, a site's writer may
+/// learn of a scenario or of master data a moment later than its client, and a reused id must not displace the answer that it was first used for.
 fn is_remembered(code: &str) -> bool {
-    const PASSING_CODES: [&str; 9] = [
+    const PASSING_CODES: [&str; 10] = [
         Refusal::ID_REUSED,
         Refusal::VERSION_CONFLICT,
         Refusal::ID_TOO_OLD,
@@ -191,5 +192,5 @@ fn is_remembered(code: &str) -> bool {
         RunRefusal::NOT_PUBLISHED,
         RunRefusal::VERSION_SUPERSEDED,
     ];
-    !PASSING_CODES.contains(&code)
+    !PASSING_CODES.contains(&code) && !FlowRefusal::OF_MASTER_DATA.contains(&code)
 }

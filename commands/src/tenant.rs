@@ -8,8 +8,9 @@ use std::sync::{Mutex, MutexGuard};
 
 use lotline_domain::access::state::SharedAccess;
 use lotline_domain::event::Event;
+use lotline_domain::master::SharedMaster;
 use lotline_domain::scenario::state::SharedScenarios;
-use lotline_domain::state::StreamState;
+use lotline_domain::state::{OfTenant, StreamState};
 use tokio::sync::Notify;
 
 /// What sites decide on of the tenant's stream. Cheap to clone. To add something: a field here, shared like these.
@@ -19,6 +20,8 @@ pub(crate) struct TenantFacts {
     pub(crate) access: SharedAccess,
     /// From what runs start.
     pub(crate) scenarios: SharedScenarios,
+    /// What is made and used, and who it comes from and goes to.
+    pub(crate) master: SharedMaster,
 }
 
 /// The tenant's stream at one moment.
@@ -33,13 +36,19 @@ pub(crate) struct TenantAt {
 impl TenantFacts {
     /// Those of the folded stream.
     pub(crate) fn of(state: &StreamState) -> Self {
-        Self { access: state.access.clone(), scenarios: state.scenarios.clone() }
+        Self { access: state.access.clone(), scenarios: state.scenarios.clone(), master: state.master.clone() }
+    }
+
+    /// As the rules of sites want them.
+    pub(crate) fn for_sites(&self) -> OfTenant<'_> {
+        OfTenant { scenarios: &self.scenarios, master: &self.master }
     }
 
     /// Applies an event that stands at `sequence` in the tenant's stream.
     pub(crate) fn evolve(&mut self, event: &Event, sequence: u64) {
         self.access.evolve(event, sequence);
         self.scenarios.evolve(event, sequence);
+        self.master.evolve(event, sequence);
     }
 }
 

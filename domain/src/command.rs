@@ -17,6 +17,7 @@ use crate::access::need::Need;
 use crate::access::role::Permission;
 use crate::alert::command::AlertCommand;
 use crate::envelope::CommandHash;
+use crate::flow::FlowCommand;
 use crate::id::{ActorId, CommandId, CorrelationId, PipelineId, SiteId, StreamKey, TenantId};
 use crate::lot::command::LotCommand;
 use crate::lot::{LotRef, LotType};
@@ -198,6 +199,8 @@ pub enum Command {
     Run(RunCommand),
     /// See to an alert.
     Alert(AlertCommand),
+    /// Take lots in, or send them out.
+    Flow(FlowCommand),
 }
 
 impl Command {
@@ -220,6 +223,7 @@ impl Command {
             Self::Scenario(command) => command.name(),
             Self::Run(command) => command.name(),
             Self::Alert(command) => command.name(),
+            Self::Flow(command) => command.name(),
         }
     }
 
@@ -231,7 +235,8 @@ impl Command {
             | Self::RecordQcDecision(_)
             | Self::DeclareSignal(_)
             | Self::Run(_)
-            | Self::Alert(_) => matches!(stream, StreamKey::Site(_)),
+            | Self::Alert(_)
+            | Self::Flow(_) => matches!(stream, StreamKey::Site(_)),
             Self::DraftPipeline { .. }
             | Self::RevisePipeline { .. }
             | Self::PublishPipeline { .. }
@@ -248,7 +253,7 @@ impl Command {
     /// What the actor must have.
     pub fn need(&self) -> Need {
         match self {
-            Self::RegisterLot(_) | Self::Lot(_) | Self::RecordQcDecision(_) | Self::Run(_) => {
+            Self::RegisterLot(_) | Self::Lot(_) | Self::RecordQcDecision(_) | Self::Run(_) | Self::Flow(_) => {
                 Need::Here(Permission::Decide)
             }
             Self::DeclareSignal(_) | Self::DraftPipeline { .. } | Self::Master(_) | Self::Scenario(_) => {
@@ -302,7 +307,8 @@ impl Command {
             | Self::DeclareSignal(_)
             | Self::Master(_)
             | Self::Trail(_)
-            | Self::Scenario(_) => false,
+            | Self::Scenario(_)
+            | Self::Flow(_) => false,
         }
     }
 }

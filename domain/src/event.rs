@@ -17,6 +17,8 @@ use crate::access::event::{
     PipelineAccessSet, SiteRegistered, UserDeactivated, UserProfileChanged, UserReactivated, UserRegistered,
 };
 use crate::alert::event::{AlertAcknowledged, AlertEscalated, AlertEvent, AlertRaised, AlertResolved};
+use crate::flow::receipt::LotReceived;
+use crate::flow::shipment::ShipmentShipped;
 use crate::id::CommandId;
 use crate::lot::LotRegistered;
 use crate::lot::event::{LotAdjusted, LotEvent, LotExpired, LotMoved, LotSampled, LotScrapped, LotsTransformed};
@@ -181,6 +183,8 @@ event_types! {
         LotMoved => "lotline.lot.moved.v1",
         LotSampled => "lotline.lot.sampled.v1",
         LotExpired => "lotline.lot.expired.v1",
+        LotReceived => "lotline.lot.received.v1",
+        ShipmentShipped => "lotline.shipment.shipped.v1",
     }
     Access {
         SiteRegistered => "lotline.site.registered.v1",

@@ -109,6 +109,10 @@ uuid_id!(/// What made lots out of lots.
     TransformationId);
 uuid_id!(/// A sample taken of a lot.
     SampleId);
+uuid_id!(/// What came from a supplier at once.
+    DeliveryId);
+uuid_id!(/// What left the site at once.
+    ShipmentId);
 uuid_id!(/// A pipeline.
     PipelineId);
 uuid_id!(/// What lots are of.

@@ -13,6 +13,8 @@ pub mod chain;
 pub mod command;
 pub mod envelope;
 pub mod event;
+pub mod flow;
+pub mod gs1;
 pub mod id;
 pub mod identity;
 pub mod lot;

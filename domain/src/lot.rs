@@ -335,7 +335,7 @@ impl Lots {
 
 impl Lot {
     /// Whether so much of it may go into another lot.
-    fn can_give(&self, field: &'static str, asked: Quantity) -> Result<(), Refusal> {
+    pub(crate) fn can_give(&self, field: &'static str, asked: Quantity) -> Result<(), Refusal> {
         if let Some(outcome @ (QcOutcome::Hold | QcOutcome::Fail)) = self.qc {
             return Err(Refusal::LotBlocked { field, code: self.code.clone(), outcome });
         }
@@ -364,7 +364,7 @@ impl Lot {
     }
 
     /// All that is left.
-    fn all(&self, field: &'static str) -> Result<Quantity, Refusal> {
+    pub(crate) fn all(&self, field: &'static str) -> Result<Quantity, Refusal> {
         if self.remaining.is_zero() {
             return Err(LotRefusal::NothingLeft { field, code: self.code.clone() }.into());
         }
@@ -384,7 +384,7 @@ impl Lot {
     }
 
     /// The last day of use where that is over.
-    fn over(&self, day: NaiveDate) -> Option<NaiveDate> {
+    pub(crate) fn over(&self, day: NaiveDate) -> Option<NaiveDate> {
         self.expires_on.filter(|last| day > *last || self.expired)
     }
 
@@ -407,7 +407,7 @@ pub(crate) fn base_unit(dimension: Dimension) -> Unit {
     }
 }
 
-fn expiry(given: NaiveDate) -> Result<NaiveDate, Refusal> {
+pub(crate) fn expiry(given: NaiveDate) -> Result<NaiveDate, Refusal> {
     if (2000..2200).contains(&given.year()) {
         Ok(given)
     } else {
@@ -416,7 +416,7 @@ fn expiry(given: NaiveDate) -> Result<NaiveDate, Refusal> {
 }
 
 /// Custom attributes with trimmed names.
-fn attributes(given: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Refusal> {
+pub(crate) fn attributes(given: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Refusal> {
     if given.len() > MAX_ATTRIBUTES {
         return Err(Refusal::TooMany { field: "attributes", given: given.len(), max: MAX_ATTRIBUTES });
     }
@@ -431,7 +431,7 @@ fn attributes(given: &BTreeMap<String, String>) -> Result<BTreeMap<String, Strin
     Ok(attributes)
 }
 
-fn temperature(given: &str) -> Result<Decimal, Refusal> {
+pub(crate) fn temperature(given: &str) -> Result<Decimal, Refusal> {
     let refusal =
         Refusal::InvalidNumber { field: "temperatureC", rule: "between -273.15 and 5000 with at most 6 decimals" };
     let Some(value) = decimal(given) else { return Err(refusal) };

@@ -8,11 +8,15 @@ pub mod gs1;
 pub mod partner;
 pub mod product;
 
-use serde::{Deserialize, Serialize};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use self::partner::{DefinePartner, PartnerDefined, Partners};
 use self::product::{DefineProduct, ProductDefined, Products};
+use crate::event::Event;
 use crate::id::{PartnerId, ProductId};
 use crate::quantity::Unit;
 use crate::refusal::Refusal;
@@ -45,6 +49,10 @@ pub struct MasterData {
     /// Who it comes from and goes to.
     pub partners: Partners,
 }
+
+/// [`MasterData`] that is copied only when it changes while somebody else looks at it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SharedMaster(Arc<MasterData>);
 
 /// A rule about master data that was broken.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
@@ -196,6 +204,35 @@ impl MasterData {
             MasterCommand::DefineProduct(command) => self.products.get(&command.code).map(|known| known.version),
             MasterCommand::DefinePartner(command) => self.partners.get(&command.code).map(|known| known.version),
         }
+    }
+}
+
+impl SharedMaster {
+    /// Applies an event that stands at `sequence` in the tenant's stream.
+    pub fn evolve(&mut self, event: &Event, sequence: u64) {
+        if let Event::Master(event) = event {
+            Arc::make_mut(&mut self.0).evolve(event, sequence);
+        }
+    }
+}
+
+impl Deref for SharedMaster {
+    type Target = MasterData;
+
+    fn deref(&self) -> &MasterData {
+        &self.0
+    }
+}
+
+impl Serialize for SharedMaster {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_ref().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SharedMaster {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        MasterData::deserialize(deserializer).map(|master| Self(Arc::new(master)))
     }
 }
 

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::access::refusal::AccessRefusal;
 use crate::alert::refusal::AlertRefusal;
+use crate::flow::refusal::FlowRefusal;
 use crate::id::{ActorId, InvalidId, LotId, PipelineId};
 use crate::lot::refusal::LotRefusal;
 use crate::master::MasterRefusal;
@@ -244,6 +245,9 @@ pub enum Refusal {
     /// A rule about operations on lots was broken.
     #[error(transparent)]
     Lot(Box<LotRefusal>),
+    /// A rule about what comes in and goes out was broken.
+    #[error(transparent)]
+    Flow(Box<FlowRefusal>),
     /// A rule about access.
     #[error(transparent)]
     Access(#[from] AccessRefusal),
@@ -273,6 +277,12 @@ pub enum Refusal {
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct InvalidIdText(String);
+
+impl From<FlowRefusal> for Refusal {
+    fn from(refusal: FlowRefusal) -> Self {
+        Self::Flow(Box::new(refusal))
+    }
+}
 
 impl From<LotRefusal> for Refusal {
     fn from(refusal: LotRefusal) -> Self {
@@ -339,6 +349,7 @@ impl Refusal {
             Self::DuplicateSignal(_) => "DUPLICATE_SIGNAL",
             Self::Master(refusal) => refusal.code(),
             Self::Lot(refusal) => refusal.code(),
+            Self::Flow(refusal) => refusal.code(),
             Self::Access(refusal) => refusal.code(),
             Self::Scenario(refusal) => refusal.code(),
             Self::Run(refusal) => refusal.code(),
@@ -379,6 +390,7 @@ impl Refusal {
             Self::UnknownTask(_) | Self::TaskCycle(_) => Some("edges"),
             Self::Master(refusal) => refusal.field(),
             Self::Lot(refusal) => Some(refusal.field()),
+            Self::Flow(refusal) => Some(refusal.field()),
             Self::Access(refusal) => refusal.field(),
             Self::Scenario(refusal) => refusal.field(),
             Self::Run(refusal) => refusal.field(),

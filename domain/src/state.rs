@@ -9,10 +9,16 @@ use crate::access::state::SharedAccess;
 use crate::alert::state::Alerts;
 use crate::command::{Command, CommandRequest, optional_text};
 use crate::event::Event;
-use crate::id::{AlertId, LotId, PartnerId, PipelineId, ProductId, QcDecisionId, RunId, ScenarioId, TransformationId};
-use crate::lot::Lots;
+use crate::flow::FlowCommand;
+use crate::flow::receipt::{self, LotReceived};
+use crate::flow::shipment::Shipments;
+use crate::id::{
+    AlertId, DeliveryId, LotId, PartnerId, PipelineId, ProductId, QcDecisionId, RunId, ScenarioId, ShipmentId,
+    TransformationId,
+};
 use crate::lot::event::{LotAdjusted, LotEvent, LotExpired, LotMoved, LotSampled, LotScrapped};
-use crate::master::MasterData;
+use crate::lot::{LotRef, Lots};
+use crate::master::{MasterData, SharedMaster};
 use crate::pipeline::Pipelines;
 use crate::projection;
 use crate::qc;
@@ -25,7 +31,7 @@ use crate::scenario::state::{Scenarios, SharedScenarios};
 use crate::signal::Signals;
 use crate::timestamp::Timestamp;
 
-/// All that the rules of a stream depend on. A site's stream uses lots, runs and signals, the tenant's own pipelines, access, scenarios and
+/// All that the rules of a stream depend on. A site's stream uses lots, shipments, runs and signals, the tenant's own pipelines, access, scenarios and
 /// master data.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct StreamState {
@@ -38,13 +44,24 @@ pub struct StreamState {
     /// Who may do what in the tenant.
     pub access: SharedAccess,
     /// Products and partners of the tenant.
-    pub master: MasterData,
+    pub master: SharedMaster,
     /// Templates of processes of the tenant.
     pub scenarios: SharedScenarios,
     /// Runs of the site.
     pub runs: Runs,
     /// Alerts of the site.
     pub alerts: Alerts,
+    /// Shipments of the site.
+    pub shipments: Shipments,
+}
+
+/// What the tenant's stream says that sites decide on.
+#[derive(Debug, Clone, Copy)]
+pub struct OfTenant<'a> {
+    /// From what runs start.
+    pub scenarios: &'a Scenarios,
+    /// What is made and used, and who it comes from and goes to.
+    pub master: &'a MasterData,
 }
 
 /// What deciding gave: one or more events, and the facts they share.
@@ -89,21 +106,25 @@ pub enum Subject {
     Run(RunId),
     /// Something that needs attention.
     Alert(AlertId),
+    /// What came from a supplier at once.
+    Delivery(DeliveryId),
+    /// What left the site at once.
+    Shipment(ShipmentId),
 }
 
 const EARLIEST_OCCURRENCE_MICROS: i64 = 946_684_800_000_000; // 2000-01-01
 const AHEAD_MICROS: i64 = 5 * 60 * 1_000_000;
 
 impl StreamState {
-    /// Decides a command at a time, by what this stream itself says of scenarios: the tenant's.
+    /// Decides a command at a time, by what this stream itself says of the tenant's matters: the tenant's.
     ///
     /// # Errors
     /// The first rule that is broken.
     pub fn decide(&self, request: &CommandRequest, now: Timestamp) -> Result<Decision, Refusal> {
-        self.decide_on(request, now, &self.scenarios)
+        self.decide_on(request, now, OfTenant { scenarios: &self.scenarios, master: &self.master })
     }
 
-    /// Decides a command at a time, by what the tenant's stream says of scenarios.
+    /// Decides a command at a time, by what the tenant's stream says.
     ///
     /// # Errors
     /// The first rule that is broken.
@@ -111,7 +132,7 @@ impl StreamState {
         &self,
         request: &CommandRequest,
         now: Timestamp,
-        scenarios: &Scenarios,
+        tenant: OfTenant<'_>,
     ) -> Result<Decision, Refusal> {
         let command = &request.command;
         if !command.belongs_to(&request.stream) {
@@ -129,7 +150,8 @@ impl StreamState {
         let fresh = request.command_id.derive(&request.tenant, &request.stream, &request.actor);
         let actor = Actor::of(&request.actor);
         let at = Circumstances { actor, fresh, now, pipelines: &self.pipelines };
-        let around = Around { lots: &self.lots, scenarios, occurred_at, now, fresh };
+        let OfTenant { scenarios, master } = tenant;
+        let around = Around { lots: &self.lots, scenarios, master, occurred_at, now, fresh };
         let (mut events, subject_id) = self.decide_events(request, &at, &around)?;
         events.extend(self.alerting(&events, &request.actor, fresh, now));
         Ok(Decision { events, occurred_at, reason, subject_id })
@@ -160,6 +182,7 @@ impl StreamState {
             Command::Alert(command) => {
                 Event::Alert(self.decide_alert(command, &request.actor, AlertId(fresh), at.now)?)
             }
+            Command::Flow(command) => return self.decide_flow(command, around),
             Command::Scenario(command) => Event::Scenario(self.scenarios.decide(command, ScenarioId(fresh))?),
             Command::RegisterLot(command) => {
                 Event::LotRegistered(self.lots.decide_register(LotId(fresh), command, day())?)
@@ -199,6 +222,15 @@ impl StreamState {
         Ok((events, subject.expect("invariant: a decision has an event, and the last is a run's")))
     }
 
+    fn decide_flow(&self, command: &FlowCommand, around: &Around<'_>) -> Result<(Vec<Event>, Subject), Refusal> {
+        let events = match command {
+            FlowCommand::Receive(command) => receipt::decide(command, around)?,
+            FlowCommand::Ship(command) => vec![LotEvent::ShipmentShipped(self.shipments.decide(command, around)?)],
+        };
+        let subject = events.last().map(Subject::of_lots).expect("invariant: a decision has an event");
+        Ok((events.into_iter().map(Event::Lot).collect(), subject))
+    }
+
     /// Applies an event that stands at `sequence` in the stream and happened at a time in the world.
     pub fn evolve(&mut self, event: &Event, sequence: u64, occurred_at: Timestamp) {
         match event {
@@ -209,6 +241,9 @@ impl StreamState {
             }
             Event::Lot(event) => {
                 self.lots.evolve(event, sequence);
+                if let LotEvent::ShipmentShipped(event) = event {
+                    self.shipments.evolve(event);
+                }
                 let touched =
                     event.effects().into_iter().map(|effect| (effect.lot_id, effect.taken.is_sign_negative()));
                 self.note_lots(touched.chain(event.lots().map(|lot| (lot.lot_id, true))));
@@ -219,7 +254,7 @@ impl StreamState {
             Event::PipelinePublished(event) => self.pipelines.evolve_published(event, sequence),
             Event::PipelineArchived(event) => self.pipelines.evolve_archived(event, sequence),
             Event::SignalDeclared(event) => self.signals.evolve_declared(event, sequence),
-            Event::Master(event) => self.master.evolve(event, sequence),
+            Event::Master(_) => self.master.evolve(event, sequence),
             Event::Access(_) => self.access.evolve(event, sequence),
             Event::Scenario(_) => self.scenarios.evolve(event, sequence),
             Event::Run(event) => {
@@ -245,10 +280,8 @@ impl StreamState {
     fn current_version(&self, command: &Command) -> u64 {
         let version = match command {
             Command::RecordQcDecision(command) => self.lots.find("lot", &command.lot).ok().map(|(_, lot)| lot.version),
-            Command::Lot(command) => {
-                let found = command.lots().into_iter().filter_map(|lot| self.lots.find("lot", lot).ok());
-                found.map(|(_, lot)| lot.version).max()
-            }
+            Command::Lot(command) => self.version_of(&command.lots()),
+            Command::Flow(command) => self.version_of(&command.lots()),
             Command::RevisePipeline { pipeline_id, .. }
             | Command::PublishPipeline { pipeline_id }
             | Command::ArchivePipeline { pipeline_id } => {
@@ -269,6 +302,11 @@ impl StreamState {
             | Command::Trail(_) => None,
         };
         version.unwrap_or(0)
+    }
+
+    fn version_of(&self, lots: &[&LotRef]) -> Option<u64> {
+        let found = lots.iter().filter_map(|lot| self.lots.find("lot", lot).ok());
+        found.map(|(_, lot)| lot.version).max()
     }
 
     fn check_version(&self, request: &CommandRequest) -> Result<(), Refusal> {
@@ -306,6 +344,8 @@ impl Subject {
     fn of_lots(event: &LotEvent) -> Self {
         match event {
             LotEvent::LotsTransformed(data) => Self::Transformation(data.transformation_id),
+            LotEvent::LotReceived(LotReceived { delivery_id, .. }) => Self::Delivery(*delivery_id),
+            LotEvent::ShipmentShipped(data) => Self::Shipment(data.shipment_id),
             LotEvent::LotAdjusted(LotAdjusted { lot_id, .. })
             | LotEvent::LotScrapped(LotScrapped { lot_id, .. })
             | LotEvent::LotMoved(LotMoved { lot_id, .. })

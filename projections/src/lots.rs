@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, NaiveDate, Utc};
 use lotline_domain::event::{Event, Fact};
 use lotline_domain::id::TenantId;
-use lotline_domain::lot::event::NewLot;
+use lotline_domain::lot::event::{LotEvent, NewLot};
 use lotline_domain::qc::QcOutcome;
 use lotline_domain::quantity::Unit;
 use lotline_domain::record::Offset;
@@ -18,8 +18,11 @@ use crate::batch::{LedgerEvent, Slice};
 use crate::copy::{COPY_FROM, Rows};
 use crate::failure::ApplyError;
 use crate::page::{Page, limit};
+use crate::receipts::{self, Received};
+use crate::shipments::{self, Shipped};
 
 pub(crate) mod followed;
+pub mod lookup;
 
 /// A lot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,6 +216,8 @@ struct Changes<'a> {
     places: HashMap<Uuid, usize>,
     /// Lots that were there before.
     touched: HashMap<Uuid, Touched<'a>>,
+    received: Vec<Received<'a>>,
+    shipped: Vec<Shipped<'a>>,
 }
 
 pub(crate) fn concerns(event: &Event) -> bool {
@@ -243,7 +248,9 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
         1..COPY_FROM => insert(db, slice, &changes.registered).await?,
         COPY_FROM.. => copy(db, slice, &changes.registered).await?,
     }
-    update(db, slice, &changes.touched).await
+    update(db, slice, &changes.touched).await?;
+    receipts::insert(db, slice, &changes.received).await?;
+    shipments::insert(db, slice, &changes.shipped).await
 }
 
 impl<'a> Changes<'a> {
@@ -265,6 +272,7 @@ impl<'a> Changes<'a> {
                         lot.expired |= effect.expired;
                     }
                     change.lots().for_each(|lot| changes.register(lot, event, fact));
+                    changes.note(change, event, fact);
                 }
                 Event::QcDecisionRecorded(data) => changes.touch(data.lot_id.0, event).qc = Some(data.outcome),
                 Event::PipelineDrafted(_)
@@ -285,6 +293,20 @@ impl<'a> Changes<'a> {
             }
         }
         changes
+    }
+
+    fn note(&mut self, change: &'a LotEvent, event: &'a LedgerEvent, fact: &'a Fact) {
+        let (occurred_at, reason) = (fact.occurred_at.to_utc(), fact.reason.as_deref());
+        match change {
+            LotEvent::LotReceived(data) => self.received.push(Received { event, data, occurred_at, reason }),
+            LotEvent::ShipmentShipped(data) => self.shipped.push(Shipped { event, data, occurred_at, reason }),
+            LotEvent::LotsTransformed(_)
+            | LotEvent::LotAdjusted(_)
+            | LotEvent::LotScrapped(_)
+            | LotEvent::LotMoved(_)
+            | LotEvent::LotSampled(_)
+            | LotEvent::LotExpired(_) => {}
+        }
     }
 
     fn register(&mut self, lot: NewLot<'a>, event: &'a LedgerEvent, fact: &Fact) {

@@ -160,6 +160,18 @@ pub async fn products(
     .await
 }
 
+/// The codes of the products that have a GTIN.
+pub async fn codes_with_gtin(pool: &PgPool, tenant: &TenantId, gtin: &Gtin) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT code FROM read.products WHERE tenant = $1 AND generation = (SELECT live.generation FROM read.projection_generation AS live
+            WHERE live.tenant = $1 AND live.model = 'master' AND live.state = 'live') AND gtin_14 = $2",
+        tenant.as_str(),
+        gtin.in_14_digits()
+    )
+    .fetch_all(pool)
+    .await
+}
+
 /// The partners among `ids` that exist, in no order.
 pub async fn partners_by_ids(pool: &PgPool, tenant: &TenantId, ids: &[Uuid]) -> Result<Vec<PartnerRow>, sqlx::Error> {
     select_partners!("id = ANY($2)", tenant.as_str(), ids).fetch_all(pool).await

@@ -72,7 +72,12 @@ pub(crate) async fn clear_rows(
         }};
     }
     match model {
-        Model::Lots => delete!("DELETE FROM read.lots WHERE tenant = $1 AND generation = $2"),
+        Model::Lots => delete!(
+            "DELETE FROM read.lots WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.receipts WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.shipments WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.shipment_lots WHERE tenant = $1 AND generation = $2"
+        ),
         Model::Genealogy => delete!(
             "DELETE FROM read.genealogy WHERE tenant = $1 AND generation = $2",
             "DELETE FROM read.transformations WHERE tenant = $1 AND generation = $2",

@@ -14,6 +14,7 @@ use lotline_api::schema::global_id::NodeId;
 use lotline_api::schema::{audit, signal};
 use lotline_domain::envelope::{Envelope, HEADERS, Hash, frame};
 use lotline_domain::event::Event;
+use lotline_domain::gs1::Scan;
 use lotline_domain::id::TenantId;
 use lotline_domain::identity::api_key::ApiKeyText;
 use lotline_domain::identity::secret::{OpaqueToken, SecretKind};
@@ -29,7 +30,7 @@ use uuid::Uuid;
 pub type Target = fn(&[u8]);
 
 /// All of them by name.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("envelope", envelope),
     ("event", event),
     ("signal_batch", signal_batch),
@@ -39,6 +40,7 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("global_id", global_id),
     ("api_key", api_key),
     ("access_token", access_token),
+    ("gs1_scan", gs1_scan),
 ];
 
 /// The tenant of all records.
@@ -180,6 +182,17 @@ pub fn global_id(data: &[u8]) {
     if let Some(node) = NodeId::decode(&ID(text.to_owned())) {
         assert!(!matches!(&node, NodeId::Signal(key) if key.site.contains('\0')), "PostgreSQL has no such text");
         assert_eq!(NodeId::decode(&node.encode()), Some(node));
+    }
+}
+
+/// What a scanner gives. Promise: written and read again it is the same.
+pub fn gs1_scan(data: &[u8]) {
+    let Some(text) = text(data) else { return };
+    if let Ok(scan) = Scan::parse(text) {
+        assert_eq!(Scan::parse(&scan.element_string()).as_ref(), Ok(&scan));
+        if let Some(link) = scan.digital_link("https://id.gs1.org") {
+            assert!(Scan::parse(&link).is_ok());
+        }
     }
 }
 

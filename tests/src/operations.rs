@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::client::key;
 
 /// Each of the mutations.
-pub const FIELDS: [&str; 9] = [
+pub const FIELDS: [&str; 10] = [
     "splitLot",
     "mergeLots",
     "transformLots",
@@ -15,6 +15,7 @@ pub const FIELDS: [&str; 9] = [
     "moveLot",
     "sampleLot",
     "expireLot",
+    "shipLots",
 ];
 
 /// The type of a mutation's input.
@@ -41,6 +42,7 @@ pub fn operation(field: &str, site: &str, lots: &[Value]) -> Option<Value> {
         "scrapLot" | "sampleLot" => json!({ "lot": first, "quantity": kilograms(1) }),
         "moveLot" => json!({ "lot": first, "location": "dock" }),
         "expireLot" => json!({ "lot": first }),
+        "shipLots" => json!({ "customer": "nobody", "lots": inputs }),
         _ => return None,
     };
     let mut input = json!({ "idempotencyKey": key(), "site": site, "reason": "as planned" });

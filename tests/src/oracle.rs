@@ -33,6 +33,12 @@ pub struct World {
     pub transformations: Rows,
     /// By lot and sequence.
     pub stock_changes: Rows,
+    /// By lot id.
+    pub receipts: Rows,
+    /// By shipment id.
+    pub shipments: Rows,
+    /// By shipment id and lot id.
+    pub shipment_lots: Rows,
     /// By decision id.
     pub decisions: Rows,
     /// By pipeline id.
@@ -160,6 +166,7 @@ impl Oracle {
         self.world.audit.insert(format!("{stream}/{sequence}"), row);
         match header("ce_type").as_str() {
             kind if kind.starts_with("lotline.lot.") => self.lots(kind, &event),
+            "lotline.shipment.shipped.v1" => self.shipped(&event),
             "lotline.qc_decision.recorded.v1" => self.decided(&event),
             kind if kind.starts_with("lotline.pipeline.") && kind != "lotline.pipeline.access_set.v1" => {
                 self.pipeline(kind, &event);

@@ -11,6 +11,8 @@ mod chance;
 mod check;
 #[path = "simulation/client.rs"]
 mod client;
+#[path = "simulation/dock.rs"]
+mod dock;
 #[path = "simulation/model.rs"]
 mod model;
 #[path = "simulation/mutations.rs"]

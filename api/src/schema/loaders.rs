@@ -13,11 +13,14 @@ use lotline_domain::timestamp::Timestamp;
 use lotline_projections::access::{self, GrantRow, MembershipRow, UserRow};
 use lotline_projections::genealogy::{self, EdgeRow};
 use lotline_projections::lots::{self, LotRow};
+use lotline_projections::master::{self, PartnerRow};
 use lotline_projections::pipelines::{self, PipelineRow, VersionRow};
 use lotline_projections::qc_decisions::{self, QcDecisionRow};
+use lotline_projections::receipts::{self, ReceiptRow};
 use lotline_projections::runs::{self, RunRow};
 use lotline_projections::samples::{self, LatestRow};
 use lotline_projections::scenarios::{self, ScenarioRow};
+use lotline_projections::shipments::{self, ShipmentRow, ShippedLotRow};
 use lotline_projections::signals::{self, SignalKey, SignalRow};
 use lotline_projections::transformations::{self, TransformationRow};
 use sqlx::PgPool;
@@ -40,6 +43,21 @@ pub struct LotById(pub Uuid);
 /// What made lots out of lots, by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TransformationById(pub Uuid);
+/// How a lot came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ReceiptOf(pub Uuid);
+/// A shipment by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ShipmentById(pub Uuid);
+/// What left with a shipment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ShippedLotsOf(pub Uuid);
+/// With what a lot left: the newest so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ShipmentsOf(pub Uuid, pub u32);
+/// A supplier or customer by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PartnerById(pub Uuid);
 /// A pipeline by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PipelineById(pub Uuid);
@@ -128,6 +146,53 @@ impl Loader<TransformationById> for Tables {
         let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
         let rows = transformations::by_ids(&self.pool, &self.tenant, &ids).await?;
         Ok(rows.into_iter().map(|row| (TransformationById(row.id), row)).collect())
+    }
+}
+
+/// Rows that are found by their own id.
+macro_rules! by_id {
+    ($($key:ident, $row:ty, $query:path, $id:ident;)*) => {$(
+        impl Loader<$key> for Tables {
+            type Value = $row;
+            type Error = Arc<sqlx::Error>;
+
+            async fn load(&self, keys: &[$key]) -> Rows<$key, $row> {
+                let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+                let rows = $query(&self.pool, &self.tenant, &ids).await?;
+                Ok(rows.into_iter().map(|row| ($key(row.$id), row)).collect())
+            }
+        }
+    )*};
+}
+
+by_id! {
+    ReceiptOf, ReceiptRow, receipts::of_lots, lot_id;
+    ShipmentById, ShipmentRow, shipments::by_ids, id;
+    PartnerById, PartnerRow, master::partners_by_ids, id;
+}
+
+impl Loader<ShippedLotsOf> for Tables {
+    type Value = Vec<ShippedLotRow>;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[ShippedLotsOf]) -> Rows<ShippedLotsOf, Vec<ShippedLotRow>> {
+        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let rows = shipments::lots_of(&self.pool, &self.tenant, &ids).await?;
+        Ok(grouped(rows, |row| ShippedLotsOf(row.shipment_id)))
+    }
+}
+
+impl Loader<ShipmentsOf> for Tables {
+    type Value = Vec<ShippedLotRow>;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[ShipmentsOf]) -> Rows<ShipmentsOf, Vec<ShippedLotRow>> {
+        let mut found = HashMap::new();
+        for (first, ids) in by_size(keys.iter().map(|key| (key.1, key.0))) {
+            let rows = shipments::of_lots(&self.pool, &self.tenant, &ids, first).await?;
+            found.extend(grouped(rows, |row| ShipmentsOf(row.lot_id, first)));
+        }
+        Ok(found)
     }
 }
 

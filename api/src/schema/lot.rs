@@ -16,10 +16,11 @@ use uuid::Uuid;
 
 use super::connection::{self, Cursor};
 use super::failure::{OrFail, bad_input};
+use super::flow::{Receipt, ShippedLot};
 use super::genealogy::GenealogyEdge;
 use super::global_id::{self, NodeId};
 use super::live::{self, Change, Feed};
-use super::loaders::{ChildrenOf, DecisionsOn, LotById, ParentsOf};
+use super::loaders::{ChildrenOf, DecisionsOn, LotById, ParentsOf, ReceiptOf, ShipmentsOf};
 use super::qc::{QcDecision, QcOutcome};
 use super::scalar::{PositionToken, Version};
 use super::scope::Scope;
@@ -196,6 +197,24 @@ impl Lot {
             Some(id) => Transformation::load(Scope::of(ctx), id).await,
             None => Ok(None),
         }
+    }
+
+    /// How it came in; null when it was not received from a supplier.
+    async fn receipt(&self, ctx: &Context<'_>) -> Result<Option<Receipt>, Error> {
+        let found = Scope::of(ctx).loader.load_one(ReceiptOf(self.0.id)).await;
+        Ok(found.or_fail("read a receipt")?.map(Receipt))
+    }
+
+    /// With what it left, the newest shipment first.
+    #[graphql(complexity = "cost::page(first, child_complexity)")]
+    async fn shipments(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "1 to 100.")] first: i32,
+    ) -> Result<Vec<ShippedLot>, Error> {
+        let key = ShipmentsOf(self.0.id, connection::size(first)?);
+        let rows = Scope::of(ctx).loader.load_one(key).await.or_fail("read shipments")?;
+        Ok(rows.unwrap_or_default().into_iter().map(ShippedLot).collect())
     }
 
     /// What it was made from; at most 1,000.

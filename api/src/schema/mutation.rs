@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod alert;
+pub mod flow;
 pub mod import;
 pub mod lot;
 pub mod master;

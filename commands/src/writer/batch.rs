@@ -120,7 +120,7 @@ impl<'a> Batch<'a> {
             Known::Here => self.fold.tenant_facts(),
         };
         facts.access.authorise(request, self.writer.options.authorisation, now)?;
-        self.fold.stream_mut(request.stream.as_str()).state.decide_on(request, now, &facts.scenarios)
+        self.fold.stream_mut(request.stream.as_str()).state.decide_on(request, now, facts.for_sites())
     }
 
     /// Seals a decision's events; refuses them all when one is too large for the log.

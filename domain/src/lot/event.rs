@@ -11,6 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{LotInput, LotRegistered, LotType};
+use crate::flow::receipt::LotReceived;
+use crate::flow::shipment::ShipmentShipped;
 use crate::id::{LotId, SampleId, TransformationId};
 use crate::quantity::Quantity;
 use crate::schema;
@@ -30,6 +32,10 @@ pub enum LotEvent {
     LotSampled(LotSampled),
     /// A lot's last day of use is over.
     LotExpired(LotExpired),
+    /// A lot came into being at the dock.
+    LotReceived(LotReceived),
+    /// Amounts of lots left the site.
+    ShipmentShipped(ShipmentShipped),
 }
 
 /// How lots became others.
@@ -318,25 +324,29 @@ impl LotEvent {
     pub fn subject(&self) -> String {
         match self {
             Self::LotsTransformed(data) => format!("transformation/{}", data.transformation_id),
+            Self::ShipmentShipped(data) => format!("shipment/{}", data.shipment_id),
             Self::LotAdjusted(LotAdjusted { lot_id, .. })
             | Self::LotScrapped(LotScrapped { lot_id, .. })
             | Self::LotMoved(LotMoved { lot_id, .. })
             | Self::LotSampled(LotSampled { lot_id, .. })
-            | Self::LotExpired(LotExpired { lot_id, .. }) => format!("lot/{lot_id}"),
+            | Self::LotExpired(LotExpired { lot_id, .. })
+            | Self::LotReceived(LotReceived { lot_id, .. }) => format!("lot/{lot_id}"),
         }
     }
 
     /// The lots that it makes.
     pub fn lots(&self) -> impl Iterator<Item = NewLot<'_>> {
-        let made = match self {
-            Self::LotsTransformed(data) => Some(data),
+        let (made, received) = match self {
+            Self::LotsTransformed(data) => (Some(data), None),
+            Self::LotReceived(data) => (None, Some(NewLot::from(data))),
             Self::LotAdjusted(_)
             | Self::LotScrapped(_)
             | Self::LotMoved(_)
             | Self::LotSampled(_)
-            | Self::LotExpired(_) => None,
+            | Self::LotExpired(_)
+            | Self::ShipmentShipped(_) => (None, None),
         };
-        made.into_iter().flat_map(LotsTransformed::lots)
+        made.into_iter().flat_map(LotsTransformed::lots).chain(received)
     }
 
     /// What it does to lots that are there already, each once.
@@ -356,6 +366,10 @@ impl LotEvent {
                 vec![LotEffect { location: Some(&data.location), ..plain(data.lot_id, Decimal::ZERO) }]
             }
             Self::LotExpired(data) => vec![LotEffect { expired: true, ..plain(data.lot_id, Decimal::ZERO) }],
+            Self::LotReceived(_) => Vec::new(),
+            Self::ShipmentShipped(data) => {
+                data.lots.iter().map(|lot| plain(lot.lot_id, lot.quantity.in_base())).collect()
+            }
         }
     }
 }

@@ -178,7 +178,7 @@ impl Amounts {
     }
 }
 
-fn entry<T>(list: &'static str, index: usize, result: Result<T, Refusal>) -> Result<T, Refusal> {
+pub(crate) fn entry<T>(list: &'static str, index: usize, result: Result<T, Refusal>) -> Result<T, Refusal> {
     result.map_err(|problem| LotRefusal::Entry { list, number: index + 1, problem: Box::new(problem) }.into())
 }
 
@@ -377,7 +377,7 @@ fn checked_expiry(
     }
 }
 
-fn documents(given: &[DocumentReference]) -> Result<Vec<DocumentReference>, Refusal> {
+pub(crate) fn documents(given: &[DocumentReference]) -> Result<Vec<DocumentReference>, Refusal> {
     let mut documents = Vec::with_capacity(given.len());
     for (index, document) in given.iter().enumerate() {
         let checked = text("documentType", &document.document_type, 64).and_then(|document_type| {

@@ -92,7 +92,7 @@ fn key(
 }
 
 /// The digit that follows these: weights 3 and 1 in turn from the right.
-fn check_digit(others: &[u32]) -> u32 {
+pub(crate) fn check_digit(others: &[u32]) -> u32 {
     let weighted = others.iter().rev().zip([3, 1].into_iter().cycle()).map(|(digit, weight)| digit * weight);
     (10 - weighted.sum::<u32>() % 10) % 10
 }

@@ -17,6 +17,7 @@ use crate::command::{QuantityInput, RegisterLot, text};
 use crate::event::Event;
 use crate::id::{LotId, RunId, ScenarioId};
 use crate::lot::{LotRef, Lots, base_unit};
+use crate::master::MasterData;
 use crate::quantity::Quantity;
 use crate::refusal::Refusal;
 use crate::scenario::Phase;
@@ -34,6 +35,8 @@ pub struct Around<'a> {
     pub lots: &'a Lots,
     /// From what runs start.
     pub scenarios: &'a Scenarios,
+    /// What is made and used, and who it comes from and goes to.
+    pub master: &'a MasterData,
     /// When it happened in the world.
     pub occurred_at: Timestamp,
     /// When it is decided.

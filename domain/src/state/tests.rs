@@ -429,6 +429,13 @@ impl Books {
             }
             LotEvent::LotScrapped(data) => consume(data.lot_id, data.quantity.in_base()),
             LotEvent::LotSampled(data) => consume(data.lot_id, data.quantity.in_base()),
+            LotEvent::LotReceived(data) => {
+                let new = self.registered.insert(data.lot_id, data.quantity.in_base()).is_none();
+                assert!(new, "a lot comes into being once");
+            }
+            LotEvent::ShipmentShipped(data) => {
+                data.lots.iter().for_each(|lot| consume(lot.lot_id, lot.quantity.in_base()));
+            }
             LotEvent::LotMoved(_) | LotEvent::LotExpired(_) => {}
         }
     }

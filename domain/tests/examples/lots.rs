@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use lotline_domain::event::Event;
-use lotline_domain::id::{LotId, SampleId, TransformationId};
+use lotline_domain::flow::receipt::LotReceived;
+use lotline_domain::flow::shipment::{ShipmentShipped, ShippedLot};
+use lotline_domain::id::{DeliveryId, LotId, PartnerId, ProductId, SampleId, ShipmentId, TransformationId};
 use lotline_domain::lot::event::{
     AdjustmentDirection, DocumentReference, LotAdjusted, LotEvent, LotExpired, LotMoved, LotSampled, LotScrapped,
     LotsTransformed, TransformationInput, TransformationKind, TransformationOutput,
@@ -16,7 +18,7 @@ use crate::{id, quantity};
 
 /// The minimal and the full event of every type.
 pub(crate) fn examples() -> Vec<[Event; 2]> {
-    let pairs = [transformed(), adjusted(), scrapped(), moved(), sampled(), expired()];
+    let pairs = [transformed(), adjusted(), scrapped(), moved(), sampled(), expired(), received(), shipped()];
     pairs.into_iter().map(|pair| pair.map(Event::Lot)).collect()
 }
 
@@ -125,4 +127,73 @@ fn expired() -> [LotEvent; 2] {
         let expires_on = NaiveDate::from_ymd_opt(year, month, day).expect("a valid day");
         LotEvent::LotExpired(LotExpired { lot_id: LotId(id(1)), expires_on })
     })
+}
+
+fn received() -> [LotEvent; 2] {
+    let minimal = LotReceived {
+        lot_id: LotId(id(1)),
+        delivery_id: DeliveryId(id(20)),
+        code: "M-1".into(),
+        lot_type: LotType::Raw,
+        product: "milk".into(),
+        product_id: None,
+        quantity: quantity("1000", "LTR"),
+        supplier_id: PartnerId(id(21)),
+        supplier_code: "FARM-7".into(),
+        supplier_lot: None,
+        traceability_lot_code_source: None,
+        documents: Vec::new(),
+        produced_on: None,
+        expires_on: None,
+        shelf_life_days: None,
+        exception: None,
+        temperature_c: None,
+        location: None,
+        attributes: BTreeMap::new(),
+    };
+    let full = LotReceived {
+        code: "M-2 ü".into(),
+        lot_type: LotType::Packaging,
+        product: "CUP-500".into(),
+        product_id: Some(ProductId(id(22))),
+        quantity: quantity("0.000001", "TNE"),
+        supplier_lot: Some("S/9 \"x\"".into()),
+        traceability_lot_code_source: Some("https://example.com/tlc/9506000140445".into()),
+        documents: vec![
+            DocumentReference { document_type: "bill of lading".into(), number: "B/7".into() },
+            DocumentReference { document_type: "certificate".into(), number: "C ü".into() },
+        ],
+        produced_on: NaiveDate::from_ymd_opt(2026, 10, 1),
+        expires_on: NaiveDate::from_ymd_opt(2026, 10, 29),
+        shelf_life_days: Some(28),
+        exception: Some("for feed \"ü\"".into()),
+        temperature_c: Some(Decimal::new(-45, 1)),
+        location: Some("cold store 2".into()),
+        attributes: BTreeMap::from([("b".into(), "2".into()), ("a".into(), "1 \"x\"".into())]),
+        ..minimal.clone()
+    };
+    [minimal, full].map(LotEvent::LotReceived)
+}
+
+fn shipped() -> [LotEvent; 2] {
+    let lot = |last, value, unit| ShippedLot { lot_id: LotId(id(last)), quantity: quantity(value, unit) };
+    let minimal = ShipmentShipped {
+        shipment_id: ShipmentId(id(23)),
+        code: "S-20261121-01".into(),
+        customer_id: None,
+        customer_code: None,
+        lots: vec![lot(1, "60", "LTR")],
+        documents: Vec::new(),
+        carrier_reference: None,
+    };
+    let full = ShipmentShipped {
+        code: "market/ü".into(),
+        customer_id: Some(PartnerId(id(24))),
+        customer_code: Some("MARKET".into()),
+        lots: vec![lot(1, "0.000001", "LBR"), lot(2, "999999999999.999999", "TNE")],
+        documents: vec![DocumentReference { document_type: "bill of lading".into(), number: "B/8".into() }],
+        carrier_reference: Some("CMR \"9\"".into()),
+        ..minimal.clone()
+    };
+    [minimal, full].map(LotEvent::ShipmentShipped)
 }

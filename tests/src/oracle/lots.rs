@@ -18,6 +18,7 @@ impl Oracle {
                 self.make(data, &parents, event, &Value::Null);
             }
             "lotline.lot.transformed.v1" => self.transformed(event),
+            "lotline.lot.received.v1" => self.received(event),
             "lotline.lot.adjusted.v1" => {
                 let amount = base(&data["quantity"]);
                 let amount = if data["direction"] == "increase" { -amount } else { amount };
@@ -46,6 +47,40 @@ impl Oracle {
             "occurred": event.body["occurred_at"], "decided": event.time,
         });
         self.world.stock_changes.insert(format!("{}/{}", event.text("lot_id"), event.sequence), row);
+    }
+
+    fn received(&mut self, event: &Event<'_>) {
+        let data = event.data();
+        self.make(data, &[], event, &Value::Null);
+        let row = json!({
+            "site": event.stream, "delivery": data["delivery_id"], "supplier": data["supplier_id"], "supplier_code": data["supplier_code"],
+            "product": data["product_id"], "source": data["traceability_lot_code_source"], "documents": list(data, "documents"),
+            "produced": data["produced_on"], "days": data["shelf_life_days"], "exception": data["exception"],
+            "reason": event.body["reason"], "actor": event.actor, "occurred": event.body["occurred_at"], "decided": event.time,
+            "sequence": event.sequence,
+        });
+        self.world.receipts.insert(event.text("lot_id"), row);
+    }
+
+    /// What left a site.
+    pub(super) fn shipped(&mut self, event: &Event<'_>) {
+        let (data, id) = (event.data(), event.text("shipment_id"));
+        for (place, lot) in list(data, "lots").iter().enumerate() {
+            let (lot_id, amount) = (text(lot, "lot_id"), base(&lot["quantity"]));
+            self.take(&lot_id, amount, event.sequence, true);
+            let row = json!({
+                "place": place, "quantity": decimal(&lot["quantity"]["value"]), "unit": lot["quantity"]["unit"],
+                "base": amount.normalize().to_string(),
+            });
+            let before = self.world.shipment_lots.insert(format!("{id}/{lot_id}"), row);
+            assert!(before.is_none(), "a lot stands in a shipment once");
+        }
+        let row = json!({
+            "site": event.stream, "code": data["code"], "customer": data["customer_id"], "customer_code": data["customer_code"],
+            "carrier": data["carrier_reference"], "documents": list(data, "documents"), "reason": event.body["reason"],
+            "actor": event.actor, "occurred": event.body["occurred_at"], "decided": event.time, "sequence": event.sequence,
+        });
+        assert!(self.world.shipments.insert(id, row).is_none(), "a shipment left twice");
     }
 
     fn transformed(&mut self, event: &Event<'_>) {

@@ -21,6 +21,18 @@ const STOCK_CHANGES: &str =
     "SELECT lot_id || '/' || sequence, jsonb_build_object('site', site, 'kind', kind, 'quantity', $number(quantity), 'unit', unit,
         'base', $number(quantity_base), 'reason', reason, 'actor', actor, 'occurred', $time(occurred_at), 'decided', $time(decided_at))
     FROM read.stock_changes WHERE $live('genealogy')";
+const RECEIPTS: &str = "SELECT lot_id::TEXT, jsonb_build_object('site', site, 'delivery', delivery_id, 'supplier', supplier_id,
+        'supplier_code', supplier_code, 'product', product_id, 'source', traceability_lot_code_source, 'documents', documents,
+        'produced', produced_on::TEXT, 'days', shelf_life_days, 'exception', exception, 'reason', reason, 'actor', actor,
+        'occurred', $time(occurred_at), 'decided', $time(decided_at), 'sequence', sequence)
+    FROM read.receipts WHERE $live('lots')";
+const SHIPMENTS: &str = "SELECT id::TEXT, jsonb_build_object('site', site, 'code', code, 'customer', customer_id, 'customer_code', customer_code,
+        'carrier', carrier_reference, 'documents', documents, 'reason', reason, 'actor', actor, 'occurred', $time(occurred_at),
+        'decided', $time(decided_at), 'sequence', sequence)
+    FROM read.shipments WHERE $live('lots')";
+const SHIPMENT_LOTS: &str = "SELECT shipment_id || '/' || lot_id, jsonb_build_object('place', place, 'quantity', $number(quantity), 'unit', unit,
+        'base', $number(quantity_base))
+    FROM read.shipment_lots WHERE $live('lots')";
 const DECISIONS: &str =
     "SELECT id::TEXT, jsonb_build_object('site', site, 'lot', lot_id, 'gate', gate, 'outcome', outcome,
         'measurements', measurements, 'checklist', checklist, 'notes', notes, 'reason', reason, 'actor', actor,
@@ -110,6 +122,9 @@ pub async fn tables(pool: &PgPool, tenant: &str) -> World {
         edges: rows(EDGES).await,
         transformations: rows(TRANSFORMATIONS).await,
         stock_changes: rows(STOCK_CHANGES).await,
+        receipts: rows(RECEIPTS).await,
+        shipments: rows(SHIPMENTS).await,
+        shipment_lots: rows(SHIPMENT_LOTS).await,
         decisions: rows(DECISIONS).await,
         pipelines: rows(PIPELINES).await,
         versions: rows(VERSIONS).await,

@@ -15,6 +15,7 @@ use lotline_tests::client::{key, lot};
 use lotline_tests::operations;
 use serde_json::{Value, json};
 
+use crate::dock::delivery;
 use crate::door::foreign;
 use crate::runs::process;
 use crate::site::SITE;
@@ -43,6 +44,7 @@ const LISTS: [&str; 12] = [
     "qcDecisions",
     "runs",
     "scenarios",
+    "shipments",
     "signals",
     "users",
 ];
@@ -65,7 +67,8 @@ fn example(root: &str, field: &str) -> (String, Value) {
     let shown = "{ __typename }";
     match (root, field) {
         ("query", list) if LISTS.contains(&list) => plain("(first: 1)", shown),
-        ("query", "lot" | "run") => plain("(site: \"north\", code: \"x\")", shown),
+        ("query", "findLots") => plain("(by: { code: \"x\" }, first: 1)", shown),
+        ("query", "lot" | "run" | "shipment") => plain("(site: \"north\", code: \"x\")", shown),
         ("query", "lotGenealogy") => plain(&format!("(id: \"{a_lot}\", direction: ANCESTORS)"), shown),
         ("query", "massBalance") => plain(&format!("(scope: {{ lots: [\"{a_lot}\"] }})"), shown),
         ("query", "recallScope") => plain(&format!("(lot: \"{a_lot}\")"), shown),
@@ -80,6 +83,16 @@ fn example(root: &str, field: &str) -> (String, Value) {
         ("query", "me" | "projectionStatus" | "skippedEvents") => plain("", shown),
         ("query", "sites" | "tenant") => plain("", ""),
         ("mutation", "registerLot") => input("RegisterLotInput", lot(SITE, &key().to_string(), "1", &[])),
+        ("mutation", "receiveLot" | "receiveLots") => {
+            let (mut given, kind) = (delivery("x", &key().to_string()), "ReceiveLotsInput");
+            if field == "receiveLot" {
+                let lot = given["lots"][0].take();
+                given.as_object_mut().unwrap().remove("lots");
+                given.as_object_mut().unwrap().extend(lot.as_object().unwrap().clone());
+                return input("ReceiveLotInput", given);
+            }
+            input(kind, given)
+        }
         ("mutation", "recordQcDecision") => {
             let given = json!({ "site": SITE, "lot": { "code": "x" }, "gate": "intake", "outcome": "PASS" });
             input("RecordQcDecisionInput", given)

@@ -7,6 +7,7 @@ mod authority;
 mod backup;
 mod balance;
 mod crash;
+mod dock;
 mod doctor;
 mod door;
 mod edge;

@@ -9,6 +9,7 @@ use lotline_api::schema::global_id::NodeId;
 use lotline_api::schema::{audit, connection, signal};
 use lotline_domain::envelope::{Attributes, CommandHash, Envelope, Hash};
 use lotline_domain::event::{EVENT_TYPES, Event};
+use lotline_domain::gs1::Scan;
 use lotline_domain::id::{
     ActorId, CollectorId, CommandId, CorrelationId, DeviceId, EventId, SessionId, SiteId, StreamKey, TenantId, UserId,
 };
@@ -63,6 +64,13 @@ pub(crate) fn of(name: &str) -> Vec<Form> {
             .chain([Form::encoded("signal:north:17")])
             .collect(),
         "api_key" => secrets(),
+        "gs1_scan" => [
+            "]C1010950600013435210AB-1/2\u{1d}172612243103012500",
+            "(00)340123450000000018(02)04012345678901(37)120(10)L(7)",
+            "https://id.gs1.org/01/09506000134352/10/AB-1%2F2?17=261224&linkType=all",
+        ]
+        .map(Form::plain)
+        .to_vec(),
         "access_token" => vec![token("lotline", 1_790_000_000), token("https://lotline.example", 0)],
         other => panic!("{other} has no seeds"),
     }
@@ -87,6 +95,7 @@ pub(crate) fn is_taken(name: &str, input: &[u8]) -> bool {
             let kinds = [SecretKind::Refresh, SecretKind::Link, SecretKind::Proof];
             ApiKeyText::parse(&text).is_ok() || kinds.into_iter().any(|kind| OpaqueToken::parse(kind, &text).is_some())
         }
+        "gs1_scan" => Scan::parse(&text).is_ok(),
         "access_token" => Unverified::read(&text).and_then(|token| token.verify(|_, _| true)).is_ok(),
         other => panic!("{other} is not known"),
     }

@@ -16,7 +16,7 @@ use lotline_domain::lot::{LotRef, LotType};
 use lotline_domain::port::{BoxFuture, Clock, LogError, LogRead, LogReader};
 use lotline_domain::qc::QcOutcome;
 use lotline_domain::record::{Offset, ReadBatch, Record, StoredRecord};
-use lotline_domain::state::StreamState;
+use lotline_domain::state::{OfTenant, StreamState};
 use lotline_domain::timestamp::Timestamp;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -173,9 +173,12 @@ impl Plant {
             reason: Some("as planned".into()),
             command,
         };
-        let scenarios = self.states.get(&StreamKey::Tenant).map(|state| state.scenarios.clone()).unwrap_or_default();
+        let tenants = self.states.get(&StreamKey::Tenant);
+        let (scenarios, master) =
+            tenants.map(|state| (state.scenarios.clone(), state.master.clone())).unwrap_or_default();
+        let of_tenant = OfTenant { scenarios: &scenarios, master: &master };
         let state = self.states.entry(stream(key)).or_default();
-        let mut events = match state.decide_on(&request, now, &scenarios) {
+        let mut events = match state.decide_on(&request, now, of_tenant) {
             Ok(decision) => decision.events,
             Err(refusal) => vec![Event::CommandRefused(refusal.recorded(request.command.name()))],
         };

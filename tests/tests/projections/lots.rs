@@ -4,9 +4,15 @@ use std::collections::BTreeMap;
 
 use lotline_domain::command::{Command, QuantityInput, RegisterLot};
 use lotline_domain::event::Event;
+use lotline_domain::flow::FlowCommand;
+use lotline_domain::flow::receipt::{ReceiveLot, ReceiveLots};
+use lotline_domain::flow::shipment::{ShipLot, ShipLots};
 use lotline_domain::lot::command::{LotCommand, TransformInput, TransformLots, TransformOutput};
 use lotline_domain::lot::event::{AdjustmentDirection, DocumentReference, TransformationKind};
 use lotline_domain::lot::{LotRef, LotType};
+use lotline_domain::master::MasterCommand;
+use lotline_domain::master::partner::DefinePartner;
+use lotline_domain::master::product::DefineProduct;
 use serde_json::{Value, json};
 
 use crate::fixture::{FakeLog, Plant, quantity, register};
@@ -73,6 +79,68 @@ pub(crate) fn day(plant: &mut Plant, site: &str, round: usize) {
     }
     done(Command::Lot(LotCommand::Expire { lot: named(&old) }));
     done(Command::Lot(LotCommand::Scrap { lot: named(&old), quantity: None }));
+    at_the_dock(plant, site, round);
+}
+
+/// What comes in, some of it of a product that master data knows, and what of it leaves at once or later.
+fn at_the_dock(plant: &mut Plant, site: &str, round: usize) {
+    let code = |name: &str| format!("{name}-{round}");
+    let partner = DefinePartner {
+        code: code("dock"),
+        name: "market".into(),
+        gln: None,
+        supplies: true,
+        buys: true,
+        active: true,
+    };
+    plant.decide("_tenant", Command::Master(MasterCommand::DefinePartner(partner)));
+    let product = DefineProduct {
+        code: code("milk"),
+        name: "milk".into(),
+        gtin: None,
+        unit: "KGM".into(),
+        conversions: Vec::new(),
+        shelf_life_days: Some(7),
+        active: true,
+    };
+    plant.decide("_tenant", Command::Master(MasterCommand::DefineProduct(product)));
+    let document = DocumentReference { document_type: "bill of lading".into(), number: "B-7".into() };
+    let one = |name: &str, product: String, rich: bool| ReceiveLot {
+        code: code(name),
+        lot_type: LotType::Raw,
+        product,
+        quantity: quantity("10"),
+        temperature_c: rich.then(|| "4.5".into()),
+        supplier_lot: rich.then(|| "S/9".into()),
+        traceability_lot_code_source: rich.then(|| "9506000140445".into()),
+        produced_on: chrono::NaiveDate::from_ymd_opt(2026, 11, 20).filter(|_| rich),
+        expires_on: chrono::NaiveDate::from_ymd_opt(2026, 11, 1).filter(|_| !rich),
+        exception: Some("for feed".into()),
+        location: rich.then(|| "dock".into()),
+        attributes: BTreeMap::new(),
+    };
+    let receive = |documents: Vec<DocumentReference>, lots: Vec<ReceiveLot>| {
+        Command::Flow(FlowCommand::Receive(ReceiveLots { supplier: code("dock"), documents, lots }))
+    };
+    let ship = |own: Option<String>, lots: &[(&str, Option<&str>)]| {
+        let one = |(name, amount): &(&str, Option<&str>)| ShipLot { lot: named(&code(name)), quantity: amount.map(quantity) };
+        Command::Flow(FlowCommand::Ship(ShipLots {
+            carrier_reference: own.clone(),
+            code: own,
+            customer: code("dock"),
+            lots: lots.iter().map(one).collect(),
+            documents: vec![document.clone()],
+        }))
+    };
+    for command in [
+        receive(vec![document.clone()], vec![one("r", code("milk"), true), one("late", "feed".into(), false)]),
+        ship(None, &[("r", Some("2.5")), ("e", Some("0.5"))]),
+        receive(Vec::new(), vec![one("r2", code("milk"), true)]),
+        ship(Some(code("to market")), &[("r2", None), ("r", Some("1"))]),
+    ] {
+        let (event, _) = plant.decide(site, command);
+        assert!(!matches!(event, Event::CommandRefused(_)), "{event:?}");
+    }
 }
 
 async fn one(rig: &Rig, sql: &'static str) -> Value {
@@ -94,8 +162,9 @@ async fn the_tables_say_what_was_done_to_lots() {
     .await;
     let expected = json!({
         "a-0": [50, "tank 3", false, false], "old-0": [0, null, true, false], "b-0": [0, "rack 1", false, true],
-        "c-0": [19.25, "cold store", false, true], "d-0": [5, "rack 1", false, true], "e-0": [20, "rack 1", false, true],
-        "f-0": [10, "rack 1", false, true],
+        "c-0": [19.25, "cold store", false, true], "d-0": [5, "rack 1", false, true], "e-0": [19.5, "rack 1", false, true],
+        "f-0": [10, "rack 1", false, true], "r-0": [6.5, "dock", false, false], "late-0": [10, null, false, false],
+        "r2-0": [0, "dock", false, false],
     });
     assert_eq!(lots, expected);
     let edges = one(

@@ -110,6 +110,9 @@ impl Rig {
         let mut rows = Vec::new();
         for (table, model, order) in [
             ("lots", "'lots'", "id"),
+            ("receipts", "'lots'", "lot_id"),
+            ("shipments", "'lots'", "id"),
+            ("shipment_lots", "'lots'", "shipment_id, lot_id"),
             ("genealogy", "'genealogy'", "child_id, parent_id"),
             ("transformations", "'genealogy'", "id"),
             ("stock_changes", "'genealogy'", "lot_id, sequence"),

@@ -16,6 +16,7 @@ use lotline_domain::signal::{Address, DataType, ModbusTable, WordOrder};
 use lotline_domain::timestamp::Timestamp;
 use uuid::Uuid;
 
+use crate::dock::Dock;
 use crate::process::Process;
 
 /// A quantity as typed.
@@ -92,6 +93,7 @@ pub(crate) enum What {
         how: &'static str,
     },
     Process(Process),
+    Dock(Dock),
 }
 
 /// One command of one client.
@@ -134,7 +136,8 @@ impl What {
             | Self::Revise { .. }
             | Self::Publish { .. }
             | Self::Archive { .. }
-            | Self::Declare { .. } => None,
+            | Self::Declare { .. }
+            | Self::Dock(_) => None,
         }
     }
 
@@ -170,6 +173,7 @@ impl What {
             Self::Transform(asked) => Command::Lot(LotCommand::Transform(asked.command())),
             Self::Take { lot, how, amount } => Command::Lot(take(lot.reference(), how, amount.as_ref())),
             Self::Process(process) => process.command(),
+            Self::Dock(asked) => asked.command(),
             Self::Draft { name, graph } => {
                 Command::DraftPipeline { name: name.clone(), definition: graph.definition() }
             }
@@ -256,7 +260,7 @@ fn take(lot: LotRef, how: &str, amount: Option<&Amount>) -> LotCommand {
 }
 
 impl Amount {
-    fn input(&self) -> QuantityInput {
+    pub(crate) fn input(&self) -> QuantityInput {
         QuantityInput { value: self.value.to_owned(), unit: self.unit.to_owned() }
     }
 }

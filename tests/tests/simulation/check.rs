@@ -10,12 +10,13 @@ use uuid::Uuid;
 
 use crate::ask::Ask;
 use crate::client::Answer;
+use crate::dock::Partner;
 use crate::model::Stream;
 use crate::process::Scenario;
 use crate::world::Remains;
 
 /// Refusals that another try of the same command need not get.
-const PASSING: [&str; 8] = [
+const PASSING: [&str; 11] = [
     "IDEMPOTENCY_KEY_REUSED",
     "VERSION_CONFLICT",
     "IDEMPOTENCY_KEY_TOO_OLD",
@@ -24,6 +25,9 @@ const PASSING: [&str; 8] = [
     "UNKNOWN_SCENARIO",
     "SCENARIO_NOT_PUBLISHED",
     "SCENARIO_VERSION_SUPERSEDED",
+    "UNKNOWN_PARTNER",
+    "NO_SUPPLIER",
+    "NO_CUSTOMER",
 ];
 
 const WEEK: i64 = 7 * 24 * 3_600 * 1_000_000;
@@ -125,11 +129,14 @@ pub(crate) fn check(remains: &Remains) -> Result<(), String> {
     Ok(())
 }
 
+/// What sites decide on of the tenant's stream.
+type Known = (Vec<Scenario>, Vec<Partner>);
+
 struct History<'a> {
     remains: &'a Remains,
     logged: BTreeMap<Key, Logged>,
-    /// Scenarios after each event of the tenant's stream.
-    templates: BTreeMap<u64, Vec<Scenario>>,
+    /// What sites decide on, after each event of the tenant's stream.
+    templates: BTreeMap<u64, Known>,
 }
 
 impl History<'_> {
@@ -152,8 +159,9 @@ impl History<'_> {
                 }
                 tenant_sequence = seen;
                 let known = self.templates.range(..=seen).next_back();
-                streams.entry(key).or_default().processes.scenarios =
-                    known.map(|(_, scenarios)| scenarios.clone()).unwrap_or_default();
+                let stream = streams.entry(key).or_default();
+                (stream.processes.scenarios, stream.partners) =
+                    known.map(|(_, known)| known.clone()).unwrap_or_default();
             }
             self.event(&line, streams.entry(key).or_default()).map_err(place)?;
             *head = next;
@@ -264,14 +272,14 @@ impl History<'_> {
     }
 }
 
-/// Scenarios as the tenant's stream alone makes them. What is illegal in it is found when it is checked.
-fn templates(remains: &Remains, records: &[StoredRecord]) -> Result<BTreeMap<u64, Vec<Scenario>>, String> {
+/// Scenarios and partners as the tenant's stream alone makes them. What is illegal in it is found when it is checked.
+fn templates(remains: &Remains, records: &[StoredRecord]) -> Result<BTreeMap<u64, Known>, String> {
     let mut found = BTreeMap::new();
     let mut stream = Stream::default();
     for stored in records.iter().filter(|stored| stored.record.key == "_tenant") {
         let line = Line { stored };
         let (kind, sequence) = (line.kind()?, line.number("ce_sequence")?);
-        if !kind.starts_with("scenario.") {
+        if !kind.starts_with("scenario.") && kind != "partner.defined" {
             continue;
         }
         for (_, ask) in asks(remains, &line.key()?) {
@@ -281,7 +289,7 @@ fn templates(remains: &Remains, records: &[StoredRecord]) -> Result<BTreeMap<u64
                 break;
             }
         }
-        found.insert(sequence, stream.processes.scenarios.clone());
+        found.insert(sequence, (stream.processes.scenarios.clone(), stream.partners.clone()));
     }
     Ok(found)
 }

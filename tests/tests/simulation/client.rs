@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::ask::{Amount, Ask, Graph, LotName, Transform, What};
+use crate::dock::{self, Dock};
 use crate::model::{Stream, alerts};
 use crate::process::Process;
 use crate::world::World;
@@ -158,6 +159,8 @@ fn accepted(world: &World, index: usize, receipt: Receipt) -> Answer {
         Subject::Scenario(id) => id.to_string(),
         Subject::Run(id) => id.to_string(),
         Subject::Alert(id) => id.to_string(),
+        Subject::Delivery(id) => id.to_string(),
+        Subject::Shipment(id) => id.to_string(),
         Subject::Signal(name) | Subject::Projection(name) | Subject::Trail(name) => name,
         Subject::Access(subject) => subject.to_string(),
     };
@@ -187,6 +190,11 @@ fn learn(world: &World, index: usize, answer: &Answer) {
     match (&ask.what, subject.parse()) {
         (What::Register { code, .. }, Ok(id)) => book.lots.push((ask.stream, code.clone(), id)),
         (What::Draft { .. }, Ok(id)) => book.pipelines.push(id),
+        (What::Dock(Dock::Receive { code, .. }), _) => {
+            book.lots.push((ask.stream, code.clone(), Uuid::nil()));
+            world.tally(|tally| tally.received += 1);
+        }
+        (What::Dock(Dock::Ship { .. }), _) => world.tally(|tally| tally.shipped += 1),
         // Of what came out one knows the codes.
         (What::Transform(asked), _) => {
             book.lots.extend(asked.outputs.iter().map(|(code, _)| (ask.stream.clone(), code.clone(), Uuid::nil())));
@@ -208,7 +216,7 @@ pub(crate) fn know(world: &World, ask: &Ask, stream: &Stream, subject: &Subject)
         world.book().judged.push((ask.stream.clone(), id.0));
     }
     let codes: Vec<&String> = match &ask.what {
-        What::Register { code, .. } => vec![code],
+        What::Register { code, .. } | What::Dock(Dock::Receive { code, .. }) => vec![code],
         What::Transform(asked) => asked.outputs.iter().map(|(code, _)| code).collect(),
         _ => Vec::new(),
     };
@@ -238,7 +246,9 @@ pub(crate) fn draw(world: &World, actor: &str) -> Ask {
     let chance = &world.chance;
     let tenants = chance.odds(0.25);
     let stream = if tenants { "_tenant".to_owned() } else { (*chance.pick(&world.plan.sites)).to_owned() };
+    let defines = tenants && world.plan.operations && chance.odds(0.2);
     let what = match (tenants, chance.odds(0.4)) {
+        _ if defines => What::Dock(dock::draw_definition(world)),
         (true, false) => draw_pipeline(world),
         (false, false) => draw_site(world, &stream),
         (true, true) => What::Process(draw_scenario(world)),
@@ -265,11 +275,11 @@ pub(crate) fn draw(world: &World, actor: &str) -> Ask {
     Ask { stream, actor: actor.to_owned(), id, expected, occurred_at, what }
 }
 
-fn draw_amount(world: &World) -> Amount {
+pub(crate) fn draw_amount(world: &World) -> Amount {
     if world.chance.odds(0.03) { world.chance.pick(&BAD_AMOUNTS).clone() } else { world.chance.pick(&AMOUNTS).clone() }
 }
 
-fn draw_lot(world: &World, stream: &str) -> LotName {
+pub(crate) fn draw_lot(world: &World, stream: &str) -> LotName {
     let known: Vec<(String, Uuid)> = {
         let book = world.book();
         book.lots.iter().filter(|(site, ..)| site == stream).map(|(_, code, id)| (code.clone(), *id)).collect()
@@ -296,7 +306,7 @@ const TENS: [Amount; 3] = [
     Amount { value: "30000", unit: "GRM" },
 ];
 
-fn draw_portion(world: &World) -> Amount {
+pub(crate) fn draw_portion(world: &World) -> Amount {
     let chance = &world.chance;
     if chance.odds(0.7) { PORTIONS[chance.below(2)].clone() } else { chance.pick(&PORTIONS).clone() }
 }
@@ -333,7 +343,11 @@ fn draw_operation(world: &World, stream: &str) -> What {
 pub(crate) fn draw_site(world: &World, stream: &str) -> What {
     let chance = &world.chance;
     if world.plan.operations && chance.odds(0.4) {
-        return draw_operation(world, stream);
+        return if chance.odds(0.25) {
+            What::Dock(dock::draw(world, stream))
+        } else {
+            draw_operation(world, stream)
+        };
     }
     match chance.between(0, 9) {
         0..=5 => {

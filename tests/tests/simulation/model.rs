@@ -10,10 +10,13 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::ask::{Amount, Ask, Graph, LotName, What};
+use crate::dock::Partner;
 use crate::process::{Process, Processes};
 
 #[path = "model/alerts.rs"]
 pub(crate) mod alerts;
+#[path = "model/dock.rs"]
+mod dock;
 #[path = "model/lots.rs"]
 mod lots;
 
@@ -51,6 +54,10 @@ pub(crate) struct Stream {
     signals: Vec<(String, u64)>,
     pub(crate) processes: Processes,
     pub(crate) alerts: alerts::Alerts,
+    /// In a site's stream, as the tenant's was when the event was decided.
+    pub(crate) partners: Vec<Partner>,
+    /// Codes of shipments.
+    shipments: Vec<String>,
 }
 
 /// A record's value with the bytes of the definition as they stand there.
@@ -72,6 +79,7 @@ impl Stream {
         let tenants = match &ask.what {
             What::Draft { .. } | What::Revise { .. } | What::Publish { .. } | What::Archive { .. } => true,
             What::Process(process) => process.is_tenants(),
+            What::Dock(asked) => asked.is_tenants(),
             What::Register { .. }
             | What::Judge { .. }
             | What::Transform(_)
@@ -110,6 +118,7 @@ impl Stream {
             },
             What::Process(process) => self.processes.verdict(process, self.lot_of(process)),
             What::SeeTo { alert, how } => self.may_see_to(*alert, how),
+            What::Dock(asked) => self.may_at_the_dock(asked),
             What::Archive { pipeline } => self.active(*pipeline).err(),
             What::Declare { name } => self.signals.iter().any(|(known, _)| known == name).then_some("DUPLICATE_SIGNAL"),
         }
@@ -124,6 +133,7 @@ impl Stream {
             }
             What::Process(process) => self.processes.version(process),
             What::SeeTo { alert, .. } => self.alerts.version(*alert),
+            What::Dock(asked) => self.version_at_the_dock(asked),
             What::Revise { pipeline, .. } | What::Publish { pipeline } | What::Archive { pipeline } => {
                 self.pipelines.iter().find(|known| known.id == *pipeline).map_or(0, |known| known.version)
             }
@@ -255,6 +265,7 @@ impl Stream {
                 }
                 Ok(subject)
             }
+            (What::Dock(asked), kind) => self.apply_at_the_dock(asked, kind, data, sequence),
             (What::Draft { .. } | What::Revise { .. } | What::Publish { .. } | What::Archive { .. }, _) => {
                 self.apply_pipeline(ask, kind, value, sequence)?;
                 Ok(id("pipeline_id")?.to_string())

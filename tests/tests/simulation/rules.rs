@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 
 use lotline_domain::event::Event;
+use lotline_domain::id::PartnerId;
+use lotline_domain::master::MasterEvent;
+use lotline_domain::master::partner::PartnerDefined;
 use lotline_domain::state::StreamState;
+use uuid::Uuid;
 
 use crate::ask::Ask;
 use crate::client;
+use crate::dock::Partner;
 use crate::model::Stream;
 use crate::world::World;
 
@@ -14,11 +19,31 @@ const SITE: &str = "north";
 const HISTORIES: u64 = 500;
 const STEPS: u64 = 120;
 
+fn partner(place: usize, supplies: bool, buys: bool) -> Event {
+    Event::Master(MasterEvent::PartnerDefined(PartnerDefined {
+        partner_id: PartnerId(Uuid::from_u128(place as u128)),
+        code: format!("P{place}"),
+        name: "somebody".to_owned(),
+        gln: None,
+        supplies,
+        buys,
+        active: true,
+    }))
+}
+
 /// Plays one history and counts what became of its steps.
 fn play(seed: u64, counts: &mut BTreeMap<String, u64>) -> Result<(), String> {
     let world = World::new(seed, "dairy".to_owned(), None);
     let (mut live, mut replayed, mut model, mut sequence) =
         (StreamState::default(), StreamState::default(), Stream::default(), 0);
+    // A site decides on what its tenant says; here it is in the same stream.
+    for (place, (supplies, buys)) in [(true, false), (false, true)].into_iter().enumerate() {
+        sequence += 1;
+        let partner = partner(place, supplies, buys);
+        live.evolve(&partner, sequence, world.clocks[0].right());
+        replayed.evolve(&partner, sequence, world.clocks[0].right());
+        model.partners.push(Partner { code: format!("P{place}"), supplies, buys, version: sequence });
+    }
     for _ in 0..STEPS {
         let what = client::draw_site(&world, SITE);
         let ask = Ask { stream: SITE.to_owned(), what, ..client::draw(&world, "ann") };
@@ -69,6 +94,13 @@ async fn the_rules_are_those_of_the_model() {
         "lot.scrapped",
         "lot.sampled",
         "lot.moved",
+        "lot.received",
+        "shipment.shipped",
+        "UNKNOWN_PARTNER",
+        "NO_SUPPLIER",
+        "NO_CUSTOMER",
+        "DUPLICATE_SHIPMENT_CODE",
+        "EMPTY",
         "qc_decision.recorded",
         "alert.raised",
         "alert.acknowledged",

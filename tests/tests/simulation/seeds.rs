@@ -30,7 +30,7 @@ pub(crate) fn has_operations(seed: u64) -> bool {
 }
 
 /// Reasons to refuse that clients can run into.
-const CODES: usize = 34;
+const CODES: usize = 38;
 
 /// Lets the world of a seed be and checks what is left of it.
 ///
@@ -104,6 +104,8 @@ fn nothing_acknowledged_is_lost_doubled_or_against_the_rules() {
         ("accepted", sum(|tally| tally.accepted)),
         // Of a few commands in each world, some make lots out of lots.
         ("transformed", sum(|tally| tally.transformed) * 4),
+        ("received", sum(|tally| tally.received) * 40),
+        ("shipped", sum(|tally| tally.shipped) * 200),
         ("refused", sum(|tally| tally.codes.values().sum())),
         ("answered again", sum(|tally| tally.replayed)),
     ];

@@ -53,6 +53,8 @@ pub(crate) struct Tally {
     pub(crate) retries: u64,
     pub(crate) accepted: u64,
     pub(crate) transformed: u64,
+    pub(crate) received: u64,
+    pub(crate) shipped: u64,
     pub(crate) replayed: u64,
     /// Refusals by their codes.
     pub(crate) codes: BTreeMap<String, u64>,

@@ -360,7 +360,7 @@ fn amounts(given: Vec<LotAmountInput>) -> Result<Vec<TransformInput>, UserError>
     Ok(inputs)
 }
 
-fn documents(given: Vec<DocumentReferenceInput>) -> Vec<DocumentReference> {
+pub(super) fn documents(given: Vec<DocumentReferenceInput>) -> Vec<DocumentReference> {
     given.into_iter().map(|one| DocumentReference { document_type: one.document_type, number: one.number }).collect()
 }
 

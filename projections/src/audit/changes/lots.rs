@@ -36,7 +36,7 @@ impl States {
         data: &RawValue,
         changes: &mut Changes,
     ) -> Result<(), ApplyError> {
-        if let LotEvent::LotsTransformed(_) = event {
+        if let LotEvent::LotsTransformed(_) | LotEvent::LotReceived(_) | LotEvent::ShipmentShipped(_) = event {
             changes.creation(data)?;
         }
         for effect in event.effects() {

@@ -35,6 +35,7 @@ const PLACES: [&str; 13] = [
     "after pipelines",
     "after scenarios",
     "after runs",
+    "after shipments",
     "after signals",
     "after auditTrail",
     "after users",
@@ -96,6 +97,8 @@ impl Things {
             ("pipeline name", format!("{word} line")),
             ("product code", format!("{word}-product")),
             ("partner code", format!("{word}-partner")),
+            ("supplier lot", format!("{word}-supplied")),
+            ("shipment code", format!("{word}-shipment")),
             ("gtin", gtin(word)),
             ("scenario name", format!("{word} process")),
             ("run code", format!("{word}-run")),
@@ -145,7 +148,7 @@ impl Things {
         }
         let product = json!({ "code": self["product code"], "name": "x", "unit": "KGM", "gtin": self["gtin"] });
         let product = done(house, bearer, "defineProduct", "productId", &product).await;
-        let partner = json!({ "code": self["partner code"], "name": "x", "supplies": true });
+        let partner = json!({ "code": self["partner code"], "name": "x", "supplies": true, "buys": true });
         let partner = done(house, bearer, "definePartner", "partnerId", &partner).await;
         let held = format!("{}4", self.word);
         done(house, bearer, "registerLot", "", &lot(SITE, &held, "9", &[])).await;
@@ -154,6 +157,7 @@ impl Things {
         let alert =
             house.data(bearer, query, &json!({ "at": judged["position"] })).await["alerts"]["nodes"][0]["id"].take();
         self.by_name.insert("alert", text(&alert));
+        let shipment = self.at_the_dock(house, bearer).await;
         let ids = [("lot", &first["lotId"]), ("far lot", &distant["lotId"]), ("decision", &decided["qcDecisionId"])];
         let others = [
             ("pipeline", &drafted["pipelineId"]),
@@ -162,11 +166,24 @@ impl Things {
             ("scenario", &process["scenarioId"]),
             ("run", &run["runId"]),
             ("far run", &far["runId"]),
+            ("shipment", &shipment),
         ];
         for (name, id) in ids.into_iter().chain(others) {
             self.by_name.insert(name, text(id));
         }
         self.name_uuids();
+    }
+
+    /// What comes and goes: a delivery, and a shipment of some of it.
+    async fn at_the_dock(&self, house: &House, bearer: &str) -> Value {
+        let (partner, code) = (&self["partner code"], format!("{}delivered", self.word));
+        let kilograms = |value: &str| json!({ "value": value, "unit": "KGM" });
+        let received = json!({ "site": SITE, "supplier": partner, "code": code, "lotType": "RAW", "product": self["product code"],
+            "quantity": kilograms("9"), "supplierLot": self["supplier lot"] });
+        done(house, bearer, "receiveLot", "", &received).await;
+        let lots = json!([{ "lot": { "code": code }, "quantity": kilograms("1") }]);
+        let shipped = json!({ "site": SITE, "customer": partner, "code": self["shipment code"], "lots": lots });
+        done(house, bearer, "shipLots", "shipmentUuid", &shipped).await["shipmentUuid"].take()
     }
 
     /// Who works there.
@@ -227,6 +244,7 @@ impl Things {
             ("partners", "id"),
             ("scenarios", "uuid"),
             ("runs", "uuid"),
+            ("shipments", "uuid"),
             ("signals", "id"),
             ("auditTrail", "id subject correlationId actor"),
             ("users", "userId"),
@@ -265,6 +283,8 @@ impl Things {
             "partner code",
             "scenario name",
             "run code",
+            "supplier lot",
+            "shipment code",
             "signal name",
             "device",
             "gate",
@@ -291,7 +311,7 @@ impl Things {
         things.insert("gtin", gtin("nobody"));
         things.insert("signal", global(&format!("signal:{SITE}:77")));
         things.insert("far signal", global("signal:gamma:1"));
-        for name in ["user", "key", "correlation", "used"] {
+        for name in ["user", "key", "correlation", "used", "shipment"] {
             things.insert(name, key().to_string());
         }
         things.insert("actor", format!("user:{}", key()));

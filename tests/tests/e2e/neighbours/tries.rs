@@ -97,6 +97,19 @@ fn queries(field: &str, some: &Things) -> Vec<Try> {
             like(format!("site: \"{SITE}\", code: \"{}\"", some["run code"]), "{ id code }"),
             like(format!("site: \"{}\", code: \"{}\"", some["site"], some["run code"]), "{ id code }"),
         ],
+        "findLots" => [
+            format!("code: \"{}\"", some["code"]),
+            format!("gtin: \"{}\"", some["gtin"]),
+            format!("supplierLot: \"{}\"", some["supplier lot"]),
+            format!("scan: \"(10){}\"", some["code"]),
+        ]
+        .map(|by| like(format!("by: {{ {by} }}, first: 9"), "{ more lots { id code } }"))
+        .into(),
+        "shipment" => vec![
+            like(format!("uuid: \"{}\"", some["shipment"]), "{ uuid code }"),
+            like(format!("site: \"{SITE}\", code: \"{}\"", some["shipment code"]), "{ uuid code }"),
+            like(format!("site: \"{}\", code: \"{}\"", some["site"], some["shipment code"]), "{ uuid code }"),
+        ],
         "scenario" => vec![like(format!("id: \"{}\"", some["scenario"]), "{ id name }")],
         "scenarioDiff" => vec![like(format!("id: \"{}\", from: 1", some["scenario"]), "{ path }")],
         "node" => ids.map(|name| like(format!("id: \"{}\"", some[name]), "{ id }")).into(),
@@ -151,6 +164,10 @@ fn lists(field: &str, some: &Things) -> Vec<Try> {
         "runs" => (
             "id code",
             vec![format!("site: \"{}\"", some["site"]), format!("filter: {{ scenario: \"{}\" }}", some["scenario"])],
+        ),
+        "shipments" => (
+            "uuid code",
+            vec![format!("site: \"{}\"", some["site"]), format!("customer: \"{}\"", some["partner code"])],
         ),
         "scenarios" => ("id name", vec![format!("filter: {{ name: \"{}\" }}", some["scenario name"])]),
         "signals" => {
@@ -256,6 +273,7 @@ fn mutations(field: &str, some: &Things, own: &Things) -> Vec<Try> {
             vec![make("SkipProjectionEventInput", given)]
         }
         "defineProduct" | "definePartner" | "importMasterData" => about_master_data(field, some),
+        "receiveLot" | "receiveLots" | "shipLots" => about_the_dock(field, some, own),
         _ if operations::FIELDS.contains(&field) => about_lots(field, some, own),
         _ => about_access(field, some, own),
     }
@@ -314,6 +332,44 @@ fn about_lots(field: &str, some: &Things, own: &Things) -> Vec<Try> {
         |site: &str, lot: &Value| operations::operation(field, site, &[lot.clone(), json!({ "id": own["lot"] })]);
     let tries = lots.iter().map(|lot| given(SITE, lot)).chain([given(&some["site"], &far)]);
     tries.flatten().map(|given| mutation(field, &operations::input_type(field), given)).collect()
+}
+
+/// Mutations about deliveries and shipments.
+fn about_the_dock(field: &str, some: &Things, own: &Things) -> Vec<Try> {
+    let fresh = |product: &str| {
+        json!({ "code": format!("fresh-{}", key()), "lotType": "RAW", "product": product,
+            "quantity": { "value": "1", "unit": "C62" } })
+    };
+    let places = [(SITE, &some["partner code"]), (&some["site"], &own["partner code"])];
+    match field {
+        // In a unit that no product converts from: accepted as a name that nobody knows.
+        "receiveLot" => {
+            let one = |(site, supplier): (&str, &String)| {
+                let mut given = fresh("x");
+                (given["site"], given["supplier"]) = (json!(site), json!(supplier));
+                given
+            };
+            places.map(|(site, supplier)| mutation(field, "ReceiveLotInput", one((site, supplier)))).into()
+        }
+        "receiveLots" => {
+            let known = (SITE, &own["partner code"]);
+            let given = |(site, supplier): (&str, &String)| {
+                json!({ "site": site, "supplier": supplier, "lots": [fresh(&some["gtin"]), fresh(&some["product code"])] })
+            };
+            places.into_iter().chain([known]).map(|place| mutation(field, "ReceiveLotsInput", given(place))).collect()
+        }
+        _ => {
+            let lots = [json!({ "id": some["lot"] }), json!({ "code": some["code"] }), json!({ "id": own["lot"] })];
+            let given = |lot: &Value, customer: &str, site: &str| {
+                let quantity = json!({ "value": "1", "unit": "KGM" });
+                json!({ "site": site, "customer": customer, "code": some["shipment code"],
+                    "lots": [{ "lot": lot, "quantity": quantity }, { "lot": { "code": "none" } }] })
+            };
+            let theirs = lots.iter().map(|lot| given(lot, &own["partner code"], SITE));
+            let more = [given(&lots[2], &some["partner code"], SITE), given(&lots[2], &own["partner code"], &some["site"])];
+            theirs.chain(more).map(|given| mutation(field, "ShipLotsInput", given)).collect()
+        }
+    }
 }
 
 /// Mutations about a scenario.

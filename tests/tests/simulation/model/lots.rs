@@ -222,7 +222,7 @@ fn shared(id: Uuid, taken: i128, place: usize, outputs: &[Value], asked: &Transf
     if sum == taken { Ok(()) } else { Err(format!("{sum} of {taken} parts of {id} are attributed")) }
 }
 
-fn all_of(lot: &Lot) -> Result<i128, &'static str> {
+pub(super) fn all_of(lot: &Lot) -> Result<i128, &'static str> {
     if lot.left == 0 {
         return Err("NOTHING_LEFT");
     }
@@ -239,7 +239,7 @@ fn smallest(lot: &Lot, parts: i128) -> Option<i128> {
         .find(|least| parts > 0 && parts % least == 0)
 }
 
-fn recorded(quantity: &Value) -> Result<i128, String> {
+pub(super) fn recorded(quantity: &Value) -> Result<i128, String> {
     let text = |name: &str| quantity[name].as_str().ok_or_else(|| format!("no {name} in {quantity}"));
     Ok(measure(text("value")?, word(text("unit")?)?)?.1)
 }
