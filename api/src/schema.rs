@@ -8,6 +8,7 @@ pub mod connection;
 pub mod failure;
 pub mod genealogy;
 pub mod global_id;
+pub mod hold;
 pub mod live;
 pub mod loaders;
 pub mod lot;
@@ -45,6 +46,7 @@ pub struct Query(
     pipeline::PipelineQuery,
     scenario::ScenarioQuery,
     run::RunQuery,
+    hold::HoldQuery,
     signal::SignalQuery,
     master::MasterQuery,
     audit::AuditQuery,
@@ -63,6 +65,7 @@ pub struct Mutation(
     mutation::pipeline::PipelineMutation,
     mutation::scenario::ScenarioMutation,
     mutation::run::RunMutation,
+    mutation::hold::HoldMutation,
     mutation::signal::SignalMutation,
     mutation::master::MasterMutation,
     mutation::import::ImportMutation,
@@ -78,6 +81,7 @@ pub struct Subscription(
     qc::QcSubscription,
     pipeline::PipelineSubscription,
     run::RunSubscription,
+    hold::HoldSubscription,
     signal::SignalSubscription,
     audit::AuditSubscription,
 );

@@ -19,7 +19,7 @@ use crate::answers::Answers;
 use crate::tenant::TenantFacts;
 
 /// Version of the snapshot encoding: postcard of `Image`, then SHA-256 over position and image. A change of any type in it needs a new number.
-pub const SNAPSHOT_FORMAT: u32 = 6;
+pub const SNAPSHOT_FORMAT: u32 = 7;
 
 const CHUNK_BYTES: usize = 1 << 20;
 const DIGEST_BYTES: usize = 32;

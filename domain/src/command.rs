@@ -16,6 +16,7 @@ use crate::access::grant::PipelineRight;
 use crate::access::need::Need;
 use crate::access::role::Permission;
 use crate::envelope::CommandHash;
+use crate::hold::command::HoldCommand;
 use crate::id::{ActorId, CommandId, CorrelationId, PipelineId, SiteId, StreamKey, TenantId};
 use crate::lot::command::LotCommand;
 use crate::lot::{LotRef, LotType};
@@ -195,6 +196,8 @@ pub enum Command {
     Scenario(ScenarioCommand),
     /// Change a production run.
     Run(RunCommand),
+    /// Place or release a hold.
+    Hold(HoldCommand),
 }
 
 impl Command {
@@ -216,15 +219,19 @@ impl Command {
             Self::Trail(command) => command.name(),
             Self::Scenario(command) => command.name(),
             Self::Run(command) => command.name(),
+            Self::Hold(command) => command.name(),
         }
     }
 
     /// Whether the command may be decided in the stream.
     pub fn belongs_to(&self, stream: &StreamKey) -> bool {
         match self {
-            Self::RegisterLot(_) | Self::Lot(_) | Self::RecordQcDecision(_) | Self::DeclareSignal(_) | Self::Run(_) => {
-                matches!(stream, StreamKey::Site(_))
-            }
+            Self::RegisterLot(_)
+            | Self::Lot(_)
+            | Self::RecordQcDecision(_)
+            | Self::DeclareSignal(_)
+            | Self::Run(_)
+            | Self::Hold(_) => matches!(stream, StreamKey::Site(_)),
             Self::DraftPipeline { .. }
             | Self::RevisePipeline { .. }
             | Self::PublishPipeline { .. }
@@ -241,8 +248,13 @@ impl Command {
     /// What the actor must have.
     pub fn need(&self) -> Need {
         match self {
-            Self::RegisterLot(_) | Self::Lot(_) | Self::RecordQcDecision(_) | Self::Run(_) => {
-                Need::Here(Permission::Decide)
+            Self::RegisterLot(_)
+            | Self::Lot(_)
+            | Self::RecordQcDecision(_)
+            | Self::Run(_)
+            | Self::Hold(HoldCommand::Place { .. }) => Need::Here(Permission::Decide),
+            Self::Hold(HoldCommand::Release { .. } | HoldCommand::ReleaseLots { .. }) => {
+                Need::Here(Permission::Release)
             }
             Self::DeclareSignal(_) | Self::DraftPipeline { .. } | Self::Master(_) | Self::Scenario(_) => {
                 Need::Here(Permission::Engineer)
@@ -280,7 +292,7 @@ impl Command {
     /// Whether the actor must say why.
     pub fn needs_reason(&self) -> bool {
         match self {
-            Self::RetryProjection { .. } | Self::SkipProjectionEvent { .. } => true,
+            Self::RetryProjection { .. } | Self::SkipProjectionEvent { .. } | Self::Hold(_) => true,
             Self::Lot(command) => command.needs_reason(),
             Self::Access(command) => command.needs_reason(),
             Self::Run(command) => command.needs_reason(),

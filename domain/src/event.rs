@@ -16,6 +16,7 @@ use crate::access::event::{
     AccessEvent, AdminAppointed, ApiKeyIssued, ApiKeyRevoked, MembershipChanged, PasswordResetIssued,
     PipelineAccessSet, SiteRegistered, UserDeactivated, UserProfileChanged, UserReactivated, UserRegistered,
 };
+use crate::hold::event::{HoldEvent, HoldLotReleased, HoldPlaced, HoldReleased};
 use crate::id::CommandId;
 use crate::lot::LotRegistered;
 use crate::lot::event::{LotAdjusted, LotEvent, LotExpired, LotMoved, LotSampled, LotScrapped, LotsTransformed};
@@ -69,6 +70,8 @@ pub enum Event {
     Scenario(ScenarioEvent),
     /// Something happened to a run.
     Run(RunEvent),
+    /// Something happened to a hold.
+    Hold(HoldEvent),
     /// A command was refused.
     CommandRefused(CommandRefused),
     /// Refusals beyond an actor's limit, counted.
@@ -79,10 +82,11 @@ macro_rules! event_types {
     ({ $($variant:ident => $name:literal,)* } Master { $($master:ident => $master_name:literal,)* }
      Lot { $($lot:ident => $lot_name:literal,)* } Access { $($access:ident => $access_name:literal,)* }
      Trail { $($trail:ident => $trail_name:literal,)* } Scenario { $($scenario:ident => $scenario_name:literal,)* }
-     Run { $($run:ident => $run_name:literal,)* }) => {
+     Run { $($run:ident => $run_name:literal,)* } Hold { $($hold:ident => $hold_name:literal,)* }) => {
         /// Every event type that Lotline writes, in `ce_type` form.
         pub const EVENT_TYPES: &[&str] = &[
             $($name,)* $($master_name,)* $($lot_name,)* $($access_name,)* $($trail_name,)* $($scenario_name,)* $($run_name,)*
+            $($hold_name,)*
         ];
 
         impl Event {
@@ -96,6 +100,7 @@ macro_rules! event_types {
                     $(Self::Trail(TrailEvent::$trail(_)) => $trail_name,)*
                     $(Self::Scenario(ScenarioEvent::$scenario(_)) => $scenario_name,)*
                     $(Self::Run(RunEvent::$run(_)) => $run_name,)*
+                    $(Self::Hold(HoldEvent::$hold(_)) => $hold_name,)*
                 }
             }
 
@@ -110,6 +115,7 @@ macro_rules! event_types {
                     $(Self::Trail(TrailEvent::$trail(data)) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Scenario(ScenarioEvent::$scenario(data)) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Run(RunEvent::$run(data)) => encode(&Body { occurred_at, reason, data }),)*
+                    $(Self::Hold(HoldEvent::$hold(data)) => encode(&Body { occurred_at, reason, data }),)*
                 }
             }
 
@@ -123,6 +129,7 @@ macro_rules! event_types {
                     $(($trail_name, schema::document::<Body<$trail>>($trail_name)),)*
                     $(($scenario_name, schema::document::<Body<$scenario>>($scenario_name)),)*
                     $(($run_name, schema::document::<Body<$run>>($run_name)),)*
+                    $(($hold_name, schema::document::<Body<$hold>>($hold_name)),)*
                 ]
             }
 
@@ -141,6 +148,7 @@ macro_rules! event_types {
                         Self::Scenario(ScenarioEvent::$scenario(data))
                     }),)*
                     $($run_name => decode($run_name, value, |data| Self::Run(RunEvent::$run(data))),)*
+                    $($hold_name => decode($hold_name, value, |data| Self::Hold(HoldEvent::$hold(data))),)*
                     other => Err(DecodeError::UnknownType(other.chars().take(128).collect())),
                 }
             }
@@ -210,6 +218,11 @@ event_types! {
         RunLotUnlinked => "lotline.run.lot_unlinked.v1",
         RunGateDecided => "lotline.run.gate_decided.v1",
     }
+    Hold {
+        HoldPlaced => "lotline.hold.placed.v1",
+        HoldReleased => "lotline.hold.released.v1",
+        HoldLotReleased => "lotline.hold.lot_released.v1",
+    }
 }
 
 /// A decoded record value.
@@ -270,6 +283,7 @@ impl Event {
             Self::Trail(event) => event.subject(),
             Self::Scenario(event) => format!("scenario/{}", event.scenario_id()),
             Self::Run(event) => format!("run/{}", event.run_id()),
+            Self::Hold(event) => format!("hold/{}", event.hold_id()),
             Self::CommandRefused(_) => format!("command/{command}"),
             Self::RefusalsSuppressed(data) => format!("actor/{}", data.actor),
         }

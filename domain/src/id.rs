@@ -105,6 +105,8 @@ uuid_id!(/// A lot.
     LotId);
 uuid_id!(/// A quality decision.
     QcDecisionId);
+uuid_id!(/// What keeps lots from being used.
+    HoldId);
 uuid_id!(/// What made lots out of lots.
     TransformationId);
 uuid_id!(/// A sample taken of a lot.
@@ -238,6 +240,12 @@ impl CommandId {
 /// The id of one of several things that a command creates: a UUIDv7 of the same time as the `first` derived id.
 pub(crate) fn nth(first: Uuid, index: usize) -> Uuid {
     let digest = Sha256::new().chain_update(first.as_bytes()).chain_update((index as u64).to_be_bytes()).finalize();
+    with_time_of(first, &digest)
+}
+
+/// Another id that derives from the command, by what it is of: a UUIDv7 of the same time as the `first` derived id.
+pub(crate) fn beside(first: Uuid, what: &str) -> Uuid {
+    let digest = Sha256::new().chain_update(first.as_bytes()).chain_update(what).finalize();
     with_time_of(first, &digest)
 }
 

@@ -12,6 +12,7 @@ pub mod chain;
 pub mod command;
 pub mod envelope;
 pub mod event;
+pub mod hold;
 pub mod id;
 pub mod identity;
 pub mod lot;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::access::refusal::AccessRefusal;
+use crate::hold::refusal::HoldRefusal;
 use crate::id::{ActorId, InvalidId, LotId, PipelineId};
 use crate::lot::refusal::LotRefusal;
 use crate::master::MasterRefusal;
@@ -181,7 +182,7 @@ pub enum Refusal {
         /// What was asked.
         asked: Quantity,
     },
-    /// A lot on hold or failed can't be used.
+    /// A lot that failed, or was judged HOLD before there were holds, can't be used.
     #[error("lot '{code}' is {outcome} and can't be used")]
     LotBlocked {
         /// Input field.
@@ -252,6 +253,9 @@ pub enum Refusal {
     /// A rule about runs.
     #[error(transparent)]
     Run(#[from] RunRefusal),
+    /// A rule about holds.
+    #[error(transparent)]
+    Hold(#[from] HoldRefusal),
     /// Nobody said why.
     #[error("this command needs a reason")]
     MissingReason,
@@ -338,6 +342,7 @@ impl Refusal {
             Self::Access(refusal) => refusal.code(),
             Self::Scenario(refusal) => refusal.code(),
             Self::Run(refusal) => refusal.code(),
+            Self::Hold(refusal) => refusal.code(),
             Self::MissingReason => "REASON_REQUIRED",
             Self::TooLarge { .. } => "TOO_LARGE",
         }
@@ -377,6 +382,7 @@ impl Refusal {
             Self::Access(refusal) => refusal.field(),
             Self::Scenario(refusal) => refusal.field(),
             Self::Run(refusal) => refusal.field(),
+            Self::Hold(refusal) => Some(refusal.field()),
             Self::WrongStream { .. }
             | Self::LotFailed { .. }
             | Self::PipelineArchived { .. }

@@ -8,7 +8,7 @@ use crate::access::event::AccessSubject;
 use crate::access::state::SharedAccess;
 use crate::command::{Command, CommandRequest, optional_text};
 use crate::event::Event;
-use crate::id::{LotId, PartnerId, PipelineId, ProductId, QcDecisionId, RunId, ScenarioId, TransformationId};
+use crate::id::{HoldId, LotId, PartnerId, PipelineId, ProductId, QcDecisionId, RunId, ScenarioId, TransformationId};
 use crate::lot::Lots;
 use crate::lot::event::{LotAdjusted, LotEvent, LotExpired, LotMoved, LotSampled, LotScrapped};
 use crate::master::MasterData;
@@ -84,6 +84,8 @@ pub enum Subject {
     Scenario(ScenarioId),
     /// A production run.
     Run(RunId),
+    /// A hold.
+    Hold(HoldId),
 }
 
 const EARLIEST_OCCURRENCE_MICROS: i64 = 946_684_800_000_000; // 2000-01-01
@@ -156,8 +158,10 @@ impl StreamState {
                 Event::LotRegistered(self.lots.decide_register(LotId(fresh), command, day())?)
             }
             Command::Lot(command) => Event::Lot(self.lots.decide(fresh, command, day())?),
+            Command::Hold(command) => Event::Hold(self.lots.decide_hold(fresh, command)?),
             Command::RecordQcDecision(command) => {
-                Event::QcDecisionRecorded(qc::decide(&self.lots, QcDecisionId(fresh), command)?)
+                let recorded = qc::decide(&self.lots, QcDecisionId(fresh), command)?;
+                return Ok((self.lots.decide_judged(fresh, recorded), Subject::QcDecision(QcDecisionId(fresh))));
             }
             Command::DraftPipeline { name, definition } => {
                 Event::PipelineDrafted(self.pipelines.decide_draft(PipelineId(fresh), name, definition)?)
@@ -195,7 +199,10 @@ impl StreamState {
         match event {
             Event::LotRegistered(event) => self.lots.evolve_registered(event, sequence),
             Event::Lot(event) => self.lots.evolve(event, sequence),
-            Event::QcDecisionRecorded(event) => self.lots.evolve_decided(event.lot_id, event.outcome, sequence),
+            Event::QcDecisionRecorded(event) => {
+                self.lots.evolve_decided(event.lot_id, event.decision_id, event.outcome, sequence);
+            }
+            Event::Hold(event) => self.lots.evolve_hold(event, sequence),
             Event::PipelineDrafted(event) => self.pipelines.evolve_drafted(event, sequence),
             Event::PipelineRevised(event) => self.pipelines.evolve_revised(event, sequence),
             Event::PipelinePublished(event) => self.pipelines.evolve_published(event, sequence),
@@ -230,6 +237,10 @@ impl StreamState {
             Command::Master(command) => self.master.version(command),
             Command::Access(command) => self.access.version(command),
             Command::Run(command) => self.runs.version(command),
+            Command::Hold(command) => {
+                let hold = command.hold().and_then(|hold| self.lots.holds().find(hold).ok());
+                hold.map(|hold| hold.version)
+            }
             Command::Scenario(command) => {
                 command.scenario_id().and_then(|id| self.scenarios.get(id)).map(|scenario| scenario.version)
             }
@@ -269,6 +280,7 @@ impl Subject {
             Event::Scenario(event) => Some(Self::Scenario(event.scenario_id())),
             Event::Run(RunEvent::RunGateDecided(event)) => Some(Self::QcDecision(event.decision_id)),
             Event::Run(event) => Some(Self::Run(event.run_id())),
+            Event::Hold(event) => Some(Self::Hold(event.hold_id())),
             Event::CommandRefused(_) | Event::RefusalsSuppressed(_) => None,
         }
     }

@@ -6,6 +6,8 @@
 
 #[path = "examples/access.rs"]
 mod access;
+#[path = "examples/hold.rs"]
+mod hold;
 #[path = "examples/lots.rs"]
 mod lots;
 #[path = "examples/master.rs"]
@@ -75,6 +77,7 @@ fn examples() -> Vec<[Event; 2]> {
     .chain(trail::examples())
     .chain(scenario::examples())
     .chain(run::examples())
+    .chain(hold::examples())
     .collect()
 }
 

@@ -95,6 +95,7 @@ fn subject(event: &Event) -> Option<&str> {
         | Event::Trail(_)
         | Event::Scenario(_)
         | Event::Run(_)
+        | Event::Hold(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => None,
     }
@@ -141,6 +142,7 @@ pub(crate) async fn note(
             | Event::Trail(_)
             | Event::Scenario(_)
             | Event::Run(_)
+            | Event::Hold(_)
             | Event::CommandRefused(_)
             | Event::RefusalsSuppressed(_) => {}
         }

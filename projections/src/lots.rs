@@ -230,6 +230,7 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::Trail(_)
         | Event::Scenario(_)
         | Event::Run(_)
+        | Event::Hold(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }
@@ -278,6 +279,7 @@ impl<'a> Changes<'a> {
                 | Event::Trail(_)
                 | Event::Scenario(_)
                 | Event::Run(_)
+                | Event::Hold(_)
                 | Event::CommandRefused(_)
                 | Event::RefusalsSuppressed(_) => {}
             }

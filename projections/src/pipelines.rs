@@ -242,6 +242,7 @@ fn touched(event: &Event) -> Option<PipelineId> {
         | Event::Trail(_)
         | Event::Scenario(_)
         | Event::Run(_)
+        | Event::Hold(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => None,
     }
@@ -333,6 +334,7 @@ fn evolve(
         | Event::Trail(_)
         | Event::Scenario(_)
         | Event::Run(_)
+        | Event::Hold(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }

@@ -70,7 +70,9 @@ async fn clear_rows(pool: &PgPool, tenant: &str, model: Model, generation: i32) 
         Model::Lots => delete!("DELETE FROM read.lots WHERE tenant = $1 AND generation = $2"),
         Model::Genealogy => delete!(
             "DELETE FROM read.genealogy WHERE tenant = $1 AND generation = $2",
-            "DELETE FROM read.transformations WHERE tenant = $1 AND generation = $2"
+            "DELETE FROM read.transformations WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.holds WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.held_lots WHERE tenant = $1 AND generation = $2"
         ),
         Model::QcDecisions => delete!("DELETE FROM read.qc_decisions WHERE tenant = $1 AND generation = $2"),
         Model::Pipelines => delete!(

@@ -37,8 +37,8 @@ pub enum Rule {
     Everywhere(Permission),
     /// LOOK_UP everywhere or VIEW on some pipeline; the answer has nothing of others.
     ByGrant,
-    /// For each id in `id` or `ids`: of a signal LOOK_UP at its site, of a lot, a decision or a run LOOK_UP at some site, and those of others are
-    /// not found; of a product, partner or scenario, which are for all sites, LOOK_UP at some site; of a pipeline VIEW on it, of an event VALIDATE
+    /// For each id in `id` or `ids`: of a signal LOOK_UP at its site, of a lot, a decision, a run or a hold LOOK_UP at some site, and those of
+    /// others are not found; of a product, partner or scenario, which are for all sites, LOOK_UP at some site; of a pipeline VIEW on it, of an event VALIDATE
     /// everywhere, of anything else LOOK_UP everywhere.
     ById,
     /// To have come in; what the command needs, mostly this permission, is for the writer to judge and to record.
@@ -77,7 +77,7 @@ impl Root {
 
 /// Every root field.
 pub const TABLE: &[(Root, &str, Rule)] = {
-    use Permission::{Administer, Decide, Engineer, LookUp, Validate};
+    use Permission::{Administer, Decide, Engineer, LookUp, Release, Validate};
     use Root::{Mutation, Query, Subscription};
     use Rule::{Admitted, AtSite, AtStream, ByGrant, ById, Command, Everywhere};
     &[
@@ -85,6 +85,8 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Query, "__type", Admitted),
         (Query, "apiKeys", Everywhere(Administer)),
         (Query, "auditTrail", AtStream(Validate)),
+        (Query, "hold", AtSite(LookUp)),
+        (Query, "holds", AtSite(LookUp)),
         (Query, "lot", AtSite(LookUp)),
         (Query, "lotGenealogy", Everywhere(Validate)),
         (Query, "lots", AtSite(LookUp)),
@@ -132,12 +134,15 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Mutation, "linkLotToRun", Command(Decide)),
         (Mutation, "mergeLots", Command(Decide)),
         (Mutation, "moveLot", Command(Decide)),
+        (Mutation, "placeHold", Command(Decide)),
         (Mutation, "publishPipeline", Command(Engineer)),
         (Mutation, "publishScenario", Command(Engineer)),
         (Mutation, "reactivateUser", Command(Administer)),
         (Mutation, "recordQcDecision", Command(Decide)),
         (Mutation, "registerLot", Command(Decide)),
         (Mutation, "registerSite", Command(Administer)),
+        (Mutation, "releaseHold", Command(Release)),
+        (Mutation, "releaseHoldLots", Command(Release)),
         (Mutation, "resumeRun", Command(Decide)),
         (Mutation, "retireScenario", Command(Engineer)),
         (Mutation, "retryProjection", Command(Administer)),
@@ -155,6 +160,7 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Mutation, "transformLots", Command(Decide)),
         (Mutation, "unlinkLotFromRun", Command(Decide)),
         (Subscription, "auditTrail", AtStream(Validate)),
+        (Subscription, "holdChanged", AtSite(LookUp)),
         (Subscription, "lotChanged", AtSite(LookUp)),
         (Subscription, "phaseAdvanced", AtSite(LookUp)),
         (Subscription, "pipelineChanged", ByGrant),
@@ -360,7 +366,8 @@ fn need_of(id: &Given) -> Need {
             | NodeId::Product(_)
             | NodeId::Partner(_)
             | NodeId::Scenario(_)
-            | NodeId::Run(_),
+            | NodeId::Run(_)
+            | NodeId::Hold(_),
         ) => Need::Somewhere(Permission::LookUp),
         None => Need::Permission(Permission::LookUp, None),
     }

@@ -3,6 +3,7 @@
 //! Inputs carry numbers as the texts that were typed. What is wrong with them is for the domain to say, so that the refusal is recorded.
 
 pub mod access;
+pub mod hold;
 pub mod import;
 pub mod lot;
 pub mod master;

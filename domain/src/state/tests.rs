@@ -395,6 +395,7 @@ impl Books {
             | Event::Trail(_)
             | Event::Scenario(_)
             | Event::Run(_)
+            | Event::Hold(_)
             | Event::CommandRefused(_)
             | Event::RefusalsSuppressed(_) => {}
         }

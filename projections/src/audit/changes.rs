@@ -3,6 +3,7 @@
 //! A state keeps only what a later event can change; what is fixed at creation is never a "before" again.
 
 mod access;
+mod hold;
 mod lots;
 mod run;
 mod scenario;
@@ -140,6 +141,7 @@ pub(super) fn needed(slice: Slice<'_>) -> Vec<String> {
                 }
             }
             Event::SignalDeclared(_)
+            | Event::Hold(_)
             | Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
             | Event::Trail(_)
@@ -190,6 +192,7 @@ impl States {
             Event::Access(change) => self.change_access(subject, change, body.data, &mut changes)?,
             Event::Scenario(change) => self.change_scenario(subject, change, body.data, &mut changes)?,
             Event::Run(change) => self.change_run(subject, change, body.data, &mut changes)?,
+            Event::Hold(change) => hold::changed(change, body.data, &mut changes)?,
             Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
             | Event::Trail(_)
@@ -278,6 +281,7 @@ fn change_pipeline(state: &mut State, event: &Event, subject: &str, changes: &mu
         | Event::Trail(_)
         | Event::Scenario(_)
         | Event::Run(_)
+        | Event::Hold(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }

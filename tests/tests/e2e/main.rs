@@ -12,6 +12,7 @@ mod expiry;
 mod faults;
 mod flow;
 mod guessing;
+mod holds;
 mod input;
 mod integrator;
 mod leaving;

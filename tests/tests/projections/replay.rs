@@ -106,6 +106,8 @@ async fn rows_do_not_depend_on_batches_or_restarts() {
         ("lots", 1_400),
         ("genealogy", 1_400),
         ("qc_decisions", 400),
+        ("holds", 100),
+        ("held_lots", 100),
         ("pipeline_versions", 8),
         ("products", 2),
         ("partners", 2),

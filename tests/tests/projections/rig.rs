@@ -112,6 +112,8 @@ impl Rig {
             ("lots", "'lots'", "id"),
             ("genealogy", "'genealogy'", "child_id, parent_id"),
             ("transformations", "'genealogy'", "id"),
+            ("holds", "'genealogy'", "id"),
+            ("held_lots", "'genealogy'", "hold_id, lot_id"),
             ("qc_decisions", "'qc_decisions'", "id"),
             ("pipelines", "'pipelines'", "id"),
             ("pipeline_versions", "'pipelines'", "pipeline_id, version"),

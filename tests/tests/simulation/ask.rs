@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lotline_domain::command::{
     Command, CommandRequest, DeclareSignal, ParentInput, QuantityInput, RecordQcDecision, RegisterLot,
 };
+use lotline_domain::hold::command::{HoldCommand, HoldRef};
 use lotline_domain::id::{ActorId, CommandId, CorrelationId, PipelineId, StreamKey, TenantId};
 use lotline_domain::lot::command::{LotCommand, TransformInput, TransformLots, TransformOutput};
 use lotline_domain::lot::event::{AdjustmentDirection, TransformationKind};
@@ -86,6 +87,15 @@ pub(crate) enum What {
         name: String,
     },
     Process(Process),
+    Hold(Holding),
+}
+
+/// A hold by its code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Holding {
+    Place { lots: Vec<LotName> },
+    Release { hold: String },
+    ReleaseLots { hold: String, lots: Vec<LotName> },
 }
 
 /// One command of one client.
@@ -120,7 +130,7 @@ impl Ask {
 impl What {
     fn reason(&self) -> Option<String> {
         match self {
-            Self::Transform(_) | Self::Take { .. } => Some("as planned".to_owned()),
+            Self::Transform(_) | Self::Take { .. } | Self::Hold(_) => Some("as planned".to_owned()),
             Self::Process(process) => process.reason(),
             Self::Register { .. }
             | Self::Judge { .. }
@@ -164,6 +174,7 @@ impl What {
             Self::Transform(asked) => Command::Lot(LotCommand::Transform(asked.command())),
             Self::Take { lot, how, amount } => Command::Lot(take(lot.reference(), how, amount.as_ref())),
             Self::Process(process) => process.command(),
+            Self::Hold(asked) => Command::Hold(asked.command()),
             Self::Draft { name, graph } => {
                 Command::DraftPipeline { name: name.clone(), definition: graph.definition() }
             }
@@ -189,6 +200,18 @@ impl What {
                 scale: None,
                 offset: None,
             }),
+        }
+    }
+}
+
+impl Holding {
+    fn command(&self) -> HoldCommand {
+        let named = |lots: &[LotName]| lots.iter().map(LotName::reference).collect();
+        let code = |hold: &String| HoldRef::Code(hold.clone());
+        match self {
+            Self::Place { lots } => HoldCommand::Place { lots: named(lots) },
+            Self::Release { hold } => HoldCommand::Release { hold: code(hold) },
+            Self::ReleaseLots { hold, lots } => HoldCommand::ReleaseLots { hold: code(hold), lots: named(lots) },
         }
     }
 }

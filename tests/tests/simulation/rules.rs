@@ -27,16 +27,23 @@ fn play(seed: u64, counts: &mut BTreeMap<String, u64>) -> Result<(), String> {
         let outcome = match (live.decide(&request, now), verdict) {
             (Err(refusal), Some(code)) if refusal.code() == code => code.to_owned(),
             (Ok(decision), None) => {
-                let [event] = decision.events.as_slice() else { return Err(format!("{:?}", decision.events)) };
-                sequence += 1;
-                let value = event.encode(decision.occurred_at, decision.reason.as_deref());
-                let kind = event.event_type().trim_start_matches("lotline.").trim_end_matches(".v1");
-                model.apply(&ask, kind, &value, sequence).map_err(|wrong| format!("{wrong}: {ask:?}"))?;
-                live.evolve(event, sequence, decision.occurred_at);
-                let fact = Event::decode(event.event_type(), &value).map_err(|error| error.to_string())?;
-                replayed.evolve(&fact.event, sequence, fact.occurred_at);
+                let mut last = "";
+                for (index, event) in decision.events.iter().enumerate() {
+                    sequence += 1;
+                    let value = event.encode(decision.occurred_at, decision.reason.as_deref());
+                    last = event.event_type().trim_start_matches("lotline.").trim_end_matches(".v1");
+                    let judged = if index + 1 < decision.events.len() {
+                        model.begin(&ask, last, &value, sequence)
+                    } else {
+                        model.apply(&ask, last, &value, sequence).map(drop)
+                    };
+                    judged.map_err(|wrong| format!("{wrong}: {ask:?}"))?;
+                    live.evolve(event, sequence, decision.occurred_at);
+                    let fact = Event::decode(event.event_type(), &value).map_err(|error| error.to_string())?;
+                    replayed.evolve(&fact.event, sequence, fact.occurred_at);
+                }
                 client::know(&world, &ask, &model);
-                kind.to_owned()
+                last.to_owned()
             }
             (decided, due) => return Err(format!("{due:?} was due, not {decided:?}, for {ask:?}")),
         };
@@ -61,6 +68,13 @@ async fn the_rules_are_those_of_the_model() {
         "lot.moved",
         "qc_decision.recorded",
         "LOT_BLOCKED",
+        "LOT_ON_HOLD",
+        "hold.placed",
+        "hold.released",
+        "hold.lot_released",
+        "UNKNOWN_HOLD",
+        "HOLD_RELEASED",
+        "LOT_NOT_HELD",
         "NOT_ENOUGH_LEFT",
         "NOTHING_LEFT",
         "NO_QUANTITY",

@@ -25,7 +25,7 @@ pub(crate) struct Things {
 }
 
 /// Of whoever it is, since they only say where to go on.
-const PLACES: [&str; 12] = [
+const PLACES: [&str; 13] = [
     "position",
     "after lots",
     "after products",
@@ -34,6 +34,7 @@ const PLACES: [&str; 12] = [
     "after pipelines",
     "after scenarios",
     "after runs",
+    "after holds",
     "after signals",
     "after auditTrail",
     "after users",
@@ -126,6 +127,10 @@ impl Things {
         let distant = lot(&self["site"], &format!("{}3", self.word), "9", &[]);
         let distant = done(house, bearer, "registerLot", "lotId", &distant).await;
         let decided = done(house, bearer, "recordQcDecision", "qcDecisionId", &self.pass(&self["code"])).await;
+        let spare = lot(SITE, &format!("{}held", self.word), "9", &[]);
+        done(house, bearer, "registerLot", "lotId", &spare).await;
+        let hold = json!({ "site": SITE, "reason": "x", "lots": [{ "code": format!("{}held", self.word) }] });
+        let hold = done(house, bearer, "placeHold", "holdId", &hold).await;
         let pipeline = json!({ "name": self["pipeline name"], "definition": definition() });
         let drafted = done(house, bearer, "draftPipeline", "pipelineId", &pipeline).await;
         let scenario = json!({ "name": self["scenario name"], "definition": process() });
@@ -154,6 +159,7 @@ impl Things {
             ("scenario", &process["scenarioId"]),
             ("run", &run["runId"]),
             ("far run", &far["runId"]),
+            ("hold", &hold["holdId"]),
         ];
         for (name, id) in ids.into_iter().chain(others) {
             self.by_name.insert(name, text(id));
@@ -196,6 +202,7 @@ impl Things {
             ("scenario uuid", "scenario"),
             ("run uuid", "run"),
             ("far run uuid", "far run"),
+            ("hold uuid", "hold"),
         ] {
             let uuid = uuid_in(&self[of]);
             self.by_name.insert(name, uuid);
@@ -213,6 +220,7 @@ impl Things {
             ("partners", "id"),
             ("scenarios", "uuid"),
             ("runs", "uuid"),
+            ("holds", "uuid"),
             ("signals", "id"),
             ("auditTrail", "id subject correlationId actor"),
             ("users", "userId"),
@@ -269,6 +277,7 @@ impl Things {
             ("scenario", "scenario"),
             ("run", "run"),
             ("far run", "run"),
+            ("hold", "hold"),
             ("event", "audit_entry"),
         ] {
             things.insert(name, global(&format!("{kind}:{}", key())));
@@ -306,6 +315,7 @@ impl Things {
         let code = format!("{}{}", self.word, key());
         let revised = json!({ "pipelineId": self["pipeline"], "name": self["pipeline name"], "definition": definition(),
             "reason": "again" });
+        let held = json!({ "site": SITE, "reason": "x", "lots": [{ "code": code }] });
         let started = json!({ "site": SITE, "scenarioId": self["scenario"], "code": format!("{code}-run") });
         let advanced = json!({ "site": SITE, "run": { "code": format!("{code}-run") }, "fromPhase": 0 });
         let mut position = Value::Null;
@@ -313,6 +323,7 @@ impl Things {
             ("registerLot", lot(&self["site"], &format!("{code}-far"), "9", &[])),
             ("registerLot", lot(SITE, &code, "9", &[])),
             ("recordQcDecision", self.pass(&code)),
+            ("placeHold", held),
             ("revisePipeline", revised),
             ("startRun", started),
             ("advanceRun", advanced),
