@@ -11,6 +11,7 @@ pub mod failure;
 pub mod flow;
 pub mod genealogy;
 pub mod global_id;
+pub mod hold;
 pub mod live;
 pub mod loaders;
 pub mod lookup;
@@ -53,6 +54,7 @@ pub struct Query(
     pipeline::PipelineQuery,
     scenario::ScenarioQuery,
     run::RunQuery,
+    hold::HoldQuery,
     signal::SignalQuery,
     master::MasterQuery,
     audit::AuditQuery,
@@ -73,6 +75,7 @@ pub struct Mutation(
     mutation::pipeline::PipelineMutation,
     mutation::scenario::ScenarioMutation,
     mutation::run::RunMutation,
+    mutation::hold::HoldMutation,
     mutation::signal::SignalMutation,
     mutation::master::MasterMutation,
     mutation::import::ImportMutation,
@@ -89,6 +92,7 @@ pub struct Subscription(
     alert::AlertSubscription,
     pipeline::PipelineSubscription,
     run::RunSubscription,
+    hold::HoldSubscription,
     signal::SignalSubscription,
     audit::AuditSubscription,
 );

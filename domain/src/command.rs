@@ -18,6 +18,7 @@ use crate::access::role::Permission;
 use crate::alert::command::AlertCommand;
 use crate::envelope::CommandHash;
 use crate::flow::FlowCommand;
+use crate::hold::command::HoldCommand;
 use crate::id::{ActorId, CommandId, CorrelationId, PipelineId, SiteId, StreamKey, TenantId};
 use crate::lot::command::LotCommand;
 use crate::lot::{LotRef, LotType};
@@ -201,6 +202,8 @@ pub enum Command {
     Alert(AlertCommand),
     /// Take lots in, or send them out.
     Flow(FlowCommand),
+    /// Place or release a hold.
+    Hold(HoldCommand),
 }
 
 impl Command {
@@ -224,6 +227,7 @@ impl Command {
             Self::Run(command) => command.name(),
             Self::Alert(command) => command.name(),
             Self::Flow(command) => command.name(),
+            Self::Hold(command) => command.name(),
         }
     }
 
@@ -236,7 +240,8 @@ impl Command {
             | Self::DeclareSignal(_)
             | Self::Run(_)
             | Self::Alert(_)
-            | Self::Flow(_) => matches!(stream, StreamKey::Site(_)),
+            | Self::Flow(_)
+            | Self::Hold(_) => matches!(stream, StreamKey::Site(_)),
             Self::DraftPipeline { .. }
             | Self::RevisePipeline { .. }
             | Self::PublishPipeline { .. }
@@ -253,8 +258,14 @@ impl Command {
     /// What the actor must have.
     pub fn need(&self) -> Need {
         match self {
-            Self::RegisterLot(_) | Self::Lot(_) | Self::RecordQcDecision(_) | Self::Run(_) | Self::Flow(_) => {
-                Need::Here(Permission::Decide)
+            Self::RegisterLot(_)
+            | Self::Lot(_)
+            | Self::RecordQcDecision(_)
+            | Self::Run(_)
+            | Self::Flow(_)
+            | Self::Hold(HoldCommand::Place { .. }) => Need::Here(Permission::Decide),
+            Self::Hold(HoldCommand::Release { .. } | HoldCommand::ReleaseLots { .. }) => {
+                Need::Here(Permission::Release)
             }
             Self::DeclareSignal(_) | Self::DraftPipeline { .. } | Self::Master(_) | Self::Scenario(_) => {
                 Need::Here(Permission::Engineer)
@@ -293,7 +304,7 @@ impl Command {
     /// Whether the actor must say why.
     pub fn needs_reason(&self) -> bool {
         match self {
-            Self::RetryProjection { .. } | Self::SkipProjectionEvent { .. } => true,
+            Self::RetryProjection { .. } | Self::SkipProjectionEvent { .. } | Self::Hold(_) => true,
             Self::Lot(command) => command.needs_reason(),
             Self::Access(command) => command.needs_reason(),
             Self::Run(command) => command.needs_reason(),

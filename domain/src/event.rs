@@ -19,6 +19,7 @@ use crate::access::event::{
 use crate::alert::event::{AlertAcknowledged, AlertEscalated, AlertEvent, AlertRaised, AlertResolved};
 use crate::flow::receipt::LotReceived;
 use crate::flow::shipment::ShipmentShipped;
+use crate::hold::event::{HoldEvent, HoldLotReleased, HoldPlaced, HoldReleased};
 use crate::id::CommandId;
 use crate::lot::LotRegistered;
 use crate::lot::event::{LotAdjusted, LotEvent, LotExpired, LotMoved, LotSampled, LotScrapped, LotsTransformed};
@@ -74,6 +75,8 @@ pub enum Event {
     Run(RunEvent),
     /// Something needs attention, or does no more.
     Alert(AlertEvent),
+    /// Something happened to a hold.
+    Hold(HoldEvent),
     /// A command was refused.
     CommandRefused(CommandRefused),
     /// Refusals beyond an actor's limit, counted.
@@ -84,11 +87,12 @@ macro_rules! event_types {
     ({ $($variant:ident => $name:literal,)* } Master { $($master:ident => $master_name:literal,)* }
      Lot { $($lot:ident => $lot_name:literal,)* } Access { $($access:ident => $access_name:literal,)* }
      Trail { $($trail:ident => $trail_name:literal,)* } Scenario { $($scenario:ident => $scenario_name:literal,)* }
-     Run { $($run:ident => $run_name:literal,)* } Alert { $($alert:ident => $alert_name:literal,)* }) => {
+     Run { $($run:ident => $run_name:literal,)* } Alert { $($alert:ident => $alert_name:literal,)* }
+     Hold { $($hold:ident => $hold_name:literal,)* }) => {
         /// Every event type that Lotline writes, in `ce_type` form.
         pub const EVENT_TYPES: &[&str] = &[
             $($name,)* $($master_name,)* $($lot_name,)* $($access_name,)* $($trail_name,)* $($scenario_name,)* $($run_name,)*
-            $($alert_name,)*
+            $($alert_name,)* $($hold_name,)*
         ];
 
         impl Event {
@@ -103,6 +107,7 @@ macro_rules! event_types {
                     $(Self::Scenario(ScenarioEvent::$scenario(_)) => $scenario_name,)*
                     $(Self::Run(RunEvent::$run(_)) => $run_name,)*
                     $(Self::Alert(AlertEvent::$alert(_)) => $alert_name,)*
+                    $(Self::Hold(HoldEvent::$hold(_)) => $hold_name,)*
                 }
             }
 
@@ -118,6 +123,7 @@ macro_rules! event_types {
                     $(Self::Scenario(ScenarioEvent::$scenario(data)) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Run(RunEvent::$run(data)) => encode(&Body { occurred_at, reason, data }),)*
                     $(Self::Alert(AlertEvent::$alert(data)) => encode(&Body { occurred_at, reason, data }),)*
+                    $(Self::Hold(HoldEvent::$hold(data)) => encode(&Body { occurred_at, reason, data }),)*
                 }
             }
 
@@ -132,6 +138,7 @@ macro_rules! event_types {
                     $(($scenario_name, schema::document::<Body<$scenario>>($scenario_name)),)*
                     $(($run_name, schema::document::<Body<$run>>($run_name)),)*
                     $(($alert_name, schema::document::<Body<$alert>>($alert_name)),)*
+                    $(($hold_name, schema::document::<Body<$hold>>($hold_name)),)*
                 ]
             }
 
@@ -151,6 +158,7 @@ macro_rules! event_types {
                     }),)*
                     $($run_name => decode($run_name, value, |data| Self::Run(RunEvent::$run(data))),)*
                     $($alert_name => decode($alert_name, value, |data| Self::Alert(AlertEvent::$alert(data))),)*
+                    $($hold_name => decode($hold_name, value, |data| Self::Hold(HoldEvent::$hold(data))),)*
                     other => Err(DecodeError::UnknownType(other.chars().take(128).collect())),
                 }
             }
@@ -228,6 +236,11 @@ event_types! {
         AlertEscalated => "lotline.alert.escalated.v1",
         AlertResolved => "lotline.alert.resolved.v1",
     }
+    Hold {
+        HoldPlaced => "lotline.hold.placed.v1",
+        HoldReleased => "lotline.hold.released.v1",
+        HoldLotReleased => "lotline.hold.lot_released.v1",
+    }
 }
 
 /// A decoded record value.
@@ -289,6 +302,7 @@ impl Event {
             Self::Scenario(event) => format!("scenario/{}", event.scenario_id()),
             Self::Run(event) => format!("run/{}", event.run_id()),
             Self::Alert(event) => format!("alert/{}", event.alert_id()),
+            Self::Hold(event) => format!("hold/{}", event.hold_id()),
             Self::CommandRefused(_) => format!("command/{command}"),
             Self::RefusalsSuppressed(data) => format!("actor/{}", data.actor),
         }

@@ -105,6 +105,8 @@ uuid_id!(/// A lot.
     LotId);
 uuid_id!(/// A quality decision.
     QcDecisionId);
+uuid_id!(/// What keeps lots from being used.
+    HoldId);
 uuid_id!(/// What made lots out of lots.
     TransformationId);
 uuid_id!(/// A sample taken of a lot.
@@ -251,6 +253,12 @@ pub(crate) fn nth(first: Uuid, index: usize) -> Uuid {
 pub(crate) fn v7(time: Timestamp, digest: &[u8]) -> Uuid {
     let millis = u128::from(time.millis().unsigned_abs());
     with_time_of(Uuid::from_u128(millis << 80), digest)
+}
+
+/// Another id that derives from the command, by what it is of: a UUIDv7 of the same time as the `first` derived id.
+pub(crate) fn beside(first: Uuid, what: &str) -> Uuid {
+    let digest = Sha256::new().chain_update(first.as_bytes()).chain_update(what).finalize();
+    with_time_of(first, &digest)
 }
 
 fn with_time_of(id: Uuid, digest: &[u8]) -> Uuid {

@@ -15,6 +15,7 @@ pub mod envelope;
 pub mod event;
 pub mod flow;
 pub mod gs1;
+pub mod hold;
 pub mod id;
 pub mod identity;
 pub mod lot;

@@ -1,7 +1,8 @@
 //! Lots: identified amounts of material, and the quantified parents they were made from.
 //!
 //! Invariants, each checked at the moment of the decision against the whole site:
-//! a code names one lot · parents exist, so the graph has no cycle · nothing on hold or failed becomes a parent ·
+//! a code names one lot · parents exist, so the graph has no cycle · nothing on hold or failed becomes a parent, but of its own parts, which
+//! are on hold too ([`crate::hold`]) ·
 //! no more is taken out of a lot than is in it · nothing whose last day of use is over becomes a parent without an exception.
 //!
 //! [`transform`] makes lots out of lots, [`operation`] has what is done to one lot.
@@ -15,17 +16,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{RegisterLot, decimal, optional_text, text};
+use crate::hold::state::Holds;
 use crate::id::LotId;
 use crate::qc::QcOutcome;
 use crate::quantity::{Dimension, Quantity, Unit};
 use crate::refusal::Refusal;
 use crate::schema;
-use event::{LotEffect, LotEvent, NewLot};
+use event::TransformationKind;
+use graph::Graph;
+use index::Index;
 use refusal::LotRefusal;
 
 mod attribution;
 pub mod command;
 pub mod event;
+mod evolve;
+pub(crate) mod graph;
+mod index;
 pub mod operation;
 pub mod refusal;
 pub mod transform;
@@ -142,6 +149,8 @@ pub struct LotRegistered {
 /// A lot as the rules need it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lot {
+    /// Its id.
+    pub id: LotId,
     /// Its code.
     pub code: String,
     /// The unit in which it was registered.
@@ -158,18 +167,43 @@ pub struct Lot {
     pub expired: bool,
     /// The decision in force, if any was taken.
     pub qc: Option<QcOutcome>,
+    /// Whether that decision by itself keeps it from being used: a FAIL, or a HOLD that placed no hold because there were none then.
+    pub blocked: bool,
     /// Sequence of the last event that touched it.
     pub version: u64,
 }
 
 /// All lots of a site.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "Image")]
 pub struct Lots {
-    by_id: HashMap<LotId, Lot>,
-    by_code: HashMap<String, LotId>,
+    /// In the order in which they came into being: the place of a lot is its number.
+    all: Vec<Lot>,
     /// Products are few and lots are many: a lot has the number of its product.
     products: Vec<String>,
     by_product: HashMap<String, u32>,
+    graph: Graph,
+    holds: Holds,
+    #[serde(skip)]
+    index: Index,
+}
+
+/// Lots as a snapshot has them.
+#[derive(Deserialize)]
+struct Image {
+    all: Vec<Lot>,
+    products: Vec<String>,
+    by_product: HashMap<String, u32>,
+    graph: Graph,
+    holds: Holds,
+}
+
+impl From<Image> for Lots {
+    fn from(image: Image) -> Self {
+        let Image { all, products, by_product, graph, holds } = image;
+        let index = Index::of(&all);
+        Self { all, products, by_product, graph, holds, index }
+    }
 }
 
 /// Most parents of one lot.
@@ -180,17 +214,47 @@ pub const MAX_ATTRIBUTES: usize = 64;
 impl Lots {
     /// A lot by id.
     pub fn get(&self, id: LotId) -> Option<&Lot> {
-        self.by_id.get(&id)
+        self.number(id).map(|number| &self.all[number as usize])
+    }
+
+    /// Its place among all lots.
+    pub(crate) fn number(&self, id: LotId) -> Option<u32> {
+        self.index.by_id(&self.all, id)
+    }
+
+    /// What keeps lots from being used.
+    pub fn holds(&self) -> &Holds {
+        &self.holds
+    }
+
+    /// What was made from what.
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Whether a lot is on a hold.
+    pub fn is_held(&self, id: LotId) -> bool {
+        self.number(id).is_some_and(|number| self.holds.is_held(number))
+    }
+
+    /// The lot of a number.
+    pub(crate) fn at(&self, number: u32) -> &Lot {
+        &self.all[number as usize]
+    }
+
+    /// Who has a code.
+    fn by_code(&self, code: &str) -> Option<LotId> {
+        self.index.by_code(&self.all, code).map(|number| self.at(number).id)
     }
 
     /// Number of lots.
     pub fn len(&self) -> usize {
-        self.by_id.len()
+        self.all.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.all.is_empty()
     }
 
     /// Finds the lot that a command names.
@@ -199,11 +263,12 @@ impl Lots {
     /// [`Refusal::UnknownLot`] naming the input field.
     pub fn find(&self, field: &'static str, reference: &LotRef) -> Result<(LotId, &Lot), Refusal> {
         let unknown = || Refusal::UnknownLot { field, reference: reference.to_string() };
-        let id = match reference {
-            LotRef::Id(id) => *id,
-            LotRef::Code(code) => *self.by_code.get(code.trim()).ok_or_else(unknown)?,
+        let number = match reference {
+            LotRef::Id(id) => self.number(*id),
+            LotRef::Code(code) => self.index.by_code(&self.all, code.trim()),
         };
-        self.by_id.get(&id).map(|lot| (id, lot)).ok_or_else(unknown)
+        let lot = self.at(number.ok_or_else(unknown)?);
+        Ok((lot.id, lot))
     }
 
     /// Product name or GTIN of a lot.
@@ -217,8 +282,8 @@ impl Lots {
     /// The first rule that is broken.
     pub fn decide_register(&self, id: LotId, command: &RegisterLot, day: NaiveDate) -> Result<LotRegistered, Refusal> {
         let code = text("code", &command.code, 64)?;
-        if let Some(by) = self.by_code.get(&code) {
-            return Err(Refusal::DuplicateLotCode { field: "code", code, by: *by });
+        if let Some(by) = self.by_code(&code) {
+            return Err(Refusal::DuplicateLotCode { field: "code", code, by });
         }
         let quantity = command.quantity.parse("quantity")?;
         let temperature_c = command.temperature_c.as_deref().map(temperature).transpose()?;
@@ -262,7 +327,8 @@ impl Lots {
                 return Err(Refusal::DuplicateParent { field: "parents", code: parent.code.clone() });
             }
             let quantity = input.quantity.parse("parents")?;
-            parent.can_give("parents", quantity)?;
+            self.check_free("parents", parent, None)?;
+            parent.has("parents", quantity)?;
             if let Some(expires_on) = parent.over(day) {
                 let code = parent.code.clone();
                 return Err(LotRefusal::LotExpired { field: "parents", code, expires_on, day }.into());
@@ -272,76 +338,16 @@ impl Lots {
         Ok(parents)
     }
 
-    /// Applies a registration.
-    pub fn evolve_registered(&mut self, event: &LotRegistered, sequence: u64) {
-        for input in &event.parents {
-            let taken = input.quantity.in_base();
-            let effect = LotEffect { lot_id: input.lot_id, taken, location: None, expired: false };
-            self.touch(&effect, sequence);
+    /// Whether nothing keeps a lot from going into another; a split may take of what is on hold.
+    fn check_free(&self, field: &'static str, lot: &Lot, kind: Option<TransformationKind>) -> Result<(), Refusal> {
+        if let Some(outcome) = lot.qc.filter(|_| lot.blocked) {
+            return Err(Refusal::LotBlocked { field, code: lot.code.clone(), outcome });
         }
-        self.insert(&NewLot::from(event), sequence);
-    }
-
-    /// Applies what happened to lots.
-    pub fn evolve(&mut self, event: &LotEvent, sequence: u64) {
-        for effect in event.effects() {
-            self.touch(&effect, sequence);
-        }
-        for lot in event.lots() {
-            self.insert(&lot, sequence);
-        }
-    }
-
-    fn touch(&mut self, effect: &LotEffect<'_>, sequence: u64) {
-        if let Some(lot) = self.by_id.get_mut(&effect.lot_id) {
-            lot.remaining -= effect.taken;
-            lot.expired |= effect.expired;
-            lot.version = sequence;
-        }
-    }
-
-    fn insert(&mut self, lot: &NewLot<'_>, sequence: u64) {
-        let next = self.products.len() as u32;
-        let product = self.by_product.get(lot.product).copied().unwrap_or(next);
-        if product == next {
-            self.products.push(lot.product.to_owned());
-            self.by_product.insert(lot.product.to_owned(), next);
-        }
-        self.by_code.insert(lot.code.to_owned(), lot.lot_id);
-        self.by_id.insert(
-            lot.lot_id,
-            Lot {
-                code: lot.code.to_owned(),
-                unit: lot.quantity.unit(),
-                remaining: lot.quantity.in_base(),
-                lot_type: lot.lot_type,
-                product,
-                expires_on: lot.expires_on,
-                expired: false,
-                qc: None,
-                version: sequence,
-            },
-        );
-    }
-
-    /// Applies a decision on a lot.
-    pub fn evolve_decided(&mut self, id: LotId, outcome: QcOutcome, sequence: u64) {
-        if let Some(lot) = self.by_id.get_mut(&id) {
-            lot.qc = Some(outcome);
-            lot.version = sequence;
-        }
+        if kind.is_some_and(TransformationKind::takes_held) { Ok(()) } else { self.check_not_held(field, lot) }
     }
 }
 
 impl Lot {
-    /// Whether so much of it may go into another lot.
-    pub(crate) fn can_give(&self, field: &'static str, asked: Quantity) -> Result<(), Refusal> {
-        if let Some(outcome @ (QcOutcome::Hold | QcOutcome::Fail)) = self.qc {
-            return Err(Refusal::LotBlocked { field, code: self.code.clone(), outcome });
-        }
-        self.has(field, asked)
-    }
-
     /// Whether so much of it is left.
     fn has(&self, field: &'static str, asked: Quantity) -> Result<(), Refusal> {
         self.measured_in(field, asked.unit())?;

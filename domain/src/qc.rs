@@ -1,5 +1,6 @@
 //! Quality decisions: PASS, HOLD or FAIL of a lot at a gate.
 //!
+//! A HOLD or FAIL places a hold on the lot and all that was made from it ([`crate::hold`]), by the same command and before the decision itself.
 //! A HOLD is lifted by a later PASS at any gate; a FAIL is final until dispositions land. The decision event carries what was measured,
 //! because a HACCP record holds actual values (21 CFR 117.305).
 

@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::access::refusal::AccessRefusal;
 use crate::alert::refusal::AlertRefusal;
 use crate::flow::refusal::FlowRefusal;
+use crate::hold::refusal::HoldRefusal;
 use crate::id::{ActorId, InvalidId, LotId, PipelineId};
 use crate::lot::refusal::LotRefusal;
 use crate::master::MasterRefusal;
@@ -183,7 +184,7 @@ pub enum Refusal {
         /// What was asked.
         asked: Quantity,
     },
-    /// A lot on hold or failed can't be used.
+    /// A lot that failed, or was judged HOLD before there were holds, can't be used.
     #[error("lot '{code}' is {outcome} and can't be used")]
     LotBlocked {
         /// Input field.
@@ -260,6 +261,9 @@ pub enum Refusal {
     /// A rule about alerts.
     #[error(transparent)]
     Alert(#[from] AlertRefusal),
+    /// A rule about holds.
+    #[error(transparent)]
+    Hold(#[from] HoldRefusal),
     /// Nobody said why.
     #[error("this command needs a reason")]
     MissingReason,
@@ -354,6 +358,7 @@ impl Refusal {
             Self::Scenario(refusal) => refusal.code(),
             Self::Run(refusal) => refusal.code(),
             Self::Alert(refusal) => refusal.code(),
+            Self::Hold(refusal) => refusal.code(),
             Self::MissingReason => "REASON_REQUIRED",
             Self::TooLarge { .. } => "TOO_LARGE",
         }
@@ -395,6 +400,7 @@ impl Refusal {
             Self::Scenario(refusal) => refusal.field(),
             Self::Run(refusal) => refusal.field(),
             Self::Alert(refusal) => refusal.field(),
+            Self::Hold(refusal) => Some(refusal.field()),
             Self::WrongStream { .. }
             | Self::LotFailed { .. }
             | Self::PipelineArchived { .. }

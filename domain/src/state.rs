@@ -13,7 +13,7 @@ use crate::flow::FlowCommand;
 use crate::flow::receipt::{self, LotReceived};
 use crate::flow::shipment::Shipments;
 use crate::id::{
-    AlertId, DeliveryId, LotId, PartnerId, PipelineId, ProductId, QcDecisionId, RunId, ScenarioId, ShipmentId,
+    AlertId, DeliveryId, HoldId, LotId, PartnerId, PipelineId, ProductId, QcDecisionId, RunId, ScenarioId, ShipmentId,
     TransformationId,
 };
 use crate::lot::event::{LotAdjusted, LotEvent, LotExpired, LotMoved, LotSampled, LotScrapped};
@@ -110,6 +110,8 @@ pub enum Subject {
     Delivery(DeliveryId),
     /// What left the site at once.
     Shipment(ShipmentId),
+    /// A hold.
+    Hold(HoldId),
 }
 
 const EARLIEST_OCCURRENCE_MICROS: i64 = 946_684_800_000_000; // 2000-01-01
@@ -188,8 +190,10 @@ impl StreamState {
                 Event::LotRegistered(self.lots.decide_register(LotId(fresh), command, day())?)
             }
             Command::Lot(command) => Event::Lot(self.lots.decide(fresh, command, day())?),
+            Command::Hold(command) => Event::Hold(self.lots.decide_hold(fresh, command)?),
             Command::RecordQcDecision(command) => {
-                Event::QcDecisionRecorded(qc::decide(&self.lots, QcDecisionId(fresh), command)?)
+                let recorded = qc::decide(&self.lots, QcDecisionId(fresh), command)?;
+                return Ok((self.lots.decide_judged(fresh, recorded), Subject::QcDecision(QcDecisionId(fresh))));
             }
             Command::DraftPipeline { name, definition } => {
                 Event::PipelineDrafted(self.pipelines.decide_draft(PipelineId(fresh), name, definition)?)
@@ -248,7 +252,10 @@ impl StreamState {
                     event.effects().into_iter().map(|effect| (effect.lot_id, effect.taken.is_sign_negative()));
                 self.note_lots(touched.chain(event.lots().map(|lot| (lot.lot_id, true))));
             }
-            Event::QcDecisionRecorded(event) => self.lots.evolve_decided(event.lot_id, event.outcome, sequence),
+            Event::QcDecisionRecorded(event) => {
+                self.lots.evolve_decided(event.lot_id, event.decision_id, event.outcome, sequence);
+            }
+            Event::Hold(event) => self.lots.evolve_hold(event, sequence),
             Event::PipelineDrafted(event) => self.pipelines.evolve_drafted(event, sequence),
             Event::PipelineRevised(event) => self.pipelines.evolve_revised(event, sequence),
             Event::PipelinePublished(event) => self.pipelines.evolve_published(event, sequence),
@@ -292,6 +299,10 @@ impl StreamState {
             Command::Access(command) => self.access.version(command),
             Command::Run(command) => self.runs.version(command),
             Command::Alert(command) => command.alert_id().and_then(|id| self.alerts.get(id)).map(|alert| alert.version),
+            Command::Hold(command) => {
+                let hold = command.hold().and_then(|hold| self.lots.holds().find(hold).ok());
+                hold.map(|hold| hold.version)
+            }
             Command::Scenario(command) => {
                 command.scenario_id().and_then(|id| self.scenarios.get(id)).map(|scenario| scenario.version)
             }
@@ -337,6 +348,7 @@ impl Subject {
             Event::Run(RunEvent::RunGateDecided(event)) => Some(Self::QcDecision(event.decision_id)),
             Event::Run(event) => Some(Self::Run(event.run_id())),
             Event::Alert(event) => (!event.is_consequence()).then(|| Self::Alert(event.alert_id())),
+            Event::Hold(event) => Some(Self::Hold(event.hold_id())),
             Event::CommandRefused(_) | Event::RefusalsSuppressed(_) => None,
         }
     }

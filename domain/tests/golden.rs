@@ -8,6 +8,8 @@
 mod access;
 #[path = "examples/alert.rs"]
 mod alert;
+#[path = "examples/hold.rs"]
+mod hold;
 #[path = "examples/lots.rs"]
 mod lots;
 #[path = "examples/master.rs"]
@@ -78,6 +80,7 @@ fn examples() -> Vec<[Event; 2]> {
     .chain(scenario::examples())
     .chain(run::examples())
     .chain(alert::examples())
+    .chain(hold::examples())
     .collect()
 }
 

@@ -96,6 +96,7 @@ fn subject(event: &Event) -> Option<&str> {
         | Event::Scenario(_)
         | Event::Run(_)
         | Event::Alert(_)
+        | Event::Hold(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => None,
     }
@@ -143,6 +144,7 @@ pub(crate) async fn note(
             | Event::Scenario(_)
             | Event::Run(_)
             | Event::Alert(_)
+            | Event::Hold(_)
             | Event::CommandRefused(_)
             | Event::RefusalsSuppressed(_) => {}
         }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::batch::{LedgerEvent, Slice};
 use crate::copy::{COPY_FROM, Rows};
 use crate::failure::ApplyError;
+use crate::holds::apply::{self as holds, Parts};
 use crate::page::limit;
 use crate::stock_changes;
 use crate::transformations::{self, Transformed};
@@ -199,6 +200,7 @@ pub(crate) fn concerns(event: &Event) -> bool {
     match event {
         Event::LotRegistered(data) => !data.parents.is_empty(),
         Event::Lot(event) => matches!(event, LotEvent::LotsTransformed(_)) || stock_changes::concerns(event),
+        Event::Hold(_) => true,
         Event::QcDecisionRecorded(_)
         | Event::PipelineDrafted(_)
         | Event::PipelineRevised(_)
@@ -218,8 +220,10 @@ pub(crate) fn concerns(event: &Event) -> bool {
     }
 }
 
+/// Edges are gathered up to the next event about a hold: it is on what the edges before it lead to, and on nothing else.
 pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(), ApplyError> {
     let mut edges: Vec<New<'_>> = Vec::new();
+    let mut parts = Parts::default();
     let mut made: Vec<Transformed<'_>> = Vec::new();
     let mut changes: Vec<stock_changes::New<'_>> = Vec::new();
     for (event, fact) in slice.facts() {
@@ -229,19 +233,29 @@ pub(crate) async fn apply(db: &mut PgConnection, slice: Slice<'_>) -> Result<(),
         }
         if let Event::Lot(LotEvent::LotsTransformed(data)) = &fact.event {
             made.push(Transformed { event, data, occurred_at, reason: fact.reason.as_deref() });
+            parts.add(event, data);
             data.lots().for_each(|lot| edges_of(&lot, event, occurred_at, &mut edges));
         }
         if let Event::Lot(data) = &fact.event {
             changes.extend(stock_changes::New::of(data, event, occurred_at, fact.reason.as_deref()));
         }
+        if let Event::Hold(change) = &fact.event {
+            bring(db, slice, std::mem::take(&mut edges), std::mem::take(&mut parts)).await?;
+            holds::apply(db, slice, (event, fact), change).await?;
+        }
     }
+    bring(db, slice, edges, parts).await?;
+    transformations::insert(db, slice, &made).await?;
+    stock_changes::insert(db, slice, &changes).await
+}
+
+async fn bring(db: &mut PgConnection, slice: Slice<'_>, edges: Vec<New<'_>>, parts: Parts) -> Result<(), ApplyError> {
     match edges.len() {
         0 => {}
         1..COPY_FROM => insert(db, slice, &edges).await?,
         COPY_FROM.. => copy(db, slice, &edges).await?,
     }
-    transformations::insert(db, slice, &made).await?;
-    stock_changes::insert(db, slice, &changes).await
+    parts.inherit(db, slice).await
 }
 
 fn edges_of<'a>(lot: &NewLot<'_>, event: &'a LedgerEvent, occurred_at: DateTime<Utc>, edges: &mut Vec<New<'a>>) {

@@ -24,6 +24,7 @@ pub mod genealogy;
 pub mod generations;
 pub mod graph;
 mod halts;
+pub mod holds;
 pub mod lots;
 pub mod master;
 pub mod model;

@@ -236,6 +236,7 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::Scenario(_)
         | Event::Run(_)
         | Event::Alert(_)
+        | Event::Hold(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }
@@ -288,6 +289,7 @@ impl<'a> Changes<'a> {
                 | Event::Scenario(_)
                 | Event::Run(_)
                 | Event::Alert(_)
+                | Event::Hold(_)
                 | Event::CommandRefused(_)
                 | Event::RefusalsSuppressed(_) => {}
             }

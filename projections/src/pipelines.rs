@@ -243,6 +243,7 @@ fn touched(event: &Event) -> Option<PipelineId> {
         | Event::Scenario(_)
         | Event::Run(_)
         | Event::Alert(_)
+        | Event::Hold(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => None,
     }
@@ -309,6 +310,7 @@ fn evolve(
         | Event::Scenario(_)
         | Event::Run(_)
         | Event::Alert(_)
+        | Event::Hold(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }

@@ -176,6 +176,7 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::Trail(_)
         | Event::Scenario(_)
         | Event::Run(_)
+        | Event::Hold(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }

@@ -81,7 +81,9 @@ pub(crate) async fn clear_rows(
         Model::Genealogy => delete!(
             "DELETE FROM read.genealogy WHERE tenant = $1 AND generation = $2",
             "DELETE FROM read.transformations WHERE tenant = $1 AND generation = $2",
-            "DELETE FROM read.stock_changes WHERE tenant = $1 AND generation = $2"
+            "DELETE FROM read.stock_changes WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.holds WHERE tenant = $1 AND generation = $2",
+            "DELETE FROM read.held_lots WHERE tenant = $1 AND generation = $2"
         ),
         Model::QcDecisions => delete!(
             "DELETE FROM read.qc_decisions WHERE tenant = $1 AND generation = $2",

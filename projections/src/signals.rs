@@ -172,6 +172,7 @@ pub(crate) fn concerns(event: &Event) -> bool {
         | Event::Scenario(_)
         | Event::Run(_)
         | Event::Alert(_)
+        | Event::Hold(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => false,
     }

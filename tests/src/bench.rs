@@ -6,6 +6,7 @@
 pub mod access;
 pub mod api;
 pub mod cluster;
+pub mod hold;
 pub mod ledger;
 pub mod load;
 pub mod probe;

@@ -142,7 +142,7 @@ impl Shape {
             "ALTER TABLE read.genealogy SET UNLOGGED",
             "ALTER TABLE read.lots DROP CONSTRAINT lots_pkey",
             "ALTER TABLE read.genealogy DROP CONSTRAINT genealogy_pkey",
-            "DROP INDEX read.genealogy_children",
+            "DROP INDEX read.genealogy_made_of",
         ] {
             sqlx::raw_sql(statement).execute(pool).await.context(statement)?;
         }
@@ -155,7 +155,7 @@ impl Shape {
             "SET maintenance_work_mem = '1GB'",
             "ALTER TABLE read.lots ADD CONSTRAINT lots_pkey PRIMARY KEY (generation, id, tenant)",
             "ALTER TABLE read.genealogy ADD CONSTRAINT genealogy_pkey PRIMARY KEY (tenant, generation, child_id, parent_id)",
-            "CREATE INDEX genealogy_children ON read.genealogy (tenant, generation, parent_id, child_id)",
+            "CREATE INDEX genealogy_made_of ON read.genealogy (generation, parent_id, child_id, tenant)",
             "ANALYZE read.lots, read.genealogy",
             "RESET maintenance_work_mem",
         ] {

@@ -3,7 +3,7 @@
 //! It shares no code with the domain's decoding or with projections: headers are read as text, values as loose JSON, and the chain is
 //! recomputed by hand. What the tables say is brought into the same form by SQL of its own (`tables`), so that a difference prints as one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lotline_domain::port::LogRead;
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 mod alerts;
+mod holds;
 mod lots;
 mod process;
 mod tables;
@@ -77,6 +78,10 @@ pub struct World {
     pub run_decisions: Rows,
     /// By alert id.
     pub alerts: Rows,
+    /// By hold id.
+    pub holds: Rows,
+    /// By hold id and lot id.
+    pub held_lots: Rows,
 }
 
 /// A fold over a whole log.
@@ -87,6 +92,10 @@ pub struct Oracle {
     /// Command id → how many decisions it led to. More than one event of one command would be a doubled fact.
     pub commands: BTreeMap<String, u32>,
     remaining: BTreeMap<String, Decimal>,
+    /// What was made from each lot.
+    children: BTreeMap<String, Vec<String>>,
+    /// Lot and hold, of those that are on one.
+    held: BTreeSet<(String, String)>,
     heads: BTreeMap<String, (u64, String)>,
 }
 
@@ -174,6 +183,7 @@ impl Oracle {
             kind if kind.starts_with("lotline.scenario.") => self.scenario(kind, &event),
             kind if kind.starts_with("lotline.alert.") => self.alert(kind, &event),
             kind if kind.starts_with("lotline.run.") => self.run(kind, &event),
+            kind if kind.starts_with("lotline.hold.") => self.hold(kind, &event),
             "lotline.signal.declared.v1" => self.declared(&event),
             // What was refused is no state of the plant, and neither is what read models were told to do, or what happened at the door.
             "lotline.command.refused.v1"

@@ -6,6 +6,8 @@ mod answering;
 mod authorising;
 #[path = "writer/failing.rs"]
 mod failing;
+#[path = "writer/holding.rs"]
+mod holding;
 #[path = "writer/lagging.rs"]
 mod lagging;
 #[path = "writer/ordering.rs"]

@@ -37,8 +37,8 @@ pub enum Rule {
     Everywhere(Permission),
     /// LOOK_UP everywhere or VIEW on some pipeline; the answer has nothing of others.
     ByGrant,
-    /// For each id in `id` or `ids`: of a signal LOOK_UP at its site, of a lot, a decision, an alert or a run LOOK_UP at some site, and those of others are
-    /// not found; of a product, partner or scenario, which are for all sites, LOOK_UP at some site; of a pipeline VIEW on it, of an event VALIDATE
+    /// For each id in `id` or `ids`: of a signal LOOK_UP at its site, of a lot, a decision, an alert, a run or a hold LOOK_UP at some site, and those
+    /// of others are not found; of a product, partner or scenario, which are for all sites, LOOK_UP at some site; of a pipeline VIEW on it, of an event VALIDATE
     /// everywhere, of anything else LOOK_UP everywhere.
     ById,
     /// To have come in; what the command needs, mostly this permission, is for the writer to judge and to record.
@@ -77,7 +77,7 @@ impl Root {
 
 /// Every root field.
 pub const TABLE: &[(Root, &str, Rule)] = {
-    use Permission::{Administer, Decide, Engineer, LookUp, Validate};
+    use Permission::{Administer, Decide, Engineer, LookUp, Release, Validate};
     use Root::{Mutation, Query, Subscription};
     use Rule::{Admitted, AtSite, AtStream, ByGrant, ById, Command, Everywhere};
     &[
@@ -88,6 +88,8 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Query, "apiKeys", Everywhere(Administer)),
         (Query, "auditTrail", AtStream(Validate)),
         (Query, "findLots", AtSite(LookUp)),
+        (Query, "hold", AtSite(LookUp)),
+        (Query, "holds", AtSite(LookUp)),
         (Query, "lot", AtSite(LookUp)),
         (Query, "lotGenealogy", Everywhere(Validate)),
         (Query, "lots", AtSite(LookUp)),
@@ -140,6 +142,7 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Mutation, "linkLotToRun", Command(Decide)),
         (Mutation, "mergeLots", Command(Decide)),
         (Mutation, "moveLot", Command(Decide)),
+        (Mutation, "placeHold", Command(Decide)),
         (Mutation, "publishPipeline", Command(Engineer)),
         (Mutation, "publishScenario", Command(Engineer)),
         (Mutation, "reactivateUser", Command(Administer)),
@@ -148,6 +151,8 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Mutation, "recordQcDecision", Command(Decide)),
         (Mutation, "registerLot", Command(Decide)),
         (Mutation, "registerSite", Command(Administer)),
+        (Mutation, "releaseHold", Command(Release)),
+        (Mutation, "releaseHoldLots", Command(Release)),
         (Mutation, "resolveAlert", Command(Decide)),
         (Mutation, "resumeRun", Command(Decide)),
         (Mutation, "retireScenario", Command(Engineer)),
@@ -169,6 +174,7 @@ pub const TABLE: &[(Root, &str, Rule)] = {
         (Subscription, "alertChanged", AtSite(LookUp)),
         (Subscription, "alertRaised", AtSite(LookUp)),
         (Subscription, "auditTrail", AtStream(Validate)),
+        (Subscription, "holdChanged", AtSite(LookUp)),
         (Subscription, "lotChanged", AtSite(LookUp)),
         (Subscription, "phaseAdvanced", AtSite(LookUp)),
         (Subscription, "pipelineChanged", ByGrant),
@@ -376,6 +382,7 @@ fn need_of(id: &Given) -> Need {
             | NodeId::Scenario(_)
             | NodeId::Run(_)
             | NodeId::Alert(_),
+            | NodeId::Hold(_),
         ) => Need::Somewhere(Permission::LookUp),
         None => Need::Permission(Permission::LookUp, None),
     }

@@ -22,6 +22,8 @@ pub enum NodeId {
     Scenario(Uuid),
     /// A run.
     Run(Uuid),
+    /// A hold.
+    Hold(Uuid),
     /// A signal.
     Signal(SignalKey),
     /// A product.
@@ -43,6 +45,7 @@ impl NodeId {
             Self::Pipeline(id) => format!("pipeline:{id}"),
             Self::Scenario(id) => format!("scenario:{id}"),
             Self::Run(id) => format!("run:{id}"),
+            Self::Hold(id) => format!("hold:{id}"),
             Self::Signal(key) => format!("signal:{}", signal::write_key(&key.site, key.number)),
             Self::Product(id) => format!("product:{id}"),
             Self::Partner(id) => format!("partner:{id}"),
@@ -66,6 +69,7 @@ impl NodeId {
             "scenario" => uuid().map(Self::Scenario),
             "run" => uuid().map(Self::Run),
             "alert" => uuid().map(Self::Alert),
+            "hold" => uuid().map(Self::Hold),
             "audit_entry" => uuid().map(Self::AuditEntry),
             "signal" => signal::read_key(rest).map(Self::Signal),
             _ => None,
@@ -101,6 +105,8 @@ of_kind! {
     run, Run, Uuid, "run";
     /// Reads the id of an alert.
     alert, Alert, Uuid, "alert";
+    /// Reads the id of a hold.
+    hold, Hold, Uuid, "hold";
     /// Reads the id of a signal.
     signal, Signal, SignalKey, "signal";
 }
@@ -119,6 +125,7 @@ mod tests {
             NodeId::Pipeline(uuid),
             NodeId::Scenario(uuid),
             NodeId::Run(uuid),
+            NodeId::Hold(uuid),
             NodeId::Signal(key),
             NodeId::Product(uuid),
             NodeId::Partner(uuid),

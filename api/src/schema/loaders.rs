@@ -12,6 +12,7 @@ use lotline_domain::port::{LogError, PersonalKeys};
 use lotline_domain::timestamp::Timestamp;
 use lotline_projections::access::{self, GrantRow, MembershipRow, UserRow};
 use lotline_projections::genealogy::{self, EdgeRow};
+use lotline_projections::holds::{self, HeldLotRow, HoldRow};
 use lotline_projections::lots::{self, LotRow};
 use lotline_projections::master::{self, PartnerRow};
 use lotline_projections::pipelines::{self, PipelineRow, VersionRow};
@@ -94,6 +95,15 @@ pub struct InForceOf(pub Uuid);
 /// Decisions at the gates of a run: the newest so many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RunDecisionsOf(pub Uuid, pub u32);
+/// A hold by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HoldById(pub Uuid);
+/// The holds that a lot is or was on: so many, those that it is on first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HoldsOn(pub Uuid, pub u32);
+/// Whether a lot is on hold; nothing when it is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IsHeld(pub Uuid);
 /// A signal's declaration.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SignalByKey(pub SignalKey);
@@ -328,6 +338,42 @@ impl Loader<RunDecisionsOf> for Tables {
             found.extend(grouped(rows, |row| RunDecisionsOf(row.run_id, first)));
         }
         Ok(found)
+    }
+}
+
+impl Loader<HoldById> for Tables {
+    type Value = HoldRow;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[HoldById]) -> Rows<HoldById, HoldRow> {
+        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let rows = holds::by_ids(&self.pool, &self.tenant, &ids).await?;
+        Ok(rows.into_iter().map(|row| (HoldById(row.id), row)).collect())
+    }
+}
+
+impl Loader<HoldsOn> for Tables {
+    type Value = Vec<HeldLotRow>;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[HoldsOn]) -> Rows<HoldsOn, Vec<HeldLotRow>> {
+        let mut found = HashMap::new();
+        for (first, ids) in by_size(keys.iter().map(|key| (key.1, key.0))) {
+            let rows = holds::on_lots(&self.pool, &self.tenant, &ids, first).await?;
+            found.extend(grouped(rows, |row| HoldsOn(row.lot_id, first)));
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<IsHeld> for Tables {
+    type Value = ();
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, keys: &[IsHeld]) -> Rows<IsHeld, ()> {
+        let ids: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+        let held = holds::held_among(&self.pool, &self.tenant, &ids).await?;
+        Ok(held.into_iter().map(|lot| (IsHeld(lot), ())).collect())
     }
 }
 

@@ -19,8 +19,9 @@ use super::failure::{OrFail, bad_input};
 use super::flow::{Receipt, ShippedLot};
 use super::genealogy::GenealogyEdge;
 use super::global_id::{self, NodeId};
+use super::hold::HeldLot;
 use super::live::{self, Change, Feed};
-use super::loaders::{ChildrenOf, DecisionsOn, LotById, ParentsOf, ReceiptOf, ShipmentsOf};
+use super::loaders::{ChildrenOf, DecisionsOn, HoldsOn, IsHeld, LotById, ParentsOf, ReceiptOf, ShipmentsOf};
 use super::qc::{QcDecision, QcOutcome};
 use super::scalar::{PositionToken, Version};
 use super::scope::Scope;
@@ -165,10 +166,24 @@ impl Lot {
         pairs.map(|(name, value)| Attribute { name: name.clone(), value: value.clone() }).collect()
     }
 
-    /// The quality decision in force; null when none was taken. A lot on HOLD or FAIL can't go into another.
+    /// The quality decision in force; null when none was taken. HOLD and FAIL place holds; a lot on FAIL can't go into another for good.
     #[expect(clippy::unused_async, reason = "resolvers are asynchronous to the macro")]
     async fn qc_status(&self) -> Result<Option<QcOutcome>, Error> {
         self.0.qc_status.as_deref().map(QcOutcome::read).transpose()
+    }
+
+    /// Whether it is on hold and can't go into another lot.
+    async fn on_hold(&self, ctx: &Context<'_>) -> Result<bool, Error> {
+        let held = Scope::of(ctx).loader.load_one(IsHeld(self.0.id)).await.or_fail("read whether a lot is on hold")?;
+        Ok(held.is_some())
+    }
+
+    /// The holds that it is or was on: those that it is on first, then the newest.
+    #[graphql(complexity = "cost::page(first, child_complexity)")]
+    async fn holds(&self, ctx: &Context<'_>, #[graphql(desc = "1 to 100.")] first: i32) -> Result<Vec<HeldLot>, Error> {
+        let key = HoldsOn(self.0.id, connection::size(first)?);
+        let rows = Scope::of(ctx).loader.load_one(key).await.or_fail("read the holds of a lot")?;
+        Ok(rows.unwrap_or_default().into_iter().map(HeldLot).collect())
     }
 
     /// Who registered it.

@@ -5,6 +5,7 @@
 pub mod access;
 pub mod alert;
 pub mod flow;
+pub mod hold;
 pub mod import;
 pub mod lot;
 pub mod master;

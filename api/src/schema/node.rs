@@ -10,6 +10,7 @@ use super::alert::Alert;
 use super::audit::AuditEntry;
 use super::failure::{OrFail, bad_input};
 use super::global_id::NodeId;
+use super::hold::Hold;
 use super::lot::Lot;
 use super::master::{Partner, Product};
 use super::pipeline::Pipeline;
@@ -39,6 +40,8 @@ pub enum Node {
     Scenario(Scenario),
     /// A run.
     Run(Run),
+    /// A hold.
+    Hold(Hold),
     /// A signal.
     Signal(Signal),
     /// A product.
@@ -55,6 +58,7 @@ impl NodeId {
     fn model(&self) -> Model {
         match self {
             Self::Lot(_) => Model::Lots,
+            Self::Hold(_) => Model::Genealogy,
             Self::QcDecision(_) | Self::Alert(_) => Model::QcDecisions,
             Self::Pipeline(_) => Model::Pipelines,
             Self::Scenario(_) => Model::Scenarios,
@@ -74,6 +78,7 @@ impl NodeId {
             Self::Pipeline(id) => Pipeline::load(scope, id).await?.map(Node::Pipeline),
             Self::Scenario(id) => Scenario::load(scope, id).await?.map(Node::Scenario),
             Self::Run(id) => Run::load(scope, id).await?.filter(|run| shown(&run.0.site)).map(Node::Run),
+            Self::Hold(id) => Hold::load(scope, id).await?.filter(|hold| shown(&hold.0.site)).map(Node::Hold),
             Self::Signal(key) => Signal::load(scope, key).await?.map(Node::Signal),
             Self::QcDecision(id) => {
                 QcDecision::load(scope, id).await?.filter(|found| shown(&found.0.site)).map(Node::QcDecision)

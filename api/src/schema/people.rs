@@ -43,6 +43,8 @@ pub enum Permission {
     Validate,
     /// Administer the tenant or the site.
     Administer,
+    /// Release what is on hold.
+    Release,
 }
 
 /// What may be done with one pipeline.

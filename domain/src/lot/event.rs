@@ -70,6 +70,11 @@ impl TransformationKind {
     pub const fn conserves(self) -> bool {
         matches!(self, Self::Split | Self::Merge)
     }
+
+    /// Whether it may take of lots on hold: its outputs are parts of one lot, and on the same holds.
+    pub const fn takes_held(self) -> bool {
+        matches!(self, Self::Split)
+    }
 }
 
 impl JsonSchema for TransformationKind {

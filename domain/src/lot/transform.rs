@@ -1,6 +1,6 @@
 //! Split, merge, transform, rework: lots out of lots, in one event or not at all.
 //!
-//! Rules, besides those of every input (it exists, stands once, is not blocked, has enough left) and of every output (its code is new in the site
+//! Rules, besides those of every input (it exists, stands once, is not blocked, of a split apart not on hold, has enough left) and of every output (its code is new in the site
 //! and among the outputs):
 //! - A *split* takes one lot and a *merge* makes one. Both keep the product and lose nothing but what is stated: outputs and loss are the
 //!   inputs, exactly. A *transform* may lose and gain; where all amounts are of one dimension, outputs and loss must be inputs and gain, exactly,
@@ -114,7 +114,8 @@ impl Lots {
                 None if command.kind == TransformationKind::Split => amounts.split(lot)?,
                 None => lot.all("inputs")?,
             };
-            lot.can_give("inputs", quantity)?;
+            self.check_free("inputs", lot, Some(command.kind))?;
+            lot.has("inputs", quantity)?;
             let exception = entry("inputs", index, exception(input))?;
             let expired_on = lot.over(day);
             if let Some(expires_on) = expired_on
@@ -134,8 +135,8 @@ impl Lots {
         let mut codes = HashSet::with_capacity(command.outputs.len());
         for (index, output) in command.outputs.iter().enumerate() {
             let code = entry("outputs", index, text("code", &output.code, 64))?;
-            if let Some(by) = self.by_code.get(&code) {
-                return Err(Refusal::DuplicateLotCode { field: "outputs", code, by: *by });
+            if let Some(by) = self.by_code(&code) {
+                return Err(Refusal::DuplicateLotCode { field: "outputs", code, by });
             }
             if codes.contains(&code) {
                 return Err(LotRefusal::DuplicateOutputCode { code }.into());

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::command::{RunCommand, RunRef};
@@ -15,7 +14,7 @@ use super::refusal::RunRefusal as Broken;
 use super::state::{Runs, Stage};
 use crate::command::{QuantityInput, RegisterLot, text};
 use crate::event::Event;
-use crate::id::{LotId, RunId, ScenarioId};
+use crate::id::{LotId, RunId, ScenarioId, beside};
 use crate::lot::{LotRef, Lots, base_unit};
 use crate::master::MasterData;
 use crate::quantity::Quantity;
@@ -213,13 +212,4 @@ fn registered(phase: Option<&Phase>, run: &str, around: &Around<'_>) -> Result<(
     let lot_id = LotId(beside(around.fresh, "lot"));
     let event = around.lots.decide_register(lot_id, &command, around.day())?;
     Ok((vec![Event::LotRegistered(event)], vec![RunLot { lot_id, quantity: rule.quantity }]))
-}
-
-/// Another id that derives from the command, with the same time.
-fn beside(fresh: Uuid, what: &str) -> Uuid {
-    let digest = Sha256::new().chain_update(fresh.as_bytes()).chain_update(what).finalize();
-    let mut bytes = *fresh.as_bytes();
-    bytes[6..].copy_from_slice(&digest[..10]);
-    let builder = uuid::Builder::from_bytes(bytes).with_variant(uuid::Variant::RFC4122);
-    builder.with_version(uuid::Version::SortRand).into_uuid()
 }

@@ -38,7 +38,7 @@ impl Run {
         Ok(())
     }
 
-    /// Decides a decision at a gate: of a lot the lot's own decision, then that of the gate.
+    /// Decides a decision at a gate: of a lot what becomes of its holds and its own decision, then that of the gate.
     pub(super) fn decide_gate(
         &self,
         id: RunId,
@@ -73,8 +73,9 @@ impl Run {
             notes: None,
         };
         if lot.is_some() {
-            let event = RunEvent::RunGateDecided(decided);
-            return Ok(vec![Event::QcDecisionRecorded(recorded), Event::Run(event)]);
+            let mut events = around.lots.decide_judged(around.fresh, recorded);
+            events.push(Event::Run(RunEvent::RunGateDecided(decided)));
+            return Ok(events);
         }
         decided.measurements = recorded.measurements;
         decided.checklist = recorded.checklist;

@@ -396,6 +396,7 @@ impl Books {
             | Event::Scenario(_)
             | Event::Run(_)
             | Event::Alert(_)
+            | Event::Hold(_)
             | Event::CommandRefused(_)
             | Event::RefusalsSuppressed(_) => {}
         }

@@ -4,6 +4,7 @@
 
 mod access;
 mod alert;
+mod hold;
 mod lots;
 mod run;
 mod scenario;
@@ -141,6 +142,7 @@ pub(super) fn needed(slice: Slice<'_>) -> Vec<String> {
                 }
             }
             Event::Alert(_)
+            | Event::Hold(_)
             | Event::SignalDeclared(_)
             | Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
@@ -193,6 +195,7 @@ impl States {
             Event::Scenario(change) => self.change_scenario(subject, change, body.data, &mut changes)?,
             Event::Run(change) => self.change_run(subject, change, body.data, &mut changes)?,
             Event::Alert(change) => alert::change_alert(change, body.data, &mut changes)?,
+            Event::Hold(change) => hold::changed(change, body.data, &mut changes)?,
             Event::ProjectionRetried(_)
             | Event::ProjectionEventSkipped(_)
             | Event::Trail(_)
@@ -282,6 +285,7 @@ fn change_pipeline(state: &mut State, event: &Event, subject: &str, changes: &mu
         | Event::Scenario(_)
         | Event::Run(_)
         | Event::Alert(_)
+        | Event::Hold(_)
         | Event::CommandRefused(_)
         | Event::RefusalsSuppressed(_) => {}
     }

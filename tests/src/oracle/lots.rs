@@ -5,6 +5,17 @@ use serde_json::{Value, json};
 
 use super::{Event, Oracle, base, decimal, text};
 
+/// What an amount of a lot is taken for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// To go into another lot.
+    Input,
+    /// To become a part of it.
+    Split,
+    /// Anything else.
+    Other,
+}
+
 impl Oracle {
     /// An event about lots.
     pub(super) fn lots(&mut self, kind: &str, event: &Event<'_>) {
@@ -13,7 +24,7 @@ impl Oracle {
             "lotline.lot.registered.v1" => {
                 let parents = list(data, "parents");
                 for input in &parents {
-                    self.take(&text(input, "lot_id"), base(&input["quantity"]), event.sequence, true);
+                    self.take(&text(input, "lot_id"), base(&input["quantity"]), event.sequence, Use::Input);
                 }
                 self.make(data, &parents, event, &Value::Null);
             }
@@ -22,11 +33,11 @@ impl Oracle {
             "lotline.lot.adjusted.v1" => {
                 let amount = base(&data["quantity"]);
                 let amount = if data["direction"] == "increase" { -amount } else { amount };
-                self.take(&event.text("lot_id"), amount, event.sequence, false);
+                self.take(&event.text("lot_id"), amount, event.sequence, Use::Other);
                 self.stock(event, if data["direction"] == "increase" { "increased" } else { "decreased" });
             }
             "lotline.lot.scrapped.v1" | "lotline.lot.sampled.v1" => {
-                self.take(&event.text("lot_id"), base(&data["quantity"]), event.sequence, false);
+                self.take(&event.text("lot_id"), base(&data["quantity"]), event.sequence, Use::Other);
                 self.stock(event, if kind.contains("scrapped") { "scrapped" } else { "sampled" });
             }
             "lotline.lot.moved.v1" => self.touch_lot(event)["location"] = data["location"].clone(),
@@ -67,7 +78,7 @@ impl Oracle {
         let (data, id) = (event.data(), event.text("shipment_id"));
         for (place, lot) in list(data, "lots").iter().enumerate() {
             let (lot_id, amount) = (text(lot, "lot_id"), base(&lot["quantity"]));
-            self.take(&lot_id, amount, event.sequence, true);
+            self.take(&lot_id, amount, event.sequence, Use::Input);
             let row = json!({
                 "place": place, "quantity": decimal(&lot["quantity"]["value"]), "unit": lot["quantity"]["unit"],
                 "base": amount.normalize().to_string(),
@@ -88,7 +99,7 @@ impl Oracle {
         let (inputs, outputs) = (list(data, "inputs"), list(data, "outputs"));
         for (place, input) in inputs.iter().enumerate() {
             let (id, amount) = (text(input, "lot_id"), base(&input["quantity"]));
-            self.take(&id, amount, event.sequence, true);
+            self.take(&id, amount, event.sequence, if data["kind"] == "split" { Use::Split } else { Use::Input });
             let parts = outputs.iter().map(|output| &output["parents"][place]);
             assert!(parts.clone().all(|part| part["lot_id"] == id), "parents stand in the order of the inputs");
             let sum: Decimal = parts.map(|part| base(&part["quantity"])).sum();
@@ -114,12 +125,14 @@ impl Oracle {
         assert!(self.world.transformations.insert(id, row).is_none(), "a transformation happened twice");
     }
 
-    fn take(&mut self, id: &str, amount: Decimal, sequence: u64, used: bool) {
+    fn take(&mut self, id: &str, amount: Decimal, sequence: u64, used: Use) {
+        let held = self.holds_on(id);
         let lot = self.world.lots.get_mut(id).expect("a lot is there before something happens to it");
         let left = self.remaining.get_mut(id).expect("each lot has something left, or nothing");
         *left -= amount;
         assert!(*left >= Decimal::ZERO, "more was taken out of {id} than was in it");
-        assert!(!used || (lot["qc"] != "HOLD" && lot["qc"] != "FAIL"), "a blocked lot became a parent");
+        assert!(used == Use::Other || lot["qc"] != "FAIL", "a failed lot became a parent");
+        assert!(used != Use::Input || held.is_empty(), "a lot on hold became a parent");
         lot["version"] = json!(sequence);
     }
 
@@ -130,7 +143,9 @@ impl Oracle {
             assert!(self.world.lots.contains_key(&parent) && parent != id, "a parent is older than its child");
             let amount = base(&input["quantity"]);
             self.world.edges.insert(format!("{id}/{parent}"), json!(amount.normalize().to_string()));
+            self.children.entry(parent).or_default().push(id.clone());
         }
+        self.inherit(&id, parents, event);
         let row = json!({
             "site": event.stream, "code": data["code"], "type": data["lot_type"], "product": data["product"],
             "quantity": decimal(&data["quantity"]["value"]), "unit": data["quantity"]["unit"], "temperature": decimal(&data["temperature_c"]),

@@ -110,6 +110,14 @@ const ALERTS: &str = "SELECT id::TEXT, jsonb_build_object('site', site, 'kind', 
         'resolved_by', resolved_by, 'resolved', $time(resolved_at), 'by_itself', resolved_by_itself, 'resolution', resolution,
         'actor', actor, 'occurred', $time(occurred_at), 'decided', $time(decided_at), 'changed', $time(changed_at), 'version', version)
     FROM read.alerts WHERE $live('qc_decisions')";
+const HOLDS: &str = "SELECT id::TEXT, jsonb_build_object('site', site, 'code', code, 'cause', cause, 'decision', decision_id, 'rule', rule,
+        'reason', reason, 'actor', actor, 'occurred', $time(occurred_at), 'decided', $time(decided_at), 'released', $time(released_at),
+        'by', released_by, 'why', release_reason, 'released_for', release_decision_id, 'version', version)
+    FROM read.holds WHERE $live('genealogy')";
+const HELD_LOTS: &str =
+    "SELECT hold_id || '/' || lot_id, jsonb_build_object('direct', direct, 'since', $time(held_since),
+        'released', $time(released_at), 'by', released_by, 'why', release_reason)
+    FROM read.held_lots WHERE $live('genealogy')";
 
 /// What the tables say of a tenant.
 ///
@@ -144,6 +152,8 @@ pub async fn tables(pool: &PgPool, tenant: &str) -> World {
         run_lots: rows(RUN_LOTS).await,
         run_decisions: rows(RUN_DECISIONS).await,
         alerts: rows(ALERTS).await,
+        holds: rows(HOLDS).await,
+        held_lots: rows(HELD_LOTS).await,
     }
 }
 

@@ -37,6 +37,7 @@ const LISTS: [&str; 12] = [
     "alerts",
     "apiKeys",
     "auditTrail",
+    "holds",
     "lots",
     "partners",
     "pipelines",
@@ -68,7 +69,7 @@ fn example(root: &str, field: &str) -> (String, Value) {
     match (root, field) {
         ("query", list) if LISTS.contains(&list) => plain("(first: 1)", shown),
         ("query", "findLots") => plain("(by: { code: \"x\" }, first: 1)", shown),
-        ("query", "lot" | "run" | "shipment") => plain("(site: \"north\", code: \"x\")", shown),
+        ("query", "lot" | "run" | "shipment" | "hold") => plain("(site: \"north\", code: \"x\")", shown),
         ("query", "lotGenealogy") => plain(&format!("(id: \"{a_lot}\", direction: ANCESTORS)"), shown),
         ("query", "massBalance") => plain(&format!("(scope: {{ lots: [\"{a_lot}\"] }})"), shown),
         ("query", "recallScope") => plain(&format!("(lot: \"{a_lot}\")"), shown),
@@ -112,6 +113,7 @@ fn example(root: &str, field: &str) -> (String, Value) {
             input("SkipProjectionEventInput", given)
         }
         ("mutation", "startRun" | "decideGate" | "linkLotToRun" | "unlinkLotFromRun") => about_run(field, &a_scenario),
+        ("mutation", "placeHold" | "releaseHold" | "releaseHoldLots") => about_hold(field),
         ("mutation", name) if name.ends_with("Run") => about_run(field, &a_scenario),
         ("mutation", name) if name.ends_with("Scenario") => about_scenario(field, &a_scenario),
         ("subscription", "signalValues") => plain(&format!("(ids: [\"{a_signal}\"])"), "{ position }"),
@@ -177,6 +179,18 @@ fn about_run(field: &str, scenario: &str) -> (String, Value) {
         "decideGate" => (given["gate"], given["outcome"]) = (json!("x"), json!("PASS")),
         "linkLotToRun" | "unlinkLotFromRun" => given["lot"] = json!({ "code": "x" }),
         _ => {}
+    }
+    of_its_own(field, &given)
+}
+
+/// A mutation about a hold or lots that are not there.
+fn about_hold(field: &str) -> (String, Value) {
+    let mut given = json!({ "idempotencyKey": key(), "site": SITE, "reason": "x" });
+    if field != "placeHold" {
+        given["hold"] = json!({ "code": "x" });
+    }
+    if field != "releaseHold" {
+        given["lots"] = json!([{ "code": "x" }]);
     }
     of_its_own(field, &given)
 }

@@ -54,7 +54,7 @@ async fn lots_and_decisions(ann: &Client) {
     hold["notes"] = json!("Bob smelled something");
     let held = ann.mutate("recordQcDecision", "qcDecision { notes notesErased outcome }", &hold).await;
     assert_eq!(held["qcDecision"]["notes"], "Bob smelled something");
-    assert_eq!(ann.refused("registerLot", &lot(SITE, "M-3", "1", &[("M-2", "1")])).await, "LOT_BLOCKED");
+    assert_eq!(ann.refused("registerLot", &lot(SITE, "M-3", "1", &[("M-2", "1")])).await, "LOT_ON_HOLD");
     let mut stale = decision(SITE, "M-2", "PASS");
     stale["expectedVersion"] = first["version"].clone();
     assert_eq!(ann.refused("recordQcDecision", &stale).await, "VERSION_CONFLICT");

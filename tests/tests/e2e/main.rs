@@ -15,6 +15,7 @@ mod expiry;
 mod faults;
 mod flow;
 mod guessing;
+mod holds;
 mod input;
 mod integrator;
 mod leaving;

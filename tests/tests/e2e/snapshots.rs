@@ -65,7 +65,7 @@ async fn decides_as_before(ann: &Client, known: [(&Value, &Value); 2]) {
         assert_eq!(ann.refused("registerLot", &same_code).await, "DUPLICATE_LOT_CODE");
     }
     for held in ["E-1", "E-2"] {
-        assert_eq!(ann.refused("registerLot", &lot(SITE, "new", "1", &[(held, "1")])).await, "LOT_BLOCKED");
+        assert_eq!(ann.refused("registerLot", &lot(SITE, "new", "1", &[(held, "1")])).await, "LOT_ON_HOLD");
     }
     // 10 less thirty quarters and one: 1.5 are left.
     assert_eq!(ann.refused("registerLot", &lot(SITE, "new", "1", &[("early", "1.51")])).await, "NOT_ENOUGH_LEFT");

@@ -139,7 +139,7 @@ async fn refused(ann: &Client) {
         with(with(mix(json!({})), one(name)), json!({ "outputs": [output(code, value)] }))
     };
     for (given, expected) in [
-        (of("L-9", "5", "MIX"), "LOT_BLOCKED"),
+        (of("L-9", "5", "MIX"), "LOT_ON_HOLD"),
         (of("L-0", "4", "MIX"), "UNBALANCED"),
         (of("L-0", "5", "L-1"), "DUPLICATE_LOT_CODE"),
         (of("L-0", "1e400", "MIX"), "QUANTITY_NOT_DECIMAL"),

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::File;
 
 /// Every migration, with the first 16 digits of its SHA-256. One that is on main is changed by a later one, never by itself.
-const APPLIED: [(&str, &str); 30] = [
+const APPLIED: [(&str, &str); 31] = [
     ("adapters/migrations/0001_log.sql", "8e8d0f602566426d"),
     ("adapters/migrations/0002_snapshot.sql", "ac29c22913333221"),
     ("adapters/migrations/0003_vault.sql", "4e46e316ae2d718a"),
@@ -35,6 +35,7 @@ const APPLIED: [(&str, &str); 30] = [
     ("projections/migrations/0022_scenarios.sql", "27a4ba68b14d626d"),
     ("projections/migrations/0023_runs.sql", "ed924f18aba49913"),
     ("projections/migrations/0024_genealogy_position.sql", "36e7ba5772e6cfd1"),
+    ("projections/migrations/0025_holds.sql", "22fac0632381c0fc"),
     ("projections/migrations/0027_receipts_and_shipments.sql", "8e15777474541d29"),
     ("projections/migrations/0030_alerts.sql", "e4618eaa86849b98"),
     ("projections/migrations/0032_stock_changes.sql", "10bf8496c6519ac4"),

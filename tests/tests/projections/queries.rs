@@ -60,14 +60,16 @@ async fn audit_tells_before_and_after() {
     assert_eq!(changes[1]["code"], json!({ "before": null, "after": "mix" }));
     let remaining = format!("lot/{}.remaining_base", lot_id(&milk));
     assert_eq!(changes[1][remaining], json!({ "before": "100", "after": "87.5" }));
-    assert_eq!(*changes[2], json!({ "qc_status": { "before": null, "after": "HOLD" } }));
-    assert_eq!(changes[3]["kind"], json!({ "before": null, "after": "decision" }), "the alert of the HOLD");
-    assert_eq!(*changes[4], json!({ "qc_status": { "before": "HOLD", "after": "PASS" } }));
-    assert_eq!(*changes[5], json!({}), "a refusal changes nothing");
-    assert_eq!(rows[5].data["code"], "DUPLICATE_LOT_CODE");
-    assert_eq!(*changes[7], json!({ "name": { "before": "a", "after": "b" } }));
-    assert_eq!(*changes[8], json!({ "published_version": { "before": null, "after": 1 } }));
-    assert_eq!(*changes[9], json!({ "archived": { "before": false, "after": true } }));
+    assert_eq!(changes[2]["code"], json!({ "before": null, "after": "H-1" }));
+    assert_eq!(*changes[3], json!({ "qc_status": { "before": null, "after": "HOLD" } }));
+    assert_eq!(changes[4]["kind"], json!({ "before": null, "after": "decision" }), "the alert of the HOLD");
+    assert_eq!(*changes[5], json!({ "open": { "before": true, "after": false } }));
+    assert_eq!(*changes[6], json!({ "qc_status": { "before": "HOLD", "after": "PASS" } }));
+    assert_eq!(*changes[7], json!({}), "a refusal changes nothing");
+    assert_eq!(rows[7].data["code"], "DUPLICATE_LOT_CODE");
+    assert_eq!(*changes[9], json!({ "name": { "before": "a", "after": "b" } }));
+    assert_eq!(*changes[10], json!({ "published_version": { "before": null, "after": 1 } }));
+    assert_eq!(*changes[11], json!({ "archived": { "before": false, "after": true } }));
 
     let row = &rows[1];
     assert_eq!((row.stream.as_str(), row.sequence, row.actor.as_str()), ("north", 2, "ann"));
@@ -76,7 +78,7 @@ async fn audit_tells_before_and_after() {
     assert!(row.occurred_at < row.decided_at);
     let filter = AuditFilter { subject: Some(row.subject.clone()), ..AuditFilter::default() };
     let about = audit::list(rig.pool(), &tenant(), &filter, &Page::first(100)).await.unwrap();
-    assert_eq!(about.iter().map(|row| row.sequence).collect::<Vec<_>>(), [5, 3, 2]);
+    assert_eq!(about.iter().map(|row| row.sequence).collect::<Vec<_>>(), [7, 4, 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -109,6 +109,8 @@ async fn rows_do_not_depend_on_batches_or_restarts() {
         ("shipments", 8),
         ("shipment_lots", 16),
         ("qc_decisions", 400),
+        ("holds", 100),
+        ("held_lots", 100),
         ("pipeline_versions", 8),
         ("products", 2),
         ("partners", 2),

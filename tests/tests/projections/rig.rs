@@ -116,6 +116,8 @@ impl Rig {
             ("genealogy", "'genealogy'", "child_id, parent_id"),
             ("transformations", "'genealogy'", "id"),
             ("stock_changes", "'genealogy'", "lot_id, sequence"),
+            ("holds", "'genealogy'", "id"),
+            ("held_lots", "'genealogy'", "hold_id, lot_id"),
             ("qc_decisions", "'qc_decisions'", "id"),
             ("pipelines", "'pipelines'", "id"),
             ("pipeline_versions", "'pipelines'", "pipeline_id, version"),

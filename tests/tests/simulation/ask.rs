@@ -6,6 +6,7 @@ use lotline_domain::alert::command::AlertCommand;
 use lotline_domain::command::{
     Command, CommandRequest, DeclareSignal, ParentInput, QuantityInput, RecordQcDecision, RegisterLot,
 };
+use lotline_domain::hold::command::{HoldCommand, HoldRef};
 use lotline_domain::id::{ActorId, AlertId, CommandId, CorrelationId, PipelineId, StreamKey, TenantId};
 use lotline_domain::lot::command::{LotCommand, TransformInput, TransformLots, TransformOutput};
 use lotline_domain::lot::event::{AdjustmentDirection, TransformationKind};
@@ -94,6 +95,15 @@ pub(crate) enum What {
     },
     Process(Process),
     Dock(Dock),
+    Hold(Holding),
+}
+
+/// A hold by its code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Holding {
+    Place { lots: Vec<LotName> },
+    Release { hold: String },
+    ReleaseLots { hold: String, lots: Vec<LotName> },
 }
 
 /// One command of one client.
@@ -128,7 +138,7 @@ impl Ask {
 impl What {
     fn reason(&self) -> Option<String> {
         match self {
-            Self::Transform(_) | Self::Take { .. } | Self::SeeTo { .. } => Some("as planned".to_owned()),
+            Self::Transform(_) | Self::Take { .. } | Self::SeeTo { .. } | Self::Hold(_) => Some("as planned".to_owned()),
             Self::Process(process) => process.reason(),
             Self::Register { .. }
             | Self::Judge { .. }
@@ -174,6 +184,7 @@ impl What {
             Self::Take { lot, how, amount } => Command::Lot(take(lot.reference(), how, amount.as_ref())),
             Self::Process(process) => process.command(),
             Self::Dock(asked) => asked.command(),
+            Self::Hold(asked) => Command::Hold(asked.command()),
             Self::Draft { name, graph } => {
                 Command::DraftPipeline { name: name.clone(), definition: graph.definition() }
             }
@@ -208,6 +219,18 @@ fn see_to(alert_id: AlertId, how: &str) -> AlertCommand {
     match how {
         "resolve" => AlertCommand::ResolveAlert { alert_id },
         _ => AlertCommand::AcknowledgeAlert { alert_id, note: None },
+    }
+}
+
+impl Holding {
+    fn command(&self) -> HoldCommand {
+        let named = |lots: &[LotName]| lots.iter().map(LotName::reference).collect();
+        let code = |hold: &String| HoldRef::Code(hold.clone());
+        match self {
+            Self::Place { lots } => HoldCommand::Place { lots: named(lots) },
+            Self::Release { hold } => HoldCommand::Release { hold: code(hold) },
+            Self::ReleaseLots { hold, lots } => HoldCommand::ReleaseLots { hold: code(hold), lots: named(lots) },
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use lotline_domain::record::StoredRecord;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::ask::Ask;
+use crate::ask::{Ask, What};
 use crate::client::Answer;
 use crate::dock::Partner;
 use crate::model::Stream;
@@ -214,6 +214,17 @@ impl History<'_> {
             return Err(format!("{kind}: the key {} must not be accepted", key.2));
         }
         let sequence = line.number("ce_sequence")?;
+        // What a decision on a lot does to holds stands before it.
+        if let Some((_, ask)) = asks.iter().find(|(_, ask)| matches!(ask.what, What::Judge { .. }))
+            && kind.starts_with("hold.")
+        {
+            return stream.begin(ask, kind, &line.stored.record.value, sequence);
+        }
+        if let Some((kind, _, last)) = stream.parts.last()
+            && last + 1 != sequence
+        {
+            return Err(format!("{kind} was not followed by its decision"));
+        }
         let (mut wrong, mut right, mut after) = (Vec::new(), Vec::new(), None);
         for (index, ask) in asks {
             if let Some(code) = stream.verdict(ask, time) {

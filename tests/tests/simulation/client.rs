@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use crate::ask::{Amount, Ask, Graph, LotName, Transform, What};
+use crate::ask::{Amount, Ask, Graph, Holding, LotName, Transform, What};
 use crate::dock::{self, Dock};
 use crate::model::{Stream, alerts};
 use crate::process::Process;
@@ -161,6 +161,7 @@ fn accepted(world: &World, index: usize, receipt: Receipt) -> Answer {
         Subject::Alert(id) => id.to_string(),
         Subject::Delivery(id) => id.to_string(),
         Subject::Shipment(id) => id.to_string(),
+        Subject::Hold(id) => id.to_string(),
         Subject::Signal(name) | Subject::Projection(name) | Subject::Trail(name) => name,
         Subject::Access(subject) => subject.to_string(),
     };
@@ -311,8 +312,22 @@ pub(crate) fn draw_portion(world: &World) -> Amount {
     if chance.odds(0.7) { PORTIONS[chance.below(2)].clone() } else { chance.pick(&PORTIONS).clone() }
 }
 
+fn draw_holding(world: &World, stream: &str) -> Holding {
+    let chance = &world.chance;
+    let hold = || format!("H-{}", chance.between(1, 8));
+    let lots = || (0..*chance.pick(&[1, 1, 1, 2, 2, 0])).map(|_| draw_lot(world, stream)).collect();
+    match chance.between(0, 9) {
+        0..=2 => Holding::Place { lots: lots() },
+        3..=6 => Holding::Release { hold: hold() },
+        _ => Holding::ReleaseLots { hold: hold(), lots: lots() },
+    }
+}
+
 fn draw_operation(world: &World, stream: &str) -> What {
     let chance = &world.chance;
+    if chance.odds(0.2) {
+        return What::Hold(draw_holding(world, stream));
+    }
     if chance.odds(0.4) {
         let how = *chance.pick(&["increase", "decrease", "scrap", "scrap", "sample", "move"]);
         let amount = (how != "move" && (how != "scrap" || chance.odds(0.5))).then(|| draw_amount(world));

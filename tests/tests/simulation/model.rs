@@ -17,6 +17,8 @@ use crate::process::{Process, Processes};
 pub(crate) mod alerts;
 #[path = "model/dock.rs"]
 mod dock;
+#[path = "model/holds.rs"]
+mod holds;
 #[path = "model/lots.rs"]
 mod lots;
 
@@ -33,6 +35,7 @@ struct Lot {
     left: i128,
     qc: String,
     version: u64,
+    parents: Vec<Uuid>,
 }
 
 #[derive(Debug, Clone)]
@@ -52,6 +55,9 @@ pub(crate) struct Stream {
     lots: Vec<Lot>,
     pipelines: Vec<Pipeline>,
     signals: Vec<(String, u64)>,
+    holds: Vec<holds::Hold>,
+    /// Events about holds that a decision has brought so far: kind, data and sequence. The decision itself comes next.
+    pub(crate) parts: Vec<(String, Value, u64)>,
     pub(crate) processes: Processes,
     pub(crate) alerts: alerts::Alerts,
     /// In a site's stream, as the tenant's was when the event was decided.
@@ -85,6 +91,7 @@ impl Stream {
             | What::Transform(_)
             | What::Take { .. }
             | What::SeeTo { .. }
+            | What::Hold(_)
             | What::Declare { .. } => false,
         };
         if tenants != (ask.stream == "_tenant") {
@@ -101,6 +108,7 @@ impl Stream {
             What::Register { code, amount, parents } => self.may_register(code, amount, parents),
             What::Transform(asked) => self.may_transform(asked),
             What::Take { lot, how, amount } => self.may_take(lot, how, amount.as_ref()),
+            What::Hold(asked) => self.may_hold(asked),
             What::Judge { lot, .. } => match self.lot(lot) {
                 None => Some("UNKNOWN_LOT"),
                 Some(lot) => (lot.qc == "FAIL").then_some("LOT_FAILED"),
@@ -134,6 +142,7 @@ impl Stream {
             What::Process(process) => self.processes.version(process),
             What::SeeTo { alert, .. } => self.alerts.version(*alert),
             What::Dock(asked) => self.version_at_the_dock(asked),
+            What::Hold(asked) => self.hold_version(asked),
             What::Revise { pipeline, .. } | What::Publish { pipeline } | What::Archive { pipeline } => {
                 self.pipelines.iter().find(|known| known.id == *pipeline).map_or(0, |known| known.version)
             }
@@ -182,8 +191,8 @@ impl Stream {
                 Ok(measured) => measured,
                 Err(refused) => return Some(refused),
             };
-            if parent.qc == "HOLD" || parent.qc == "FAIL" {
-                return Some("LOT_BLOCKED");
+            if let Some(refused) = self.blocked(parent, false) {
+                return Some(refused);
             }
             if parent.dimension != dimension {
                 return Some("UNIT_MISMATCH");
@@ -195,6 +204,14 @@ impl Stream {
         None
     }
 
+    /// Why nothing may go from a lot into another, but for its own parts.
+    fn blocked(&self, lot: &Lot, split: bool) -> Option<&'static str> {
+        if lot.qc == "FAIL" {
+            return Some("LOT_BLOCKED");
+        }
+        (!split && self.is_held(lot.id)).then_some("LOT_ON_HOLD")
+    }
+
     fn active(&self, id: Uuid) -> Result<&Pipeline, &'static str> {
         let found = self.pipelines.iter().find(|known| known.id == id).ok_or("UNKNOWN_PIPELINE")?;
         if found.archived { Err("PIPELINE_ARCHIVED") } else { Ok(found) }
@@ -203,6 +220,19 @@ impl Stream {
     fn may_name(&self, own: Option<Uuid>, name: &str) -> Option<&'static str> {
         let taken = self.pipelines.iter().any(|known| !known.archived && known.name == name && Some(known.id) != own);
         taken.then_some("DUPLICATE_PIPELINE_NAME")
+    }
+
+    /// Takes an event that comes before the last one of a decision.
+    ///
+    /// # Errors
+    /// When the ask has no such events.
+    pub(crate) fn begin(&mut self, ask: &Ask, kind: &str, value: &[u8], sequence: u64) -> Result<(), String> {
+        if !matches!(ask.what, What::Judge { .. }) || !kind.starts_with("hold.") {
+            return Err(format!("{:?} began with {kind}", ask.what));
+        }
+        let mut body: Value = serde_json::from_slice(value).map_err(|error| error.to_string())?;
+        self.parts.push((kind.to_owned(), body["data"].take(), sequence));
+        Ok(())
     }
 
     /// Takes an event of the log, which must be what was asked for. After an error the stream is of no use.
@@ -221,7 +251,8 @@ impl Stream {
                 same(&data["code"], code)?;
                 same(&data["quantity"]["value"], amount.value)?;
                 same(&data["quantity"]["unit"], amount.unit)?;
-                self.register(id("lot_id")?, code, "milk", amount, sequence)?;
+                let from = parents.iter().filter_map(|(name, _)| self.lot(name)).map(|lot| lot.id).collect();
+                self.register(id("lot_id")?, code, ("milk", from), amount, sequence)?;
                 self.take(data, parents, sequence)?;
                 Ok(id("lot_id")?.to_string())
             }
@@ -229,6 +260,7 @@ impl Stream {
                 same(&data["outcome"], outcome)?;
                 let found = self.lot(lot).map(|lot| lot.id).ok_or("an unknown lot was judged")?;
                 same(&data["lot_id"], &found.to_string())?;
+                self.apply_judged(found, outcome, id("decision_id")?)?;
                 let judged = self.lots.iter_mut().find(|lot| lot.id == found).ok_or("a lot is gone")?;
                 (judged.qc, judged.version) = ((*outcome).to_owned(), sequence);
                 self.alerts.judged(found, "intake", id("decision_id")?, outcome);
@@ -266,6 +298,7 @@ impl Stream {
                 Ok(subject)
             }
             (What::Dock(asked), kind) => self.apply_at_the_dock(asked, kind, data, sequence),
+            (What::Hold(asked), _) => self.apply_hold(asked, kind, data, sequence),
             (What::Draft { .. } | What::Revise { .. } | What::Publish { .. } | What::Archive { .. }, _) => {
                 self.apply_pipeline(ask, kind, value, sequence)?;
                 Ok(id("pipeline_id")?.to_string())
@@ -278,7 +311,7 @@ impl Stream {
         &mut self,
         id: Uuid,
         code: &str,
-        product: &'static str,
+        (product, parents): (&'static str, Vec<Uuid>),
         amount: &Amount,
         version: u64,
     ) -> Result<(), String> {
@@ -286,7 +319,8 @@ impl Stream {
             return Err(format!("lot {id} was registered twice"));
         }
         let ((dimension, left), unit) = (measure(amount.value, amount.unit).map_err(str::to_owned)?, amount.unit);
-        self.lots.push(Lot { id, code: code.to_owned(), dimension, unit, product, left, qc: String::new(), version });
+        let (code, qc) = (code.to_owned(), String::new());
+        self.lots.push(Lot { id, code, dimension, unit, product, left, qc, version, parents });
         Ok(())
     }
 

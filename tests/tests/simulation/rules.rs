@@ -1,5 +1,6 @@
 //! What is asked of one site without anything that befalls it: long histories, each step judged by the rules and by the model.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use lotline_domain::event::Event;
@@ -52,13 +53,16 @@ fn play(seed: u64, counts: &mut BTreeMap<String, u64>) -> Result<(), String> {
         let outcome = match (live.decide(&request, now), verdict) {
             (Err(refusal), Some(code)) if refusal.code() == code => code.to_owned(),
             (Ok(decision), None) => {
+                // Before what was asked for stand holds, after it alerts.
+                let follows = |event: &Event| matches!(event, Event::Alert(alert) if alert.is_consequence());
+                let asked = decision.events.iter().rposition(|event| !follows(event)).unwrap_or_default();
                 for (place, event) in decision.events.iter().enumerate() {
                     sequence += 1;
                     let value = event.encode(decision.occurred_at, decision.reason.as_deref());
-                    // What follows the first event are alerts.
-                    let applied = match place {
-                        0 => model.apply(&ask, kind(event), &value, sequence).map(drop),
-                        _ => model.alerts.apply(kind(event), &value, sequence),
+                    let applied = match place.cmp(&asked) {
+                        Ordering::Less => model.begin(&ask, kind(event), &value, sequence),
+                        Ordering::Equal => model.apply(&ask, kind(event), &value, sequence).map(drop),
+                        Ordering::Greater => model.alerts.apply(kind(event), &value, sequence),
                     };
                     applied.map_err(|wrong| format!("{wrong}: {ask:?}"))?;
                     live.evolve(event, sequence, decision.occurred_at);
@@ -67,7 +71,7 @@ fn play(seed: u64, counts: &mut BTreeMap<String, u64>) -> Result<(), String> {
                 }
                 model.alerts.settled()?;
                 client::know(&world, &ask, &model, &decision.subject_id);
-                decision.events.last().map(kind).unwrap_or_default().to_owned()
+                kind(&decision.events[asked]).to_owned()
             }
             (decided, due) => return Err(format!("{due:?} was due, not {decided:?}, for {ask:?}")),
         };
@@ -111,6 +115,13 @@ async fn the_rules_are_those_of_the_model() {
         "UNKNOWN_ALERT",
         "alert.escalated",
         "LOT_BLOCKED",
+        "LOT_ON_HOLD",
+        "hold.placed",
+        "hold.released",
+        "hold.lot_released",
+        "UNKNOWN_HOLD",
+        "HOLD_RELEASED",
+        "LOT_NOT_HELD",
         "NOT_ENOUGH_LEFT",
         "NOTHING_LEFT",
         "NO_QUANTITY",

@@ -6,6 +6,7 @@ use crate::access::grant::{PipelineRight, RightSet};
 use crate::access::need::Authorisation;
 use crate::command::{CommandRequest, DeclareSignal};
 use crate::given::{Given, judge, register, site, tenant};
+use crate::hold::command::{HoldCommand, HoldRef};
 use crate::id::{ActorId, ScenarioId, StreamKey};
 use crate::qc::QcOutcome;
 use crate::refusal::Refusal;
@@ -30,13 +31,16 @@ fn declare() -> Command {
 /// One of each command, beside the permission that it takes: at the site `north`, else everywhere.
 fn commands() -> Vec<(Command, &'static str)> {
     let (user_id, scenario_id) = (user(50), ScenarioId(Uuid::nil()));
-    let run = RunRef::Code("R1".into());
+    let (run, hold) = (RunRef::Code("R1".into()), HoldRef::Code("H-1".into()));
     vec![
         (Command::RegisterLot(register("A", "1", "KGM")), "DECIDE"),
         (Command::RecordQcDecision(judge("A", QcOutcome::Pass)), "DECIDE"),
         (Command::Run(RunCommand::StartRun { scenario_id, version: None, code: None }), "DECIDE"),
         (Command::Run(RunCommand::AdvancePhase { run: run.clone(), from_phase: 0 }), "DECIDE"),
         (Command::Run(RunCommand::AbortRun { run }), "DECIDE"),
+        (Command::Hold(HoldCommand::Place { lots: vec![] }), "DECIDE"),
+        (Command::Hold(HoldCommand::Release { hold: hold.clone() }), "RELEASE"),
+        (Command::Hold(HoldCommand::ReleaseLots { hold, lots: vec![] }), "RELEASE"),
         (declare(), "ENGINEER"),
         (Command::DraftPipeline { name: "P".into(), definition: definition() }, "ENGINEER"),
         (Command::RevisePipeline { pipeline_id: pipeline(5), name: "P".into(), definition: definition() }, "ENGINEER"),

@@ -50,6 +50,6 @@ impl Story {
         let mut trial = lot(code, LotType::Intermediate, "Trial", 1, "LTR");
         // A lot in pieces would be refused for its unit if it were not for the hold, which is looked at first.
         trial.parents = vec![parent(held, 1, Kind::RawMilk)];
-        self.push("op-mixing-1", None, Action::RegisterLot(trial), Expected::Refused("LOT_BLOCKED"));
+        self.push("op-mixing-1", None, Action::RegisterLot(trial), Expected::Refused("LOT_ON_HOLD"));
     }
 }

@@ -36,6 +36,7 @@ const PLACES: [&str; 13] = [
     "after scenarios",
     "after runs",
     "after shipments",
+    "after holds",
     "after signals",
     "after auditTrail",
     "after users",
@@ -130,6 +131,10 @@ impl Things {
         let distant = lot(&self["site"], &format!("{}3", self.word), "9", &[]);
         let distant = done(house, bearer, "registerLot", "lotId", &distant).await;
         let decided = done(house, bearer, "recordQcDecision", "qcDecisionId", &self.pass(&self["code"])).await;
+        let spare = lot(SITE, &format!("{}held", self.word), "9", &[]);
+        done(house, bearer, "registerLot", "lotId", &spare).await;
+        let hold = json!({ "site": SITE, "reason": "x", "lots": [{ "code": format!("{}held", self.word) }] });
+        let hold = done(house, bearer, "placeHold", "holdId", &hold).await;
         let pipeline = json!({ "name": self["pipeline name"], "definition": definition() });
         let drafted = done(house, bearer, "draftPipeline", "pipelineId", &pipeline).await;
         let scenario = json!({ "name": self["scenario name"], "definition": process() });
@@ -167,6 +172,7 @@ impl Things {
             ("run", &run["runId"]),
             ("far run", &far["runId"]),
             ("shipment", &shipment),
+            ("hold", &hold["holdId"]),
         ];
         for (name, id) in ids.into_iter().chain(others) {
             self.by_name.insert(name, text(id));
@@ -226,6 +232,7 @@ impl Things {
             ("run uuid", "run"),
             ("far run uuid", "far run"),
             ("alert uuid", "alert"),
+            ("hold uuid", "hold"),
         ] {
             let uuid = uuid_in(&self[of]);
             self.by_name.insert(name, uuid);
@@ -245,6 +252,7 @@ impl Things {
             ("scenarios", "uuid"),
             ("runs", "uuid"),
             ("shipments", "uuid"),
+            ("holds", "uuid"),
             ("signals", "id"),
             ("auditTrail", "id subject correlationId actor"),
             ("users", "userId"),
@@ -304,6 +312,7 @@ impl Things {
             ("run", "run"),
             ("far run", "run"),
             ("alert", "alert"),
+            ("hold", "hold"),
             ("event", "audit_entry"),
         ] {
             things.insert(name, global(&format!("{kind}:{}", key())));
@@ -341,6 +350,7 @@ impl Things {
         let code = format!("{}{}", self.word, key());
         let revised = json!({ "pipelineId": self["pipeline"], "name": self["pipeline name"], "definition": definition(),
             "reason": "again" });
+        let held = json!({ "site": SITE, "reason": "x", "lots": [{ "code": code }] });
         let started = json!({ "site": SITE, "scenarioId": self["scenario"], "code": format!("{code}-run") });
         let advanced = json!({ "site": SITE, "run": { "code": format!("{code}-run") }, "fromPhase": 0 });
         let mut position = Value::Null;
@@ -349,6 +359,7 @@ impl Things {
             ("registerLot", lot(SITE, &code, "9", &[])),
             ("recordQcDecision", self.pass(&code)),
             ("recordQcDecision", self.judge(&code, "HOLD")),
+            ("placeHold", held),
             ("revisePipeline", revised),
             ("startRun", started),
             ("advanceRun", advanced),

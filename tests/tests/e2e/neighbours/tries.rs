@@ -51,6 +51,7 @@ fn queries(field: &str, some: &Things) -> Vec<Try> {
         "scenario",
         "run",
         "far run",
+        "hold",
         "signal",
         "far signal",
         "product",
@@ -110,6 +111,7 @@ fn queries(field: &str, some: &Things) -> Vec<Try> {
             like(format!("site: \"{SITE}\", code: \"{}\"", some["shipment code"]), "{ uuid code }"),
             like(format!("site: \"{}\", code: \"{}\"", some["site"], some["shipment code"]), "{ uuid code }"),
         ],
+        "hold" => vec![like(format!("id: \"{}\"", some["hold"]), "{ id code }")],
         "scenario" => vec![like(format!("id: \"{}\"", some["scenario"]), "{ id name }")],
         "scenarioDiff" => vec![like(format!("id: \"{}\", from: 1", some["scenario"]), "{ path }")],
         "node" => ids.map(|name| like(format!("id: \"{}\"", some[name]), "{ id }")).into(),
@@ -169,6 +171,7 @@ fn lists(field: &str, some: &Things) -> Vec<Try> {
             "uuid code",
             vec![format!("site: \"{}\"", some["site"]), format!("customer: \"{}\"", some["partner code"])],
         ),
+        "holds" => ("id reason", vec![format!("site: \"{}\"", some["site"])]),
         "scenarios" => ("id name", vec![format!("filter: {{ name: \"{}\" }}", some["scenario name"])]),
         "signals" => {
             ("id name device", vec![format!("site: \"{}\"", some["site"]), format!("device: \"{}\"", some["device"])])
@@ -255,6 +258,7 @@ fn mutations(field: &str, some: &Things, own: &Things) -> Vec<Try> {
             .into(),
         "linkLotToRun" | "unlinkLotFromRun" | "decideGate" => about_run(field, some),
         name if name.ends_with("Run") || name.ends_with("Alert") => about_run(field, some),
+        "placeHold" | "releaseHold" | "releaseHoldLots" => about_hold(field, some),
         name if name.ends_with("Scenario") => about_scenario(field, some),
         "declareSignal" => {
             let address = json!({ "modbus": { "unit": 1, "table": "COILS", "address": 0 } });
@@ -411,6 +415,23 @@ fn about_alert(field: &str, some: &Things) -> Vec<Try> {
     given.map(|given| mutation(field, &kind, given)).into()
 }
 
+/// Mutations about a hold, and about lots.
+fn about_hold(field: &str, some: &Things) -> Vec<Try> {
+    let kind = field[..1].to_uppercase() + &field[1..] + "Input";
+    let lots = [json!({ "id": some["lot"] }), json!({ "code": some["code"] })].into_iter();
+    let given = lots.map(|lot| {
+        let mut given = json!({ "site": SITE, "reason": "x" });
+        if field != "placeHold" {
+            given["hold"] = json!({ "id": some["hold"] });
+        }
+        if field != "releaseHold" {
+            given["lots"] = json!([lot]);
+        }
+        given
+    });
+    given.map(|given| mutation(field, &kind, given)).collect()
+}
+
 /// Mutations about people, keys and their rights.
 fn about_access(field: &str, some: &Things, own: &Things) -> Vec<Try> {
     let make = |kind: &str, given: Value| mutation(field, kind, given);
@@ -460,6 +481,7 @@ fn subscriptions(field: &str, some: &Things, own: &Things) -> Vec<Try> {
         "alertChanged" | "alertRaised" => ("alert { id title }", vec![format!("site: \"{}\"", some["site"])]),
         "qcDecisionRecorded" => ("decision { id gate }", vec![format!("site: \"{}\"", some["site"])]),
         "pipelineChanged" => ("pipeline { id name }", vec![]),
+        "holdChanged" => ("hold { id reason }", vec![format!("site: \"{}\"", some["site"])]),
         "runChanged" => ("run { id code }", vec![format!("site: \"{}\"", some["site"])]),
         "phaseAdvanced" => ("run { id code } phase", vec![format!("site: \"{}\"", some["site"])]),
         "signalValues" => {

@@ -33,7 +33,11 @@ impl Stream {
             if taken.iter().any(|(other, _)| other.id == lot.id) {
                 return Err("DUPLICATE_PARENT");
             }
-            taken.push((lot, amount_taken(asked, lot, amount.as_ref(), &made, loss)?));
+            let amount = amount_wanted(asked, lot, amount.as_ref(), &made, loss)?;
+            if let Some(refused) = self.blocked(lot, asked.kind == "split") {
+                return Err(refused);
+            }
+            taken.push((lot, amount_left(lot, amount)?));
         }
         for (index, (code, _)) in asked.outputs.iter().enumerate() {
             if code.trim().is_empty() {
@@ -133,21 +137,22 @@ impl Stream {
             let product = if asked.kind == "transform" || asked.kind == "rework" { asked.product } else { product };
             same(&output["product"], product)?;
             let id = output["lot_id"].as_str().and_then(|id| id.parse().ok()).ok_or("an output has no id")?;
-            self.register(id, code, product, amount, version)?;
+            let parents = taken.iter().map(|(parent, _)| *parent).collect();
+            self.register(id, code, (product, parents), amount, version)?;
         }
         Ok(())
     }
 }
 
-/// How much of a lot is taken, if it may be.
-fn amount_taken(
+/// How much of a lot is to be taken.
+fn amount_wanted(
     asked: &Transform,
     lot: &Lot,
     amount: Option<&Amount>,
     made: &[(&'static str, i128)],
     loss: Option<(&'static str, i128)>,
-) -> Result<i128, &'static str> {
-    let (dimension, parts) = match amount {
+) -> Result<(&'static str, i128), &'static str> {
+    Ok(match amount {
         Some(amount) => measure(amount.value, amount.unit)?,
         None if asked.kind == "split" => {
             let all: Vec<_> = made.iter().copied().chain(loss).collect();
@@ -159,10 +164,11 @@ fn amount_taken(
             (lot.dimension, sum)
         }
         None => (lot.dimension, all_of(lot)?),
-    };
-    if lot.qc == "HOLD" || lot.qc == "FAIL" {
-        return Err("LOT_BLOCKED");
-    }
+    })
+}
+
+/// How much of a lot is taken, if so much is in it.
+fn amount_left(lot: &Lot, (dimension, parts): (&'static str, i128)) -> Result<i128, &'static str> {
     if lot.dimension != dimension {
         return Err("UNIT_MISMATCH");
     }
