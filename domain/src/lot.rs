@@ -339,7 +339,7 @@ impl Lots {
     }
 
     /// Whether nothing keeps a lot from going into another; a split may take of what is on hold.
-    fn check_free(&self, field: &'static str, lot: &Lot, kind: Option<TransformationKind>) -> Result<(), Refusal> {
+    pub(crate) fn check_free(&self, field: &'static str, lot: &Lot, kind: Option<TransformationKind>) -> Result<(), Refusal> {
         if let Some(outcome) = lot.qc.filter(|_| lot.blocked) {
             return Err(Refusal::LotBlocked { field, code: lot.code.clone(), outcome });
         }
@@ -349,7 +349,7 @@ impl Lots {
 
 impl Lot {
     /// Whether so much of it is left.
-    fn has(&self, field: &'static str, asked: Quantity) -> Result<(), Refusal> {
+    pub(crate) fn has(&self, field: &'static str, asked: Quantity) -> Result<(), Refusal> {
         self.measured_in(field, asked.unit())?;
         if asked.in_base() > self.remaining {
             return Err(Refusal::NotEnoughLeft {

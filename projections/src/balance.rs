@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! opening + registered + brought in + converted in + gained + increased + surplus
-//!     = used + converted out + lost + decreased + scrapped + sampled + shortfall + closing
+//!     = used + converted out + lost + decreased + scrapped + sampled + shipped + shortfall + closing
 //! ```
 //!
 //! Each term is added up from facts of its own, and `closing` from those of each lot, so that the sum coming out even says something. What went
@@ -207,6 +207,9 @@ impl Period {
 pub(crate) fn signed(change: &StockChange) -> Decimal {
     match change.kind {
         StockChangeKind::Increased => change.quantity_base,
-        StockChangeKind::Decreased | StockChangeKind::Scrapped | StockChangeKind::Sampled => -change.quantity_base,
+        StockChangeKind::Decreased
+        | StockChangeKind::Scrapped
+        | StockChangeKind::Sampled
+        | StockChangeKind::Shipped => -change.quantity_base,
     }
 }

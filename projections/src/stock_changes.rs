@@ -1,4 +1,4 @@
-//! What came to lots or left them by other ways than into other lots: counts, scrap, samples.
+//! What came to lots or left them by other ways than into other lots: counts, scrap, samples, shipments.
 //!
 //! Part of the model `genealogy`, which applies and rebuilds it with its edges: so a balance reads both at one position.
 
@@ -24,11 +24,13 @@ pub enum StockChangeKind {
     Scrapped,
     /// It was taken as a sample.
     Sampled,
+    /// It was shipped to a customer.
+    Shipped,
 }
 
 impl StockChangeKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Increased, Self::Decreased, Self::Scrapped, Self::Sampled];
+    pub const ALL: [Self; 5] = [Self::Increased, Self::Decreased, Self::Scrapped, Self::Sampled, Self::Shipped];
 
     /// The name used in the table.
     pub const fn as_str(self) -> &'static str {
@@ -37,6 +39,7 @@ impl StockChangeKind {
             Self::Decreased => "decreased",
             Self::Scrapped => "scrapped",
             Self::Sampled => "sampled",
+            Self::Shipped => "shipped",
         }
     }
 }
@@ -64,37 +67,42 @@ pub(crate) struct New<'a> {
     reason: Option<&'a str>,
 }
 
-/// What an event changes, if it does.
-fn change(event: &LotEvent) -> Option<(LotId, StockChangeKind, Quantity)> {
+/// What an event changes.
+fn changes(event: &LotEvent) -> Vec<(LotId, StockChangeKind, Quantity)> {
     match event {
         LotEvent::LotAdjusted(data) => {
             let kind = match data.direction {
                 AdjustmentDirection::Increase => StockChangeKind::Increased,
                 AdjustmentDirection::Decrease => StockChangeKind::Decreased,
             };
-            Some((data.lot_id, kind, data.quantity))
+            vec![(data.lot_id, kind, data.quantity)]
         }
-        LotEvent::LotScrapped(data) => Some((data.lot_id, StockChangeKind::Scrapped, data.quantity)),
-        LotEvent::LotSampled(data) => Some((data.lot_id, StockChangeKind::Sampled, data.quantity)),
-        LotEvent::LotsTransformed(_) | LotEvent::LotMoved(_) | LotEvent::LotExpired(_) => None,
+        LotEvent::LotScrapped(data) => vec![(data.lot_id, StockChangeKind::Scrapped, data.quantity)],
+        LotEvent::LotSampled(data) => vec![(data.lot_id, StockChangeKind::Sampled, data.quantity)],
+        LotEvent::ShipmentShipped(data) => {
+            data.lots.iter().map(|lot| (lot.lot_id, StockChangeKind::Shipped, lot.quantity)).collect()
+        }
+        LotEvent::LotsTransformed(_) | LotEvent::LotReceived(_) | LotEvent::LotMoved(_) | LotEvent::LotExpired(_) => {
+            Vec::new()
+        }
     }
 }
 
-/// Whether an event has a row here.
+/// Whether an event has rows here.
 pub(crate) fn concerns(event: &LotEvent) -> bool {
-    change(event).is_some()
+    !changes(event).is_empty()
 }
 
 impl<'a> New<'a> {
-    /// The change that an event makes, if it does.
+    /// The changes that an event makes.
     pub(crate) fn of(
         data: &LotEvent,
         event: &'a LedgerEvent,
         occurred_at: DateTime<Utc>,
         reason: Option<&'a str>,
-    ) -> Option<Self> {
-        let (lot, kind, quantity) = change(data)?;
-        Some(Self { lot, kind, quantity, event, occurred_at, reason })
+    ) -> impl Iterator<Item = Self> {
+        let changes = changes(data).into_iter();
+        changes.map(move |(lot, kind, quantity)| Self { lot, kind, quantity, event, occurred_at, reason })
     }
 }
 

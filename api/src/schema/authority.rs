@@ -381,7 +381,7 @@ fn need_of(id: &Given) -> Need {
             | NodeId::Partner(_)
             | NodeId::Scenario(_)
             | NodeId::Run(_)
-            | NodeId::Alert(_),
+            | NodeId::Alert(_)
             | NodeId::Hold(_),
         ) => Need::Somewhere(Permission::LookUp),
         None => Need::Permission(Permission::LookUp, None),

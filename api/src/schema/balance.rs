@@ -49,7 +49,7 @@ pub enum MassBalanceScope {
 
 /// The balance of what is measured in one unit. What came and what was there is what went and what is left:
 /// opening + registered + broughtIn + convertedIn + gained + increased + surplus
-/// = used + convertedOut + lost + decreased + scrapped + sampled + shortfall + closing.
+/// = used + convertedOut + lost + decreased + scrapped + sampled + shipped + shortfall + closing.
 #[derive(SimpleObject)]
 pub struct MassBalanceMeasure {
     /// UNECE Rec 20 code of the unit of all amounts: KGM, LTR, C62 or MTR.
@@ -80,6 +80,8 @@ pub struct MassBalanceMeasure {
     pub scrapped: Decimal,
     /// What was taken as samples.
     pub sampled: Decimal,
+    /// What was shipped to customers.
+    pub shipped: Decimal,
     /// What went into registered lots and is not in them.
     pub shortfall: Decimal,
     /// What was in the lots when the period ended.
@@ -114,6 +116,8 @@ pub struct Whereabouts {
     pub scrapped: Decimal,
     /// Taken as samples.
     pub sampled: Decimal,
+    /// Shipped to customers.
+    pub shipped: Decimal,
     /// Found missing by counts.
     pub decreased: Decimal,
     /// Found too much by counts: part of what is there that nothing came as.
@@ -241,6 +245,7 @@ impl Whereabouts {
             on_hand: part.on_hand,
             scrapped: part.scrapped,
             sampled: part.sampled,
+            shipped: part.shipped,
             decreased: part.decreased,
             increased: part.increased,
         }
@@ -264,6 +269,7 @@ impl From<&Measure> for MassBalanceMeasure {
             decreased: measure.decreased.normalize(),
             scrapped: measure.scrapped.normalize(),
             sampled: measure.sampled.normalize(),
+            shipped: measure.shipped.normalize(),
             shortfall: measure.shortfall.normalize(),
             closing: measure.closing.normalize(),
             variance: measure.variance().normalize(),

@@ -161,7 +161,8 @@ fn leaving(lots: &Lots, given: &[ShipLot], day: NaiveDate) -> Result<Vec<Shipped
             Some(given) => entry("lots", index, given.parse("lots"))?,
             None => lot.all("lots")?,
         };
-        lot.can_give("lots", quantity)?;
+        lots.check_free("lots", lot, None)?;
+        lot.has("lots", quantity)?;
         if let Some(expires_on) = lot.over(day) {
             return Err(FlowRefusal::ShipsExpired { code: lot.code.clone(), expires_on, day }.into());
         }

@@ -42,6 +42,8 @@ pub struct Measure {
     pub scrapped: Decimal,
     /// What was taken as samples.
     pub sampled: Decimal,
+    /// What was shipped to customers.
+    pub shipped: Decimal,
     /// What went into registered lots and is not in them.
     pub shortfall: Decimal,
     /// What was in the lots when the period ended.
@@ -66,6 +68,7 @@ impl Measure {
             decreased: zero,
             scrapped: zero,
             sampled: zero,
+            shipped: zero,
             shortfall: zero,
             closing: zero,
         }
@@ -85,7 +88,7 @@ impl Measure {
     /// All that went, and what is left.
     pub fn went(&self) -> Decimal {
         let made = self.used + self.converted_out + self.lost + self.shortfall;
-        made + self.decreased + self.scrapped + self.sampled + self.closing
+        made + self.decreased + self.scrapped + self.sampled + self.shipped + self.closing
     }
 
     /// What nobody has explained: more than zero is a surplus.
@@ -133,6 +136,7 @@ pub(super) fn measures(lots: &HashMap<Uuid, Stocked>, flows: &Flows, period: Per
             (When::Within, StockChangeKind::Decreased) => measure.decreased += quantity,
             (When::Within, StockChangeKind::Scrapped) => measure.scrapped += quantity,
             (When::Within, StockChangeKind::Sampled) => measure.sampled += quantity,
+            (When::Within, StockChangeKind::Shipped) => measure.shipped += quantity,
         }
         measure.closing += signed(change);
     }

@@ -28,6 +28,8 @@ pub struct Whereabouts {
     pub scrapped: Decimal,
     /// Taken as samples.
     pub sampled: Decimal,
+    /// Shipped to customers.
+    pub shipped: Decimal,
     /// Found missing by counts.
     pub decreased: Decimal,
     /// Found too much by counts: what is there more of than came.
@@ -65,13 +67,14 @@ pub struct Recall {
 impl Whereabouts {
     /// All that came.
     pub fn sum(&self) -> Decimal {
-        self.on_hand + self.scrapped + self.sampled + self.decreased - self.increased
+        self.on_hand + self.scrapped + self.sampled + self.shipped + self.decreased - self.increased
     }
 
     fn add(&mut self, other: &Self) {
         self.on_hand += other.on_hand;
         self.scrapped += other.scrapped;
         self.sampled += other.sampled;
+        self.shipped += other.shipped;
         self.decreased += other.decreased;
         self.increased += other.increased;
     }
@@ -87,6 +90,7 @@ impl Whereabouts {
             on_hand: of(self.on_hand)?,
             scrapped: of(self.scrapped)?,
             sampled: of(self.sampled)?,
+            shipped: of(self.shipped)?,
             decreased: of(self.decreased)?,
             increased: of(self.increased)?,
         })
@@ -151,6 +155,7 @@ pub async fn recall(
             StockChangeKind::Decreased => &mut place.decreased,
             StockChangeKind::Scrapped => &mut place.scrapped,
             StockChangeKind::Sampled => &mut place.sampled,
+            StockChangeKind::Shipped => &mut place.shipped,
         } += change.quantity_base;
     }
     let quantities: HashMap<Uuid, Decimal> = reading.quantities().collect();

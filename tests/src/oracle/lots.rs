@@ -34,11 +34,11 @@ impl Oracle {
                 let amount = base(&data["quantity"]);
                 let amount = if data["direction"] == "increase" { -amount } else { amount };
                 self.take(&event.text("lot_id"), amount, event.sequence, Use::Other);
-                self.stock(event, if data["direction"] == "increase" { "increased" } else { "decreased" });
+                self.stock(event, &event.text("lot_id"), &data["quantity"], if data["direction"] == "increase" { "increased" } else { "decreased" });
             }
             "lotline.lot.scrapped.v1" | "lotline.lot.sampled.v1" => {
                 self.take(&event.text("lot_id"), base(&data["quantity"]), event.sequence, Use::Other);
-                self.stock(event, if kind.contains("scrapped") { "scrapped" } else { "sampled" });
+                self.stock(event, &event.text("lot_id"), &data["quantity"], if kind.contains("scrapped") { "scrapped" } else { "sampled" });
             }
             "lotline.lot.moved.v1" => self.touch_lot(event)["location"] = data["location"].clone(),
             "lotline.lot.expired.v1" => {
@@ -50,14 +50,13 @@ impl Oracle {
         }
     }
 
-    fn stock(&mut self, event: &Event<'_>, kind: &str) {
-        let quantity = &event.data()["quantity"];
+    fn stock(&mut self, event: &Event<'_>, lot: &str, quantity: &Value, kind: &str) {
         let row = json!({
             "site": event.stream, "kind": kind, "quantity": decimal(&quantity["value"]), "unit": quantity["unit"],
             "base": base(quantity).normalize().to_string(), "reason": event.body["reason"], "actor": event.actor,
             "occurred": event.body["occurred_at"], "decided": event.time,
         });
-        self.world.stock_changes.insert(format!("{}/{}", event.text("lot_id"), event.sequence), row);
+        self.world.stock_changes.insert(format!("{lot}/{}", event.sequence), row);
     }
 
     fn received(&mut self, event: &Event<'_>) {
@@ -83,6 +82,7 @@ impl Oracle {
                 "place": place, "quantity": decimal(&lot["quantity"]["value"]), "unit": lot["quantity"]["unit"],
                 "base": amount.normalize().to_string(),
             });
+            self.stock(event, &lot_id, &lot["quantity"], "shipped");
             let before = self.world.shipment_lots.insert(format!("{id}/{lot_id}"), row);
             assert!(before.is_none(), "a lot stands in a shipment once");
         }

@@ -33,7 +33,7 @@ enum Outcome {
 }
 
 /// Queries that give a page.
-const LISTS: [&str; 12] = [
+const LISTS: [&str; 13] = [
     "alerts",
     "apiKeys",
     "auditTrail",

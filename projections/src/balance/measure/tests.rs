@@ -95,7 +95,7 @@ type Plant = (Vec<(u32, bool)>, Vec<(usize, usize, u32)>, Vec<(usize, usize, u32
 fn plants() -> impl Strategy<Value = Plant> {
     (2..9_usize).prop_flat_map(|lots| {
         let edges = proptest::collection::vec((0..lots, 0..lots, 1..50_u32), 0..12);
-        let changes = proptest::collection::vec((0..lots, 0..4_usize, 1..20_u32, 0..12_u32), 0..10);
+        let changes = proptest::collection::vec((0..lots, 0..5_usize, 1..20_u32, 0..12_u32), 0..10);
         (proptest::collection::vec((1..100_u32, any::<bool>()), lots), edges, changes)
     })
 }
