@@ -321,9 +321,9 @@ fn gate(key: &str, lot: Option<&str>, outcome: QcOutcome, core: &str) -> DecideG
 }
 
 fn titles(events: &[AlertEvent]) -> Vec<(Severity, String)> {
-    let raised = |event: &AlertEvent| match event {
-        AlertEvent::AlertRaised(data) => (data.severity, data.title.clone()),
-        other => panic!("{other:?}"),
+    let raised = |event: &AlertEvent| {
+        let AlertEvent::AlertRaised(data) = event else { panic!("{event:?}") };
+        (data.severity, data.title.clone())
     };
     events.iter().map(raised).collect()
 }

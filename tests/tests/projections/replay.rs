@@ -13,7 +13,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection};
 use tokio::time::Instant;
 
-use crate::fixture::{FakeLog, Plant};
+use crate::fixture::{FakeLog, Plant, register};
 use crate::rig::{Rig, soon};
 
 fn definition(config: &str) -> Definition {
@@ -167,10 +167,14 @@ async fn a_crash_between_rows_and_offset_applies_nothing() {
     }
 }
 
-async fn crash_in(statement: &str, events: u64) {
+async fn crash_in(statement: &str, events: usize) {
     let rig = Rig::new("crash").await;
     let mut plant = Plant::new(FakeLog::shared("lotline.dairy.ledger.v1", 5_000));
-    plant.day("north", events);
+    plant.day("north", events as u64 / 2);
+    // Exactly so many: a worker reads that many at first, and from as many on rows are copied.
+    while plant.log.0.len() < events {
+        plant.decide("north", register("", &[]));
+    }
     let end = plant.log.0.next();
 
     let mut blocker = PgConnection::connect(&rig.database.url).await.unwrap();
