@@ -11,7 +11,9 @@ use crate::event::Event;
 use crate::flow::FlowCommand;
 use crate::flow::receipt::{self, LotReceived};
 use crate::flow::shipment::Shipments;
-use crate::id::{DeliveryId, LotId, PartnerId, PipelineId, ProductId, QcDecisionId, RunId, ScenarioId, ShipmentId, TransformationId};
+use crate::id::{
+    DeliveryId, LotId, PartnerId, PipelineId, ProductId, QcDecisionId, RunId, ScenarioId, ShipmentId, TransformationId,
+};
 use crate::lot::event::{LotAdjusted, LotEvent, LotExpired, LotMoved, LotSampled, LotScrapped};
 use crate::lot::{LotRef, Lots};
 use crate::master::{MasterData, SharedMaster};

@@ -81,16 +81,7 @@ fn example(root: &str, field: &str) -> (String, Value) {
         ("query", "me" | "projectionStatus" | "skippedEvents") => plain("", shown),
         ("query", "sites" | "tenant") => plain("", ""),
         ("mutation", "registerLot") => input("RegisterLotInput", lot(SITE, &key().to_string(), "1", &[])),
-        ("mutation", "receiveLot" | "receiveLots") => {
-            let (mut given, kind) = (delivery("x", &key().to_string()), "ReceiveLotsInput");
-            if field == "receiveLot" {
-                let lot = given["lots"][0].take();
-                given.as_object_mut().unwrap().remove("lots");
-                given.as_object_mut().unwrap().extend(lot.as_object().unwrap().clone());
-                return input("ReceiveLotInput", given);
-            }
-            input(kind, given)
-        }
+        ("mutation", "receiveLot" | "receiveLots") => received(field),
         ("mutation", "recordQcDecision") => {
             let given = json!({ "site": SITE, "lot": { "code": "x" }, "gate": "intake", "outcome": "PASS" });
             input("RecordQcDecisionInput", given)
@@ -132,6 +123,20 @@ fn example(root: &str, field: &str) -> (String, Value) {
         }
         _ => panic!("{root} {field} is new: give it an example here and a line in the table"),
     }
+}
+
+/// A delivery of nobody.
+fn received(field: &str) -> (String, Value) {
+    let (mut given, mut kind) = (delivery("x", &key().to_string()), "ReceiveLotsInput");
+    if field == "receiveLot" {
+        let lot = given["lots"][0].take();
+        let fields = given.as_object_mut().unwrap();
+        fields.remove("lots");
+        fields.extend(lot.as_object().unwrap().clone());
+        kind = "ReceiveLotInput";
+    }
+    let query = format!("mutation($input: {kind}!) {{ {field}(input: $input) {{ userErrors {{ code }} }} }}");
+    (query, json!({ "input": given }))
 }
 
 /// A mutation about a scenario that is not there, or a new one.

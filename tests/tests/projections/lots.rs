@@ -123,7 +123,8 @@ fn at_the_dock(plant: &mut Plant, site: &str, round: usize) {
         Command::Flow(FlowCommand::Receive(ReceiveLots { supplier: code("dock"), documents, lots }))
     };
     let ship = |own: Option<String>, lots: &[(&str, Option<&str>)]| {
-        let one = |(name, amount): &(&str, Option<&str>)| ShipLot { lot: named(&code(name)), quantity: amount.map(quantity) };
+        let one =
+            |(name, amount): &(&str, Option<&str>)| ShipLot { lot: named(&code(name)), quantity: amount.map(quantity) };
         Command::Flow(FlowCommand::Ship(ShipLots {
             carrier_reference: own.clone(),
             code: own,
