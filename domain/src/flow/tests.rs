@@ -417,17 +417,14 @@ proptest! {
                 live.happened(event);
                 let fact = Event::decode(event.event_type(), &event.encode(decision.occurred_at, None)).unwrap();
                 replayed.happened(&fact.event);
-                match event {
-                    Event::Lot(LotEvent::LotReceived(lot)) => {
-                        prop_assert!(came.insert(lot.lot_id, lot.quantity.in_base()).is_none());
+                if let Event::Lot(LotEvent::LotReceived(lot)) = event {
+                    prop_assert!(came.insert(lot.lot_id, lot.quantity.in_base()).is_none());
+                }
+                if let Event::Lot(LotEvent::ShipmentShipped(data)) = event {
+                    for lot in &data.lots {
+                        prop_assert!(before.get(lot.lot_id).unwrap().qc != Some(QcOutcome::Hold));
+                        *left.entry(lot.lot_id).or_default() += lot.quantity.in_base();
                     }
-                    Event::Lot(LotEvent::ShipmentShipped(data)) => {
-                        for lot in &data.lots {
-                            prop_assert!(before.get(lot.lot_id).unwrap().qc != Some(QcOutcome::Hold));
-                            *left.entry(lot.lot_id).or_default() += lot.quantity.in_base();
-                        }
-                    }
-                    _ => {}
                 }
             }
         }

@@ -77,7 +77,7 @@ impl Reader {
         // Scheme, nothing, host: what comes before the key is the address's own.
         // A word of the address may look like a key; the last one that can have what follows is it.
         let mut places = (3..segments.len()).rev();
-        let first = places.find(|index| is_key(segments[*index]) && (segments.len() - index) % 2 == 0);
+        let first = places.find(|index| is_key(segments[*index]) && (segments.len() - index).is_multiple_of(2));
         let Some(first) = first else { return Err(ScanError::NoKey) };
         for pair in segments[first..].chunks_exact(2) {
             let (ai, format) = whole(pair[0])?;

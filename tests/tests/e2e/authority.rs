@@ -66,8 +66,8 @@ fn example(root: &str, field: &str) -> (String, Value) {
     let plain = |arguments: &str, selected: &str| (format!("{root} {{ {field}{arguments} {selected} }}"), json!({}));
     let shown = "{ __typename }";
     match (root, field) {
+        (_, "findLots" | "receiveLot" | "receiveLots") => at_the_dock(field),
         ("query", list) if LISTS.contains(&list) => plain("(first: 1)", shown),
-        ("query", "findLots") => plain("(by: { code: \"x\" }, first: 1)", shown),
         ("query", "lot" | "run" | "shipment") => plain("(site: \"north\", code: \"x\")", shown),
         ("query", "lotGenealogy") => plain(&format!("(id: \"{a_lot}\", direction: ANCESTORS)"), shown),
         ("query", "trace") => plain(&format!("(lot: \"{a_lot}\", direction: BOTH)"), shown),
@@ -81,7 +81,6 @@ fn example(root: &str, field: &str) -> (String, Value) {
         ("query", "me" | "projectionStatus" | "skippedEvents") => plain("", shown),
         ("query", "sites" | "tenant") => plain("", ""),
         ("mutation", "registerLot") => input("RegisterLotInput", lot(SITE, &key().to_string(), "1", &[])),
-        ("mutation", "receiveLot" | "receiveLots") => received(field),
         ("mutation", "recordQcDecision") => {
             let given = json!({ "site": SITE, "lot": { "code": "x" }, "gate": "intake", "outcome": "PASS" });
             input("RecordQcDecisionInput", given)
@@ -125,8 +124,11 @@ fn example(root: &str, field: &str) -> (String, Value) {
     }
 }
 
-/// A delivery of nobody.
-fn received(field: &str) -> (String, Value) {
+/// A lookup, or a delivery of nobody.
+fn at_the_dock(field: &str) -> (String, Value) {
+    if field == "findLots" {
+        return ("query { findLots(by: { code: \"x\" }, first: 1) { __typename } }".to_owned(), json!({}));
+    }
     let (mut given, mut kind) = (delivery("x", &key().to_string()), "ReceiveLotsInput");
     if field == "receiveLot" {
         let lot = given["lots"][0].take();

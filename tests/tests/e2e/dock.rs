@@ -114,7 +114,7 @@ async fn comes_in(ann: &Client) {
             "expiresOn": "2025-11-13", "receipt": {
                 "deliveryUuid": received["deliveryUuid"], "supplierCode": "FARM-7", "supplier": { "code": "FARM-7", "name": "FARM-7" },
                 "traceabilityLotCodeSource": "9506000140445", "documents": [{ "documentType": "bill of lading", "number": "B-7" }],
-                "producedOn": "2025-11-10", "shelfLifeDays": 3, "exception": null, "receivedAt": "2025-11-12T22:00:00Z",
+                "producedOn": "2025-11-10", "shelfLifeDays": 3, "exception": null, "receivedAt": "2025-11-12T22:00:00+00:00",
             },
         })
     );

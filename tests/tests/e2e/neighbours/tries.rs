@@ -268,7 +268,6 @@ fn mutations(field: &str, some: &Things, own: &Things) -> Vec<Try> {
             let given = json!({ "reason": "x", "readModel": "LOTS", "stream": some["site"], "sequence": 1 });
             vec![make("SkipProjectionEventInput", given)]
         }
-        "defineProduct" | "definePartner" | "importMasterData" => about_master_data(field, some),
         _ if operations::FIELDS.contains(&field) || field.starts_with("receive") => about_lots(field, some, own),
         _ => about_access(field, some, own),
     }
@@ -386,6 +385,9 @@ fn about_run(field: &str, some: &Things) -> Vec<Try> {
 
 /// Mutations about people, keys and their rights.
 fn about_access(field: &str, some: &Things, own: &Things) -> Vec<Try> {
+    if let "defineProduct" | "definePartner" | "importMasterData" = field {
+        return about_master_data(field, some);
+    }
     let make = |kind: &str, given: Value| mutation(field, kind, given);
     let user = json!({ "userId": some["user"] });
     match field {
