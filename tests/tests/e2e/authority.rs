@@ -101,13 +101,7 @@ fn example(root: &str, field: &str) -> (String, Value) {
                 "address": address });
             input("DeclareSignalInput", given)
         }
-        ("mutation", "retryProjection") => {
-            input("RetryProjectionInput", json!({ "reason": "x", "readModel": "LOTS", "stream": SITE }))
-        }
-        ("mutation", "skipProjectionEvent") => {
-            let given = json!({ "reason": "x", "readModel": "LOTS", "stream": SITE, "sequence": 1 });
-            input("SkipProjectionEventInput", given)
-        }
+        ("mutation", "retryProjection" | "skipProjectionEvent") => about_projections(field),
         ("mutation", "startRun" | "decideGate" | "linkLotToRun" | "unlinkLotFromRun") => about_run(field, &a_scenario),
         ("mutation", name) if name.ends_with("Run") => about_run(field, &a_scenario),
         ("mutation", name) if name.ends_with("Scenario") => about_scenario(field, &a_scenario),
@@ -122,6 +116,17 @@ fn example(root: &str, field: &str) -> (String, Value) {
         }
         _ => panic!("{root} {field} is new: give it an example here and a line in the table"),
     }
+}
+
+/// What administrators tell a read model.
+fn about_projections(field: &str) -> (String, Value) {
+    let mut given = json!({ "idempotencyKey": key(), "reason": "x", "readModel": "LOTS", "stream": SITE });
+    let mut kind = "RetryProjectionInput";
+    if field == "skipProjectionEvent" {
+        (kind, given["sequence"]) = ("SkipProjectionEventInput", json!(1));
+    }
+    let query = format!("mutation($input: {kind}!) {{ {field}(input: $input) {{ userErrors {{ code }} }} }}");
+    (query, json!({ "input": given }))
 }
 
 /// A lookup, or a delivery of nobody.
