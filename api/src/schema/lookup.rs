@@ -134,7 +134,8 @@ async fn asked(scope: &Scope, by: FindLotsInput, scan: Option<&Scan>) -> Result<
 /// What lots of the product are named by: the GTIN in any of its lengths, and the code of the product that has it.
 async fn names(scope: &Scope, gtin: &Gtin) -> Result<Vec<String>, Error> {
     let all = gtin.in_14_digits();
-    let cut = |digits: usize| all[..14 - digits].bytes().all(|byte| byte == b'0').then(|| all[14 - digits..].to_owned());
+    let cut =
+        |digits: usize| all[..14 - digits].bytes().all(|byte| byte == b'0').then(|| all[14 - digits..].to_owned());
     let mut names: Vec<String> = [14, 13, 12, 8].into_iter().filter_map(cut).collect();
     let codes = master::codes_with_gtin(scope.pool(), scope.tenant(), gtin).await.or_fail("read products")?;
     names.extend(codes);

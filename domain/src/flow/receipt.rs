@@ -234,11 +234,7 @@ fn lot(given: &ReceiveLot, around: &Around<'_>) -> Result<LotReceived, Refusal> 
 }
 
 /// The name to record, and the product if master data knows it.
-fn product<'a>(
-    products: &'a Products,
-    given: &str,
-    unit: Unit,
-) -> Result<(String, Option<&'a Product>), Refusal> {
+fn product<'a>(products: &'a Products, given: &str, unit: Unit) -> Result<(String, Option<&'a Product>), Refusal> {
     let given = text("product", given, 128)?;
     let by_gtin = || products.with_gtin(&Gtin::parse("product", &given).ok()?).map(str::to_owned);
     let code = if products.get(&given).is_some() { Some(given.clone()) } else { by_gtin() };

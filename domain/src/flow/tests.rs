@@ -174,8 +174,16 @@ fn one_bad_lot_refuses_the_delivery() {
         given.when(delivery("farm", &[received("X-1", "x"), lot])).refused(code, Some("lots"), message);
     };
     let milk = || received("M-1", "MILK");
-    refused(received("X-1", "x"), "DUPLICATE_CODE_IN_DELIVERY", "lots, entry 2: lot code 'X-1' stands twice in the delivery");
-    refused(received(" ", "x"), "INVALID_TEXT", "lots, entry 2: code must have 1 to 64 characters and no control characters");
+    refused(
+        received("X-1", "x"),
+        "DUPLICATE_CODE_IN_DELIVERY",
+        "lots, entry 2: lot code 'X-1' stands twice in the delivery",
+    );
+    refused(
+        received(" ", "x"),
+        "INVALID_TEXT",
+        "lots, entry 2: code must have 1 to 64 characters and no control characters",
+    );
     refused(received("W", "WHEY"), "PRODUCT_INACTIVE", "lots, entry 2: product 'WHEY' is inactive");
     refused(
         ReceiveLot { quantity: quantity("3", "C62"), ..milk() },
@@ -213,11 +221,18 @@ fn what_has_expired_comes_in_by_an_exception_alone() {
     let late = ReceiveLot { expires_on, exception: Some(" for feed ".into()), ..received("M-1", "MILK") };
     let decision = given.when(delivery("farm", &[late])).accepted();
     let [Event::Lot(LotEvent::LotReceived(data))] = decision.events.as_slice() else { panic!("{decision:?}") };
-    assert_eq!((data.exception.as_deref(), data.expires_on, data.shelf_life_days), (Some("for feed"), expires_on, None));
+    assert_eq!(
+        (data.exception.as_deref(), data.expires_on, data.shelf_life_days),
+        (Some("for feed"), expires_on, None)
+    );
     let fresh = ReceiveLot { exception: Some("for feed".into()), ..received("M-1", "MILK") };
     let decision = given.when(delivery("farm", &[fresh])).accepted();
     let [Event::Lot(LotEvent::LotReceived(data))] = decision.events.as_slice() else { panic!("{decision:?}") };
-    assert_eq!((data.exception.as_deref(), data.expires_on), (None, Some(day("2026-11-28"))), "one that was not needed is none");
+    assert_eq!(
+        (data.exception.as_deref(), data.expires_on),
+        (None, Some(day("2026-11-28"))),
+        "one that was not needed is none"
+    );
 }
 
 #[test]
@@ -244,7 +259,11 @@ fn who_supplies_and_who_buys_is_in_the_master_data() {
     given.when(delivery("farm", &[])).refused("EMPTY", Some("lots"), "lots needs at least one entry");
     given.when(shipment(None, "market", &[])).refused("EMPTY", Some("lots"), "lots needs at least one entry");
     let many = vec![received("M-1", "MILK"); 1_001];
-    given.when(delivery("farm", &many)).refused("TOO_MANY", Some("lots"), "lots has 1001 entries; at most 1000 are accepted");
+    given.when(delivery("farm", &many)).refused(
+        "TOO_MANY",
+        Some("lots"),
+        "lots has 1001 entries; at most 1000 are accepted",
+    );
 }
 
 #[test]
@@ -273,7 +292,11 @@ fn a_shipment_takes_what_leaves() {
         Some("lots"),
         "lot 'L-2' has 4999.5 KGM left, 4999.6 KGM asked",
     );
-    given.when(shipment(None, "market", &[("L-1", None)])).refused("NOTHING_LEFT", Some("lots"), "lot 'L-1' has nothing left");
+    given.when(shipment(None, "market", &[("L-1", None)])).refused(
+        "NOTHING_LEFT",
+        Some("lots"),
+        "lot 'L-1' has nothing left",
+    );
     let taken = format!("shipment code 'S-20261121-01' is already used by shipment {}", decision_id(&event));
     given.when(shipment(Some(" S-20261121-01 "), "market", &[("L-2", Some("1"))])).refused(
         "DUPLICATE_SHIPMENT_CODE",
@@ -370,8 +393,7 @@ fn step_command(step: &Step) -> Command {
             delivery("farm", &lots.iter().map(one).collect::<Vec<_>>())
         }
         Step::Ship(lots) => {
-            let lots: Vec<_> =
-                lots.iter().map(|(number, amount)| (format!("L{number}"), amount.map(micros))).collect();
+            let lots: Vec<_> = lots.iter().map(|(number, amount)| (format!("L{number}"), amount.map(micros))).collect();
             let lots: Vec<_> = lots.iter().map(|(code, amount)| (code.as_str(), amount.as_deref())).collect();
             shipment(None, "market", &lots)
         }
@@ -395,17 +417,14 @@ proptest! {
                 live.happened(event);
                 let fact = Event::decode(event.event_type(), &event.encode(decision.occurred_at, None)).unwrap();
                 replayed.happened(&fact.event);
-                match event {
-                    Event::Lot(LotEvent::LotReceived(lot)) => {
-                        prop_assert!(came.insert(lot.lot_id, lot.quantity.in_base()).is_none());
+                if let Event::Lot(LotEvent::LotReceived(lot)) = event {
+                    prop_assert!(came.insert(lot.lot_id, lot.quantity.in_base()).is_none());
+                }
+                if let Event::Lot(LotEvent::ShipmentShipped(data)) = event {
+                    for lot in &data.lots {
+                        prop_assert!(before.get(lot.lot_id).unwrap().qc != Some(QcOutcome::Hold));
+                        *left.entry(lot.lot_id).or_default() += lot.quantity.in_base();
                     }
-                    Event::Lot(LotEvent::ShipmentShipped(data)) => {
-                        for lot in &data.lots {
-                            prop_assert!(before.get(lot.lot_id).unwrap().qc != Some(QcOutcome::Hold));
-                            *left.entry(lot.lot_id).or_default() += lot.quantity.in_base();
-                        }
-                    }
-                    _ => {}
                 }
             }
         }

@@ -110,8 +110,7 @@ formats! {
 }
 
 /// Keys that can begin a Digital Link's path, with what may follow each there.
-pub(super) const PRIMARY: [(&str, &[&str]); 4] =
-    [("01", &["22", "10", "21"]), ("00", &[]), ("414", &[]), ("417", &[])];
+pub(super) const PRIMARY: [(&str, &[&str]); 4] = [("01", &["22", "10", "21"]), ("00", &[]), ("414", &[]), ("417", &[])];
 
 /// The longest identifier.
 pub(super) const LONGEST: usize = 4;

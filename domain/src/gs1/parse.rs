@@ -75,9 +75,9 @@ impl Reader {
         let segments: Vec<&[Placed]> = path.split(|(_, char)| *char == '/').collect();
         let is_key = |segment: &[Placed]| ai::PRIMARY.iter().any(|(key, _)| word(segment) == *key);
         // Scheme, nothing, host: what comes before the key is the address's own.
-        let first = (3..segments.len()).find(|index| {
-            is_key(segments[*index]) && (segments.len() - index) % 2 == 0
-        });
+        // A word of the address may look like a key; the last one that can have what follows is it.
+        let mut places = (3..segments.len()).rev();
+        let first = places.find(|index| is_key(segments[*index]) && (segments.len() - index).is_multiple_of(2));
         let Some(first) = first else { return Err(ScanError::NoKey) };
         for pair in segments[first..].chunks_exact(2) {
             let (ai, format) = whole(pair[0])?;

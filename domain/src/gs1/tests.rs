@@ -38,9 +38,13 @@ fn every_form_of_a_label_says_the_same() {
 
 #[test]
 fn a_pallet_says_what_is_on_it() {
-    let scan = Scan::parse("]C1003401234500000000180204012345678901\u{1d}37120\u{1d}10L7\u{1d}4149506000140445400PO-9").unwrap();
-    assert_eq!((scan.sscc(), scan.gtin(), scan.batch()), (Some("340123450000000018"), Some("04012345678901"), Some("L7")));
-    assert_eq!(scan.to_string(), "(00)340123450000000018(02)04012345678901(37)120(10)L7(414)9506000140445(400)PO-9");
+    let scan = Scan::parse("]C1003401234500000000170204012345678901\u{1d}37120\u{1d}10L7\u{1d}4149506000140445400PO-9")
+        .unwrap();
+    assert_eq!(
+        (scan.sscc(), scan.gtin(), scan.batch()),
+        (Some("340123450000000017"), Some("04012345678901"), Some("L7"))
+    );
+    assert_eq!(scan.to_string(), "(00)340123450000000017(02)04012345678901(37)120(10)L7(414)9506000140445(400)PO-9");
     assert_eq!(scan.get("37").unwrap().title(), "COUNT");
 }
 
@@ -66,7 +70,8 @@ fn dates_have_the_nearest_century_and_day_00_is_the_last_of_its_month() {
 
 #[test]
 fn measures_have_their_point_where_the_identifier_says() {
-    for (text, value) in [("3103012500", "12.5"), ("3100000012", "12"), ("3156000001", "0.000001"), ("3202000100", "1")] {
+    for (text, value) in [("3103012500", "12.5"), ("3100000012", "12"), ("3156000001", "0.000001"), ("3202000100", "1")]
+    {
         assert_eq!(Scan::parse(text).unwrap().elements()[0].measure().unwrap().to_string(), value, "{text}");
     }
     assert_eq!(Scan::parse("10AB").unwrap().elements()[0].measure(), None);
@@ -81,12 +86,24 @@ fn what_is_wrong_is_named_with_its_place() {
     refused("]C10109506000134353", "AI 01 at 5: the check digit of 09506000134353 should be 2");
     refused("01095060001343", "AI 01 at 2 needs 14 characters, 12 follow");
     refused("0109506000134352\u{1d}99X", "'99X' at 17 is no known application identifier");
-    refused("10ABCDEFGHIJKLMNOPQRSTU", "AI 10 at 2 takes at most 20 characters, 21 follow; is an FNC1 missing after it?");
+    refused(
+        "10ABCDEFGHIJKLMNOPQRSTU",
+        "AI 10 at 2 takes at most 20 characters, 21 follow; is an FNC1 missing after it?",
+    );
     refused("10\u{1d}17261224", "AI 10 at 2 needs 1 characters, 0 follow");
-    refused("10A#B", "AI 10: '#' at 3 is not allowed; it takes letters, digits and ! \" % & ' ( ) * + , - . / : ; < = > ? _");
-    refused("10Aé", "AI 10: 'é' at 3 is not allowed; it takes letters, digits and ! \" % & ' ( ) * + , - . / : ; < = > ? _");
+    refused(
+        "10A#B",
+        "AI 10: '#' at 3 is not allowed; it takes letters, digits and ! \" % & ' ( ) * + , - . / : ; < = > ? _",
+    );
+    refused(
+        "10Aé",
+        "AI 10: 'é' at 3 is not allowed; it takes letters, digits and ! \" % & ' ( ) * + , - . / : ; < = > ? _",
+    );
     refused("1726122x", "AI 17: 'x' at 7 is not allowed; it takes digits");
-    refused("(01)09506000134352x(10)A", "AI 01 at 4 takes at most 14 characters, 15 follow; is an FNC1 missing after it?");
+    refused(
+        "(01)09506000134352x(10)A",
+        "AI 01 at 4 takes at most 14 characters, 15 follow; is an FNC1 missing after it?",
+    );
     refused("(01)0950600013435(10)A", "AI 01: '(' at 17 is not allowed; it takes digits");
     refused("10A\u{1d}10B", "AI 10 stands twice, the second time at 6, with another value");
     assert_eq!(read("10A\u{1d}10A").len(), 1, "twice the same is once");

@@ -67,8 +67,8 @@ fn example(root: &str, field: &str) -> (String, Value) {
     let plain = |arguments: &str, selected: &str| (format!("{root} {{ {field}{arguments} {selected} }}"), json!({}));
     let shown = "{ __typename }";
     match (root, field) {
+        (_, "findLots" | "receiveLot" | "receiveLots") => at_the_dock(field),
         ("query", list) if LISTS.contains(&list) => plain("(first: 1)", shown),
-        ("query", "findLots") => plain("(by: { code: \"x\" }, first: 1)", shown),
         ("query", "lot" | "run" | "shipment" | "hold") => plain("(site: \"north\", code: \"x\")", shown),
         ("query", "lotGenealogy") => plain(&format!("(id: \"{a_lot}\", direction: ANCESTORS)"), shown),
         ("query", "massBalance") => plain(&format!("(scope: {{ lots: [\"{a_lot}\"] }})"), shown),
@@ -84,16 +84,6 @@ fn example(root: &str, field: &str) -> (String, Value) {
         ("query", "me" | "projectionStatus" | "skippedEvents") => plain("", shown),
         ("query", "sites" | "tenant") => plain("", ""),
         ("mutation", "registerLot") => input("RegisterLotInput", lot(SITE, &key().to_string(), "1", &[])),
-        ("mutation", "receiveLot" | "receiveLots") => {
-            let (mut given, kind) = (delivery("x", &key().to_string()), "ReceiveLotsInput");
-            if field == "receiveLot" {
-                let lot = given["lots"][0].take();
-                given.as_object_mut().unwrap().remove("lots");
-                given.as_object_mut().unwrap().extend(lot.as_object().unwrap().clone());
-                return input("ReceiveLotInput", given);
-            }
-            input(kind, given)
-        }
         ("mutation", "recordQcDecision") => {
             let given = json!({ "site": SITE, "lot": { "code": "x" }, "gate": "intake", "outcome": "PASS" });
             input("RecordQcDecisionInput", given)
@@ -105,13 +95,7 @@ fn example(root: &str, field: &str) -> (String, Value) {
                 "address": address });
             input("DeclareSignalInput", given)
         }
-        ("mutation", "retryProjection") => {
-            input("RetryProjectionInput", json!({ "reason": "x", "readModel": "LOTS", "stream": SITE }))
-        }
-        ("mutation", "skipProjectionEvent") => {
-            let given = json!({ "reason": "x", "readModel": "LOTS", "stream": SITE, "sequence": 1 });
-            input("SkipProjectionEventInput", given)
-        }
+        ("mutation", "retryProjection" | "skipProjectionEvent") => about_projections(field),
         ("mutation", "startRun" | "decideGate" | "linkLotToRun" | "unlinkLotFromRun") => about_run(field, &a_scenario),
         ("mutation", "placeHold" | "releaseHold" | "releaseHoldLots") => about_hold(field),
         ("mutation", name) if name.ends_with("Run") => about_run(field, &a_scenario),
@@ -143,6 +127,34 @@ fn about_pipeline(field: &str, pipeline: &str) -> (String, Value) {
         ),
         _ => ("PipelineInput", json!({ "idempotencyKey": key, "pipelineId": pipeline })),
     };
+    let query = format!("mutation($input: {kind}!) {{ {field}(input: $input) {{ userErrors {{ code }} }} }}");
+    (query, json!({ "input": given }))
+}
+
+/// What administrators tell a read model.
+fn about_projections(field: &str) -> (String, Value) {
+    let mut given = json!({ "idempotencyKey": key(), "reason": "x", "readModel": "LOTS", "stream": SITE });
+    let mut kind = "RetryProjectionInput";
+    if field == "skipProjectionEvent" {
+        (kind, given["sequence"]) = ("SkipProjectionEventInput", json!(1));
+    }
+    let query = format!("mutation($input: {kind}!) {{ {field}(input: $input) {{ userErrors {{ code }} }} }}");
+    (query, json!({ "input": given }))
+}
+
+/// A lookup, or a delivery of nobody.
+fn at_the_dock(field: &str) -> (String, Value) {
+    if field == "findLots" {
+        return ("query { findLots(by: { code: \"x\" }, first: 1) { __typename } }".to_owned(), json!({}));
+    }
+    let (mut given, mut kind) = (delivery("x", &key().to_string()), "ReceiveLotsInput");
+    if field == "receiveLot" {
+        let lot = given["lots"][0].take();
+        let fields = given.as_object_mut().unwrap();
+        fields.remove("lots");
+        fields.extend(lot.as_object().unwrap().clone());
+        kind = "ReceiveLotInput";
+    }
     let query = format!("mutation($input: {kind}!) {{ {field}(input: $input) {{ userErrors {{ code }} }} }}");
     (query, json!({ "input": given }))
 }

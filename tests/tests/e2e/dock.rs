@@ -33,7 +33,9 @@ async fn master_data(ann: &Client) {
     for (code, supplies) in [("FARM-7", true), ("MARKET", false)] {
         let partner =
             json!({ "idempotencyKey": key(), "code": code, "name": code, "supplies": supplies, "buys": !supplies });
-        ann.mutate("definePartner", "", &partner).await;
+        let defined = ann.mutate("definePartner", "", &partner).await;
+        let query = "query($at: PositionToken) { partners(first: 1, consistentWith: $at) { nodes { id } } }";
+        ann.query(query, &json!({ "at": defined["position"] })).await;
     }
 }
 
@@ -112,7 +114,7 @@ async fn comes_in(ann: &Client) {
             "expiresOn": "2025-11-13", "receipt": {
                 "deliveryUuid": received["deliveryUuid"], "supplierCode": "FARM-7", "supplier": { "code": "FARM-7", "name": "FARM-7" },
                 "traceabilityLotCodeSource": "9506000140445", "documents": [{ "documentType": "bill of lading", "number": "B-7" }],
-                "producedOn": "2025-11-10", "shelfLifeDays": 3, "exception": null, "receivedAt": "2025-11-12T22:00:00Z",
+                "producedOn": "2025-11-10", "shelfLifeDays": 3, "exception": null, "receivedAt": "2025-11-12T22:00:00+00:00",
             },
         })
     );
@@ -154,9 +156,13 @@ async fn is_found(ann: &Client) {
     assert_eq!(found(ann, json!({ "scan": "4012345678901" }), at).await.len(), 3, "an item's own bar code");
     let other = json!({ "scan": "(01)09506000134352(10)F/9" });
     assert_eq!(found(ann, other, at).await, Vec::<String>::new(), "the batch of another product");
-    let shown = "query($by: FindLotsInput!) { findLots(by: $by, first: 1) { more scanned { ai title value } lots { code } } }";
+    let shown =
+        "query($by: FindLotsInput!) { findLots(by: $by, first: 1) { more scanned { ai title value } lots { code } } }";
     let data = ann.query(shown, &json!({ "by": { "scan": "(01)04012345678901(17)251113" } })).await;
-    assert_eq!((data["findLots"]["more"].as_bool(), data["findLots"]["lots"].as_array().unwrap().len()), (Some(true), 1));
+    assert_eq!(
+        (data["findLots"]["more"].as_bool(), data["findLots"]["lots"].as_array().unwrap().len()),
+        (Some(true), 1)
+    );
     assert_eq!(data["findLots"]["scanned"][1], json!({ "ai": "17", "title": "USE BY", "value": "251113" }));
     let wrong = ann.send(shown, &json!({ "by": { "scan": "]C10104012345678902" } })).await.unwrap();
     let message = wrong["errors"][0]["message"].as_str().unwrap();
@@ -170,7 +176,8 @@ async fn goes_out(ann: &Client) {
     assert_eq!(ann.refused("shipLots", &input).await, "UNIT_MISMATCH");
     input["idempotencyKey"] = json!(key());
     input["lots"][0]["quantity"] = json!({ "value": "500", "unit": "MLT" });
-    let shown = "shipmentUuid shipment { uuid site code customerCode customer { code } carrierReference documents { number }
+    let shown =
+        "shipmentUuid shipment { uuid site code customerCode customer { code } carrierReference documents { number }
         lots { quantity { value unit } lot { code remaining { value unit } } } }";
     let shipped = ann.mutate("shipLots", shown, &input).await;
     let expected = json!({
@@ -196,7 +203,8 @@ async fn goes_out(ann: &Client) {
     let data = ann.query(query, &json!({ "at": left["position"] })).await;
     assert_eq!(data["shipments"]["nodes"], json!([{ "code": "S-20251113-01" }, { "code": "S-1" }]));
     assert_eq!((&data["one"]["uuid"], &data["none"]["nodes"]), (&shipped["shipmentUuid"], &json!([])));
-    let of_lot = json!([{ "quantity": { "value": "75" }, "shipment": { "code": "S-20251113-01", "customerCode": "MARKET" } }]);
+    let of_lot =
+        json!([{ "quantity": { "value": "75" }, "shipment": { "code": "S-20251113-01", "customerCode": "MARKET" } }]);
     assert_eq!(data["lot"]["shipments"], of_lot);
     assert_eq!(site::lot(ann, "M-1", &left["position"]).await["remaining"]["value"], "25");
 

@@ -123,7 +123,8 @@ fn at_the_dock(plant: &mut Plant, site: &str, round: usize) {
         Command::Flow(FlowCommand::Receive(ReceiveLots { supplier: code("dock"), documents, lots }))
     };
     let ship = |own: Option<String>, lots: &[(&str, Option<&str>)]| {
-        let one = |(name, amount): &(&str, Option<&str>)| ShipLot { lot: named(&code(name)), quantity: amount.map(quantity) };
+        let one =
+            |(name, amount): &(&str, Option<&str>)| ShipLot { lot: named(&code(name)), quantity: amount.map(quantity) };
         Command::Flow(FlowCommand::Ship(ShipLots {
             carrier_reference: own.clone(),
             code: own,
@@ -134,7 +135,7 @@ fn at_the_dock(plant: &mut Plant, site: &str, round: usize) {
     };
     for command in [
         receive(vec![document.clone()], vec![one("r", code("milk"), true), one("late", "feed".into(), false)]),
-        ship(None, &[("r", Some("2.5")), ("e", Some("0.5"))]),
+        ship(None, &[("r", Some("2.5")), ("c", Some("0.5"))]),
         receive(Vec::new(), vec![one("r2", code("milk"), true)]),
         ship(Some(code("to market")), &[("r2", None), ("r", Some("1"))]),
     ] {
@@ -162,7 +163,7 @@ async fn the_tables_say_what_was_done_to_lots() {
     .await;
     let expected = json!({
         "a-0": [50, "tank 3", false, false], "old-0": [0, null, true, false], "b-0": [0, "rack 1", false, true],
-        "c-0": [19.25, "cold store", false, true], "d-0": [5, "rack 1", false, true], "e-0": [19.5, "rack 1", false, true],
+        "c-0": [18.75, "cold store", false, true], "d-0": [5, "rack 1", false, true], "e-0": [20, "rack 1", false, true],
         "f-0": [10, "rack 1", false, true], "r-0": [6.5, "dock", false, false], "late-0": [10, null, false, false],
         "r2-0": [0, "dock", false, false],
     });

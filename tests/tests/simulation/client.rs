@@ -358,11 +358,7 @@ fn draw_operation(world: &World, stream: &str) -> What {
 pub(crate) fn draw_site(world: &World, stream: &str) -> What {
     let chance = &world.chance;
     if world.plan.operations && chance.odds(0.4) {
-        return if chance.odds(0.25) {
-            What::Dock(dock::draw(world, stream))
-        } else {
-            draw_operation(world, stream)
-        };
+        return if chance.odds(0.25) { What::Dock(dock::draw(world, stream)) } else { draw_operation(world, stream) };
     }
     match chance.between(0, 9) {
         0..=5 => {

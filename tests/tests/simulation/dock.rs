@@ -69,10 +69,7 @@ impl Dock {
                 customer: customer.clone(),
                 lots: lots
                     .iter()
-                    .map(|(lot, amount)| ShipLot {
-                        lot: lot.reference(),
-                        quantity: amount.as_ref().map(Amount::input),
-                    })
+                    .map(|(lot, amount)| ShipLot { lot: lot.reference(), quantity: amount.as_ref().map(Amount::input) })
                     .collect(),
                 documents: Vec::new(),
                 carrier_reference: None,

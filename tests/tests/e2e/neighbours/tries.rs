@@ -98,19 +98,6 @@ fn queries(field: &str, some: &Things) -> Vec<Try> {
             like(format!("site: \"{SITE}\", code: \"{}\"", some["run code"]), "{ id code }"),
             like(format!("site: \"{}\", code: \"{}\"", some["site"], some["run code"]), "{ id code }"),
         ],
-        "findLots" => [
-            format!("code: \"{}\"", some["code"]),
-            format!("gtin: \"{}\"", some["gtin"]),
-            format!("supplierLot: \"{}\"", some["supplier lot"]),
-            format!("scan: \"(10){}\"", some["code"]),
-        ]
-        .map(|by| like(format!("by: {{ {by} }}, first: 9"), "{ more lots { id code } }"))
-        .into(),
-        "shipment" => vec![
-            like(format!("uuid: \"{}\"", some["shipment"]), "{ uuid code }"),
-            like(format!("site: \"{SITE}\", code: \"{}\"", some["shipment code"]), "{ uuid code }"),
-            like(format!("site: \"{}\", code: \"{}\"", some["site"], some["shipment code"]), "{ uuid code }"),
-        ],
         "hold" => vec![like(format!("id: \"{}\"", some["hold"]), "{ id code }")],
         "scenario" => vec![like(format!("id: \"{}\"", some["scenario"]), "{ id name }")],
         "scenarioDiff" => vec![like(format!("id: \"{}\", from: 1", some["scenario"]), "{ path }")],
@@ -127,7 +114,28 @@ fn queries(field: &str, some: &Things) -> Vec<Try> {
         "projectionStatus" => own("{ topic halts { __typename } }"),
         "skippedEvents" => own("{ stream reason }"),
         "sites" | "tenant" => own(""),
+        "findLots" | "shipment" => at_the_dock(field, some),
         _ => lists(field, some),
+    }
+}
+
+/// Queries of what came and went, by each of its names.
+fn at_the_dock(field: &str, some: &Things) -> Vec<Try> {
+    let like = |arguments: String, shown: &str| ask(Kind::AsNobodys, field, &arguments, shown);
+    match field {
+        "findLots" => [
+            format!("code: \"{}\"", some["code"]),
+            format!("gtin: \"{}\"", some["gtin"]),
+            format!("supplierLot: \"{}\"", some["supplier lot"]),
+            format!("scan: \"(10){}\"", some["code"]),
+        ]
+        .map(|by| like(format!("by: {{ {by} }}, first: 9"), "{ more lots { id code } }"))
+        .into(),
+        _ => vec![
+            like(format!("uuid: \"{}\"", some["shipment"]), "{ uuid code }"),
+            like(format!("site: \"{SITE}\", code: \"{}\"", some["shipment code"]), "{ uuid code }"),
+            like(format!("site: \"{}\", code: \"{}\"", some["site"], some["shipment code"]), "{ uuid code }"),
+        ],
     }
 }
 
@@ -276,9 +284,7 @@ fn mutations(field: &str, some: &Things, own: &Things) -> Vec<Try> {
             let given = json!({ "reason": "x", "readModel": "LOTS", "stream": some["site"], "sequence": 1 });
             vec![make("SkipProjectionEventInput", given)]
         }
-        "defineProduct" | "definePartner" | "importMasterData" => about_master_data(field, some),
-        "receiveLot" | "receiveLots" | "shipLots" => about_the_dock(field, some, own),
-        _ if operations::FIELDS.contains(&field) => about_lots(field, some, own),
+        _ if operations::FIELDS.contains(&field) || field.starts_with("receive") => about_lots(field, some, own),
         _ => about_access(field, some, own),
     }
 }
@@ -330,6 +336,9 @@ fn about_master_data(field: &str, some: &Things) -> Vec<Try> {
 
 /// Mutations about lots that are there.
 fn about_lots(field: &str, some: &Things, own: &Things) -> Vec<Try> {
+    if field.starts_with("receive") || field == "shipLots" {
+        return about_the_dock(field, some, own);
+    }
     let far = json!({ "id": some["far lot"] });
     let lots = [json!({ "id": some["lot"] }), json!({ "code": some["code"] }), far.clone()];
     let given =
@@ -357,9 +366,7 @@ fn about_the_dock(field: &str, some: &Things, own: &Things) -> Vec<Try> {
         }
         "receiveLots" => {
             let known = (SITE, &own["partner code"]);
-            let given = |(site, supplier): (&str, &String)| {
-                json!({ "site": site, "supplier": supplier, "lots": [fresh(&some["gtin"]), fresh(&some["product code"])] })
-            };
+            let given = |(site, supplier): (&str, &String)| json!({ "site": site, "supplier": supplier, "lots": [fresh(&some["gtin"]), fresh(&some["product code"])] });
             places.into_iter().chain([known]).map(|place| mutation(field, "ReceiveLotsInput", given(place))).collect()
         }
         _ => {
@@ -370,7 +377,8 @@ fn about_the_dock(field: &str, some: &Things, own: &Things) -> Vec<Try> {
                     "lots": [{ "lot": lot, "quantity": quantity }, { "lot": { "code": "none" } }] })
             };
             let theirs = lots.iter().map(|lot| given(lot, &own["partner code"], SITE));
-            let more = [given(&lots[2], &some["partner code"], SITE), given(&lots[2], &own["partner code"], &some["site"])];
+            let more =
+                [given(&lots[2], &some["partner code"], SITE), given(&lots[2], &own["partner code"], &some["site"])];
             theirs.chain(more).map(|given| mutation(field, "ShipLotsInput", given)).collect()
         }
     }
@@ -434,6 +442,9 @@ fn about_hold(field: &str, some: &Things) -> Vec<Try> {
 
 /// Mutations about people, keys and their rights.
 fn about_access(field: &str, some: &Things, own: &Things) -> Vec<Try> {
+    if let "defineProduct" | "definePartner" | "importMasterData" = field {
+        return about_master_data(field, some);
+    }
     let make = |kind: &str, given: Value| mutation(field, kind, given);
     let user = json!({ "userId": some["user"] });
     match field {
