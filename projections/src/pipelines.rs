@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use lotline_domain::event::{Event, Fact};
 use lotline_domain::id::{PipelineId, TenantId};
-use lotline_domain::pipeline::{Definition, PipelineDrafted};
+use lotline_domain::pipeline::{Definition, PipelineDrafted, PipelinePublished};
 use lotline_domain::record::Offset;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
@@ -277,8 +277,7 @@ fn evolve(
     event: &LedgerEvent,
     fact: &Fact,
 ) -> Result<(), ApplyError> {
-    let attributes = &event.envelope.attributes;
-    let (occurred_at, decided_at) = (fact.occurred_at.to_utc(), attributes.time.to_utc());
+    let decided_at = event.envelope.attributes.time.to_utc();
     let Some(id) = touched(&fact.event) else { return Ok(()) };
     if let Event::PipelineDrafted(data) = &fact.event {
         let row = drafted(data, partition, event, fact);
@@ -297,29 +296,10 @@ fn evolve(
             row.draft = Json(data.definition.clone());
         }
         Event::PipelinePublished(data) => {
-            let hash = data.definition_hash.to_string();
-            if hash != row.draft_hash {
-                let found = &row.draft_hash;
-                return Err(ApplyError::Inconsistent(format!(
-                    "draft {found} of pipeline {id} was published as {hash}"
-                )));
-            }
-            let version = i32::try_from(data.version)
-                .map_err(|_| ApplyError::Inconsistent(format!("version {} is out of range", data.version)))?;
-            row.published_version = Some(version);
-            row.published_hash = Some(hash.clone());
-            versions.push(VersionRow {
-                pipeline_id: id.0,
-                version,
-                name: row.name.clone(),
-                definition: row.draft.clone(),
-                definition_hash: hash,
-                reason: fact.reason.clone(),
-                actor: attributes.actor.to_string(),
-                occurred_at,
-                decided_at,
-                sequence: event.sequence(),
-            });
+            let version = published(row, data, event, fact)?;
+            (row.published_version, row.published_hash) =
+                (Some(version.version), Some(version.definition_hash.clone()));
+            versions.push(version);
         }
         Event::PipelineArchived(_) => row.archived = true,
         Event::PipelineDrafted(_)
@@ -342,6 +322,34 @@ fn evolve(
     row.version = event.sequence();
     row.changed_offset = event.offset;
     Ok(())
+}
+
+/// The draft as a version.
+fn published(
+    row: &PipelineRow,
+    data: &PipelinePublished,
+    event: &LedgerEvent,
+    fact: &Fact,
+) -> Result<VersionRow, ApplyError> {
+    let (attributes, hash) = (&event.envelope.attributes, data.definition_hash.to_string());
+    if hash != row.draft_hash {
+        let (found, id) = (&row.draft_hash, row.id);
+        return Err(ApplyError::Inconsistent(format!("draft {found} of pipeline {id} was published as {hash}")));
+    }
+    let version = i32::try_from(data.version)
+        .map_err(|_| ApplyError::Inconsistent(format!("version {} is out of range", data.version)))?;
+    Ok(VersionRow {
+        pipeline_id: row.id,
+        version,
+        name: row.name.clone(),
+        definition: row.draft.clone(),
+        definition_hash: hash,
+        reason: fact.reason.clone(),
+        actor: attributes.actor.to_string(),
+        occurred_at: fact.occurred_at.to_utc(),
+        decided_at: attributes.time.to_utc(),
+        sequence: event.sequence(),
+    })
 }
 
 fn drafted(data: &PipelineDrafted, partition: i32, event: &LedgerEvent, fact: &Fact) -> PipelineRow {

@@ -99,16 +99,9 @@ fn example(root: &str, field: &str) -> (String, Value) {
                 "address": address });
             input("DeclareSignalInput", given)
         }
-        ("mutation", "retryProjection") => {
-            input("RetryProjectionInput", json!({ "reason": "x", "readModel": "LOTS", "stream": SITE }))
-        }
-        ("mutation", "skipProjectionEvent") => {
-            let given = json!({ "reason": "x", "readModel": "LOTS", "stream": SITE, "sequence": 1 });
-            input("SkipProjectionEventInput", given)
-        }
-        ("mutation", "startRun" | "decideGate" | "linkLotToRun" | "unlinkLotFromRun") => about_run(field, &a_scenario),
+        ("mutation", "retryProjection" | "skipProjectionEvent") => about_read_model(field),
         ("mutation", "placeHold" | "releaseHold" | "releaseHoldLots") => about_hold(field),
-        ("mutation", name) if name.ends_with("Run") => about_run(field, &a_scenario),
+        ("mutation", name) if name.ends_with("Run") || name == "decideGate" => about_run(field, &a_scenario),
         ("mutation", name) if name.ends_with("Scenario") => about_scenario(field, &a_scenario),
         ("subscription", "signalValues") => plain(&format!("(ids: [\"{a_signal}\"])"), "{ position }"),
         ("subscription", _) => plain("", "{ position }"),
@@ -131,6 +124,15 @@ fn about_scenario(field: &str, scenario: &str) -> (String, Value) {
     }
     if field == "draftScenario" || field == "reviseScenario" {
         (given["name"], given["definition"]) = (json!(key().to_string()), process());
+    }
+    of_its_own(field, &given)
+}
+
+/// A mutation about a read model.
+fn about_read_model(field: &str) -> (String, Value) {
+    let mut given = json!({ "idempotencyKey": key(), "reason": "x", "readModel": "LOTS", "stream": SITE });
+    if field == "skipProjectionEvent" {
+        given["sequence"] = json!(1);
     }
     of_its_own(field, &given)
 }
