@@ -167,8 +167,8 @@ impl Scope {
     }
 }
 
-/// Every field below the roots that shows an object, with the read models that it reads: none when the object is part of what its parent
-/// has read already. A query waits for those of the fields that it selects. A test walks the schema and finds what is missing here.
+/// Every field below the roots that shows an object, and those that show a plain value of another model, with the read models that it reads: none
+/// when the object is part of what its parent has read already. A query waits for those of the fields that it selects. A test walks the schema and finds what is missing here.
 const NESTED: &[(&str, &str, &[Model])] = &[
     ("AccessPayload", "userErrors", &[]),
     ("Alert", "decision", &[Model::QcDecisions]),

@@ -95,10 +95,9 @@ fn example(root: &str, field: &str) -> (String, Value) {
                 "address": address });
             input("DeclareSignalInput", given)
         }
-        ("mutation", "retryProjection" | "skipProjectionEvent") => about_projections(field),
-        ("mutation", "startRun" | "decideGate" | "linkLotToRun" | "unlinkLotFromRun") => about_run(field, &a_scenario),
+        ("mutation", "retryProjection" | "skipProjectionEvent") => about_read_model(field),
         ("mutation", "placeHold" | "releaseHold" | "releaseHoldLots") => about_hold(field),
-        ("mutation", name) if name.ends_with("Run") => about_run(field, &a_scenario),
+        ("mutation", name) if name.ends_with("Run") || name == "decideGate" => about_run(field, &a_scenario),
         ("mutation", name) if name.ends_with("Scenario") => about_scenario(field, &a_scenario),
         ("subscription", "signalValues") => plain(&format!("(ids: [\"{a_signal}\"])"), "{ position }"),
         ("subscription", _) => plain("", "{ position }"),
@@ -131,17 +130,6 @@ fn about_pipeline(field: &str, pipeline: &str) -> (String, Value) {
     (query, json!({ "input": given }))
 }
 
-/// What administrators tell a read model.
-fn about_projections(field: &str) -> (String, Value) {
-    let mut given = json!({ "idempotencyKey": key(), "reason": "x", "readModel": "LOTS", "stream": SITE });
-    let mut kind = "RetryProjectionInput";
-    if field == "skipProjectionEvent" {
-        (kind, given["sequence"]) = ("SkipProjectionEventInput", json!(1));
-    }
-    let query = format!("mutation($input: {kind}!) {{ {field}(input: $input) {{ userErrors {{ code }} }} }}");
-    (query, json!({ "input": given }))
-}
-
 /// A lookup, or a delivery of nobody.
 fn at_the_dock(field: &str) -> (String, Value) {
     if field == "findLots" {
@@ -167,6 +155,15 @@ fn about_scenario(field: &str, scenario: &str) -> (String, Value) {
     }
     if field == "draftScenario" || field == "reviseScenario" {
         (given["name"], given["definition"]) = (json!(key().to_string()), process());
+    }
+    of_its_own(field, &given)
+}
+
+/// A mutation about a read model.
+fn about_read_model(field: &str) -> (String, Value) {
+    let mut given = json!({ "idempotencyKey": key(), "reason": "x", "readModel": "LOTS", "stream": SITE });
+    if field == "skipProjectionEvent" {
+        given["sequence"] = json!(1);
     }
     of_its_own(field, &given)
 }

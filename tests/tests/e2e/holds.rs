@@ -131,10 +131,10 @@ async fn whole_way(log: Log) {
 async fn looked_up(ann: &Client, at: &Value) {
     let query = "query($site: String, $at: PositionToken) {
         open: holds(site: $site, first: 10, filter: { open: true }, consistentWith: $at) { nodes { code } }
-        over: holds(site: $site, first: 10, filter: { open: false }) { nodes { id code releasedBy } }
-        one: hold(site: \"north\", code: \"H-2\") { code lots(first: 1) { pageInfo { hasNextPage endCursor } nodes { lot { code } } } }
-        mix: lot(site: \"north\", code: \"MIX\") { onHold holds(first: 5) { direct held releasedBy hold { code } } }
-        free: lot(site: \"north\", code: \"FREE\") { onHold holds(first: 5) { held } } }";
+        over: holds(site: $site, first: 10, filter: { open: false }, consistentWith: $at) { nodes { id code releasedBy } }
+        one: hold(site: \"north\", code: \"H-2\", consistentWith: $at) { code lots(first: 1) { pageInfo { hasNextPage endCursor } nodes { lot { code } } } }
+        mix: lot(site: \"north\", code: \"MIX\", consistentWith: $at) { onHold holds(first: 5) { direct held releasedBy hold { code } } }
+        free: lot(site: \"north\", code: \"FREE\", consistentWith: $at) { onHold holds(first: 5) { held } } }";
     let data = ann.query(query, &json!({ "site": SITE, "at": at })).await;
     assert_eq!(data["open"]["nodes"], json!([{ "code": "H-2" }]));
     let over = &data["over"]["nodes"][0];
@@ -168,7 +168,7 @@ async fn judged(ann: &Client) {
     assert_eq!(refused, (json!("LOT_ON_HOLD"), json!("lot 'FREE-2' is on hold H-4 through lot 'FREE'")));
     let query =
         "query($at: PositionToken) { hold(site: \"north\", code: \"H-4\", consistentWith: $at) { cause decisionId }
-        third: hold(site: \"north\", code: \"H-3\") { open releaseDecisionId } }";
+        third: hold(site: \"north\", code: \"H-3\", consistentWith: $at) { open releaseDecisionId } }";
     let data = ann.query(query, &json!({ "at": failed["position"] })).await;
     assert_eq!(data["hold"]["cause"], "DECISION");
     assert!(data["hold"]["decisionId"].is_string() && data["third"]["releaseDecisionId"].is_string(), "{data}");

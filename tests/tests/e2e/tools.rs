@@ -20,7 +20,7 @@ async fn the_log_is_looked_at_and_moved_to_kafka_with_identical_hashes() {
     for number in 0..30 {
         ann.mutate("registerLot", "", &lot(SITE, &format!("L-{number}"), "10", &[])).await;
     }
-    ann.mutate("recordQcDecision", "", &decision(SITE, "L-3", "HOLD")).await;
+    ann.mutate("recordQcDecision", "", &decision(SITE, "L-3", "PASS")).await;
     assert_eq!(ann.refused("registerLot", &lot(SITE, "L-3", "10", &[])).await, "DUPLICATE_LOT_CODE");
     plant.sample(1, 1.5).await;
 

@@ -77,8 +77,9 @@ async fn read(ledger: &dyn LogRead) -> BTreeMap<String, Vec<Verdict>> {
         while next < end {
             let batch = reader.read(1_000, Duration::from_secs(1)).await.unwrap();
             for stored in batch.records.iter().filter(|stored| stored.offset < end) {
-                let (command, verdict) = decided(stored);
-                found.entry(command).or_default().push(verdict);
+                if let Some((command, verdict)) = decided(stored) {
+                    found.entry(command).or_default().push(verdict);
+                }
             }
             next = batch.next;
         }
@@ -86,7 +87,8 @@ async fn read(ledger: &dyn LogRead) -> BTreeMap<String, Vec<Verdict>> {
     found
 }
 
-fn decided(stored: &StoredRecord) -> (String, Verdict) {
+/// Nothing for what a decision does to holds: the decision itself stands after it.
+fn decided(stored: &StoredRecord) -> Option<(String, Verdict)> {
     let header = |name: &str| {
         let found = stored.record.headers.iter().find(|header| header.name == name).unwrap();
         String::from_utf8(found.value.to_vec()).unwrap()
@@ -98,7 +100,8 @@ fn decided(stored: &StoredRecord) -> (String, Verdict) {
         "lotline.lot.transformed.v1" => Verdict::Made(format!("transformation:{}", text("transformation_id"))),
         "lotline.qc_decision.recorded.v1" => Verdict::Made(format!("qc_decision:{}", text("decision_id"))),
         "lotline.command.refused.v1" => Verdict::Refused(text("code")),
+        hold if hold.starts_with("lotline.hold.") && body["data"]["decision_id"].is_string() => return None,
         other => Verdict::Other(other.to_owned()),
     };
-    (format!("{}/{}", header("ce_actor"), header("ce_causationid")), verdict)
+    Some((format!("{}/{}", header("ce_actor"), header("ce_causationid")), verdict))
 }

@@ -214,16 +214,8 @@ impl History<'_> {
             return Err(format!("{kind}: the key {} must not be accepted", key.2));
         }
         let sequence = line.number("ce_sequence")?;
-        // What a decision on a lot does to holds stands before it.
-        if let Some((_, ask)) = asks.iter().find(|(_, ask)| matches!(ask.what, What::Judge { .. }))
-            && kind.starts_with("hold.")
-        {
-            return stream.begin(ask, kind, &line.stored.record.value, sequence);
-        }
-        if let Some((kind, _, last)) = stream.parts.last()
-            && last + 1 != sequence
-        {
-            return Err(format!("{kind} was not followed by its decision"));
+        if before_a_decision(&asks, line, stream)? {
+            return Ok(());
         }
         let (mut wrong, mut right, mut after) = (Vec::new(), Vec::new(), None);
         for (index, ask) in asks {
@@ -280,6 +272,20 @@ impl History<'_> {
                 Err(format!("a refusal was told that is not in the log: {logged:?}"))
             }
         }
+    }
+}
+
+/// Whether the event is what a decision on a lot does to holds, which stands before the decision.
+fn before_a_decision(asks: &[(usize, &Ask)], line: &Line<'_>, stream: &mut Stream) -> Result<bool, String> {
+    let (kind, sequence) = (line.kind()?, line.number("ce_sequence")?);
+    if let Some((_, ask)) = asks.iter().find(|(_, ask)| matches!(ask.what, What::Judge { .. }))
+        && kind.starts_with("hold.")
+    {
+        return stream.begin(ask, kind, &line.stored.record.value, sequence).map(|()| true);
+    }
+    match stream.parts.last() {
+        Some((kind, _, last)) if last + 1 != sequence => Err(format!("{kind} was not followed by its decision")),
+        Some(_) | None => Ok(false),
     }
 }
 

@@ -100,7 +100,7 @@ async fn each_command_of_a_batch_meets_what_the_ones_before_it_left() {
     gate.reached().await;
     let first = process.begin(stand.request(register("M1"))).await;
     let second = process.begin(stand.request(register("M1"))).await;
-    let third = process.begin(stand.request(judge("M1", QcOutcome::Hold))).await;
+    let third = process.begin(stand.request(judge("M1", QcOutcome::Pass))).await;
     gate.open();
     answer(blocker).await.unwrap();
     assert_eq!(answer(first).await.unwrap().position, at(5));
@@ -172,14 +172,14 @@ async fn a_conflict_names_the_current_version() {
     let process = stand.serve().await;
     process.accepted(stand.request(register("M1"))).await;
     process.accepted(stand.request(register("M2"))).await;
-    let mut request = stand.request(judge("M1", QcOutcome::Hold));
+    let mut request = stand.request(judge("M1", QcOutcome::Pass));
     request.expected_version = Some(2);
     let (code, message) = process.refused(request).await;
     assert_eq!(
         (code.as_str(), message.as_str()),
         ("VERSION_CONFLICT", "the expected version is 2 but the current one is 1")
     );
-    let mut request = stand.request(judge("M1", QcOutcome::Hold));
+    let mut request = stand.request(judge("M1", QcOutcome::Pass));
     request.expected_version = Some(1);
     assert_eq!(process.accepted(request).await.version, 4);
     process.stop().await;
@@ -203,7 +203,7 @@ async fn only_the_tenants_own_streams_are_known() {
 async fn the_answer_names_what_the_event_names() {
     let stand = Stand::new();
     let process = stand.serve().await;
-    for command in [register("M1"), judge("M1", QcOutcome::Pass), draft("nightly")] {
+    for command in [register("M1"), judge("M1", QcOutcome::Hold), judge("M1", QcOutcome::Pass), draft("nightly")] {
         let request = stand.request(command);
         let receipt = process.accepted(request.clone()).await;
         let (envelope, event) = stand.events(0).await.pop().unwrap();

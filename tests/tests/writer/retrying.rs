@@ -119,7 +119,7 @@ async fn a_conflict_is_not_remembered() {
     let stand = Stand::new();
     let process = stand.serve().await;
     process.accepted(stand.request(register("M1"))).await;
-    let mut request = stand.request(judge("M1", QcOutcome::Hold));
+    let mut request = stand.request(judge("M1", QcOutcome::Pass));
     request.expected_version = Some(3);
     assert_eq!(process.refused(request.clone()).await.0, "VERSION_CONFLICT");
     process.accepted(stand.request(judge("M1", QcOutcome::Pass))).await;
@@ -224,7 +224,7 @@ async fn a_passing_refusal_that_landed_unacknowledged_is_recorded_once() {
     let process = stand.serve().await;
     let first = stand.request(register("M1"));
     process.accepted(first.clone()).await;
-    let mut conflicting = stand.request(judge("M1", QcOutcome::Hold));
+    let mut conflicting = stand.request(judge("M1", QcOutcome::Pass));
     conflicting.expected_version = Some(3);
     let mut reused = first;
     reused.command = register("M2");

@@ -113,7 +113,8 @@ fn tables() -> String {
     for permission in Permission::ALL {
         write!(text, " {permission} |").unwrap();
     }
-    text.push_str("\n|---|:-:|:-:|:-:|:-:|:-:|:-:|\n");
+    let columns = ":-:|".repeat(Permission::ALL.len());
+    writeln!(text, "\n|---|{columns}").unwrap();
     for (role, granted) in GRANTS {
         write!(text, "| {role} |").unwrap();
         for permission in Permission::ALL {

@@ -264,8 +264,7 @@ fn mutations(field: &str, some: &Things, own: &Things) -> Vec<Try> {
         "startRun" => [SITE, &some["site"]]
             .map(|site| make("StartRunInput", json!({ "site": site, "scenarioId": some["scenario"] })))
             .into(),
-        "linkLotToRun" | "unlinkLotFromRun" | "decideGate" => about_run(field, some),
-        name if name.ends_with("Run") || name.ends_with("Alert") => about_run(field, some),
+        name if name.ends_with("Run") || name.ends_with("Alert") || name == "decideGate" => about_run(field, some),
         "placeHold" | "releaseHold" | "releaseHoldLots" => about_hold(field, some),
         name if name.ends_with("Scenario") => about_scenario(field, some),
         "declareSignal" => {
