@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lotline_domain::alert::event::{AlertEvent, AlertRaised};
 use lotline_domain::event::{Event, Fact};
 use lotline_domain::personal::Personal;
+use lotline_domain::timestamp::Timestamp;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -68,7 +69,7 @@ fn evolve(
             OPEN.clone_into(&mut alert.status);
             (alert.acknowledged_by, alert.acknowledged_at, alert.note) = (None, None, None);
             alert.level = number(data.level)?;
-            alert.escalates_at = data.escalates_at.map(|at| at.to_utc());
+            alert.escalates_at = data.escalates_at.map(Timestamp::to_utc);
             if let Some(severity) = data.severity {
                 (alert.severity, alert.rank) = (severity.as_str().to_owned(), rank(severity));
             }
@@ -105,7 +106,7 @@ fn raised(event: &LedgerEvent, fact: &Fact, data: &AlertRaised, partition: i32) 
         gate: data.gate.clone(),
         decision_id: data.decision_id.map(|decision| decision.0),
         expires_on: data.expires_on,
-        escalates_at: data.escalates_at.map(|at| at.to_utc()),
+        escalates_at: data.escalates_at.map(Timestamp::to_utc),
         acknowledged_by: None,
         acknowledged_at: None,
         note: None,

@@ -70,6 +70,7 @@ async fn work(plant: &Plant) {
     let ann = Client::new(&server.url, "ann");
     ann.mutate("registerLot", "", &lot(SITE, "L-1", "5", &[])).await;
     ann.mutate("registerLot", "", &lot(SITE, "L-2", "5", &[("L-1", "2")])).await;
+    // A HOLD would bring a hold and an alert, which no log from before has.
     ann.mutate("recordQcDecision", "", &decision(SITE, "L-1", "PASS")).await;
     plant.sample(1, 1.5).await;
     plant.assert_tables_equal_the_log(&ann).await;

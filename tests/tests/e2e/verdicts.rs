@@ -87,7 +87,7 @@ async fn read(ledger: &dyn LogRead) -> BTreeMap<String, Vec<Verdict>> {
     found
 }
 
-/// Nothing for what a decision does to holds: the decision itself stands after it.
+/// Nothing for what a decision brings: to holds before it, to alerts after it.
 fn decided(stored: &StoredRecord) -> Option<(String, Verdict)> {
     let header = |name: &str| {
         let found = stored.record.headers.iter().find(|header| header.name == name).unwrap();
@@ -101,6 +101,7 @@ fn decided(stored: &StoredRecord) -> Option<(String, Verdict)> {
         "lotline.qc_decision.recorded.v1" => Verdict::Made(format!("qc_decision:{}", text("decision_id"))),
         "lotline.command.refused.v1" => Verdict::Refused(text("code")),
         hold if hold.starts_with("lotline.hold.") && body["data"]["decision_id"].is_string() => return None,
+        alert if alert.starts_with("lotline.alert.") && body["data"]["decision_id"].is_string() => return None,
         other => Verdict::Other(other.to_owned()),
     };
     Some((format!("{}/{}", header("ce_actor"), header("ce_causationid")), verdict))

@@ -374,9 +374,10 @@ pub(crate) fn draw_site(world: &World, stream: &str) -> What {
             let outcome = *chance.pick(&["PASS", "PASS", "HOLD", "HOLD", "FAIL"]);
             What::Judge { lot: draw_lot(world, stream), outcome }
         }
-        _ if chance.odds(0.6) => {
-            What::SeeTo { alert: draw_alert(world, stream), how: *chance.pick(&["acknowledge", "resolve"]) }
-        }
+        _ if chance.odds(0.6) => What::SeeTo {
+            alert: draw_alert(world, stream),
+            how: if chance.odds(0.5) { "acknowledge" } else { "resolve" },
+        },
         _ => What::Declare { name: format!("signal.{}", chance.below(6)) },
     }
 }
