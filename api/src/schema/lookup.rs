@@ -61,7 +61,6 @@ pub struct LookupQuery;
 impl LookupQuery {
     /// Lots by what stands on them; without a site, those of every site where the caller may look them up.
     #[graphql(complexity = "cost::page(first, child_complexity)")]
-    #[expect(clippy::too_many_arguments, reason = "each is an argument of the GraphQL field")]
     async fn find_lots(
         &self,
         ctx: &Context<'_>,
