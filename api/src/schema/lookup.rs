@@ -2,7 +2,7 @@
 
 use async_graphql::{Context, Error, Object, OneofObject, SimpleObject};
 use lotline_domain::access::role::Permission;
-use lotline_domain::gs1::{Scan, ScanError};
+use lotline_domain::gs1::Scan;
 use lotline_domain::master::gs1::Gtin;
 use lotline_projections::lots::lookup::{self, Key, Lookup};
 use lotline_projections::master;
@@ -61,7 +61,6 @@ pub struct LookupQuery;
 impl LookupQuery {
     /// Lots by what stands on them; without a site, those of every site where the caller may look them up.
     #[graphql(complexity = "cost::page(first, child_complexity)")]
-    #[expect(clippy::too_many_arguments, reason = "each is an argument of the GraphQL field")]
     async fn find_lots(
         &self,
         ctx: &Context<'_>,
@@ -95,16 +94,22 @@ impl LookupQuery {
     }
 }
 
-/// A scanner that is not set up for GS1 gives the digits of an item's bar code alone.
+/// A scanner that is not set up for GS1 gives the digits of an item's bar code alone. They may look like elements too, but of nothing that lots
+/// are found by.
 fn scanned(text: &str) -> Result<Scan, Error> {
-    let problem = match Scan::parse(text) {
-        Ok(scan) => return Ok(scan),
-        Err(problem) => problem,
+    let scan = match Scan::parse(text) {
+        Ok(scan) if scan.gtin().or(scan.batch()).is_some() => return Ok(scan),
+        other => other,
     };
-    let digits = text.trim().strip_prefix("]E0").or_else(|| text.trim().strip_prefix("]E4")).unwrap_or(text);
-    let gtin = Gtin::parse("scan", digits).ok().filter(|_| !matches!(problem, ScanError::Empty));
-    let again = gtin.and_then(|gtin| Scan::parse(&format!("(01){}", gtin.in_14_digits())).ok());
-    again.ok_or_else(|| bad_input(format!("'scan' is no GS1 element string: {problem}")))
+    let digits = text.trim();
+    let digits = digits.strip_prefix("]E0").or_else(|| digits.strip_prefix("]E4")).unwrap_or(digits);
+    let gtin = Gtin::parse("scan", digits).ok();
+    let item = gtin.and_then(|gtin| Scan::parse(&format!("(01){}", gtin.in_14_digits())).ok());
+    match (item, scan) {
+        (Some(item), _) => Ok(item),
+        (None, Ok(scan)) => Ok(scan),
+        (None, Err(problem)) => Err(bad_input(format!("'scan' is no GS1 element string: {problem}"))),
+    }
 }
 
 /// By what to look, and of which product.

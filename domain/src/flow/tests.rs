@@ -283,7 +283,7 @@ fn a_shipment_takes_what_leaves() {
         carrier_reference: Some("CMR 9".into()),
     };
     let event = Event::Lot(LotEvent::ShipmentShipped(event));
-    assert_eq!(decision.events, [event.clone()]);
+    assert_eq!(decision.events, std::slice::from_ref(&event));
     given.happened(&event);
     let left = |code: &str| given.state.lots.get(lot_id(code)).unwrap().remaining.to_string();
     assert_eq!((left("L-1").as_str(), left("L-2").as_str()), ("0", "4999.5"));
