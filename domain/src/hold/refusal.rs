@@ -60,11 +60,8 @@ pub enum HoldRefusal {
 }
 
 fn shown(holds: &[HeldBy], more: usize) -> String {
-    let mut text = holds.iter().map(HeldBy::to_string).collect::<Vec<_>>().join(", ");
-    if more > 0 {
-        text.push_str(&format!(" and {more} more"));
-    }
-    text
+    let named = holds.iter().map(HeldBy::to_string).collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{named} and {more} more") } else { named }
 }
 
 impl HoldRefusal {

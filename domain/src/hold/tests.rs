@@ -34,7 +34,9 @@ fn when(given: &Given, command: HoldCommand) -> Then {
 /// What a command leads to, happened.
 fn then(given: &mut Given, command: Command) {
     let events = given.when_asked(&asked(given, command)).accepted().events;
-    events.iter().for_each(|event| given.happened(event));
+    for event in &events {
+        given.happened(event);
+    }
 }
 
 fn place(lots: &[&str]) -> HoldCommand {
@@ -258,7 +260,9 @@ fn a_hold_decision_places_a_hold_and_the_next_decision_releases_it() {
         lots: vec![lot_id("A")],
     };
     assert_eq!((placed, decided.decision_id), (&expected, first));
-    events.iter().for_each(|event| given.happened(event));
+    for event in &events {
+        given.happened(event);
+    }
     using(&given, "C").refused("LOT_ON_HOLD", Some("parents"), "lot 'C' is on hold H-1 through lot 'A'");
 
     let again = judging(&given, "A", QcOutcome::Hold);
@@ -270,11 +274,15 @@ fn a_hold_decision_places_a_hold_and_the_next_decision_releases_it() {
     let Event::QcDecisionRecorded(decided) = decided else { panic!("{again:?}") };
     assert_eq!((released.hold_id, released.decision_id), (placed.hold_id, Some(decided.decision_id)));
     assert_eq!(second.code, "H-2");
-    again.iter().for_each(|event| given.happened(event));
+    for event in &again {
+        given.happened(event);
+    }
 
     let passed = judging(&given, "A", QcOutcome::Pass);
     assert_eq!(passed.len(), 2, "{passed:?}");
-    passed.iter().for_each(|event| given.happened(event));
+    for event in &passed {
+        given.happened(event);
+    }
     assert!(held(&given, &["A", "B", "C"]).is_empty());
     using(&given, "A").accepted();
     assert_eq!(judging(&given, "A", QcOutcome::Pass).len(), 1, "nothing is left to release");

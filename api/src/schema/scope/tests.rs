@@ -22,8 +22,11 @@ fn is_page(of: &str, composite: &BTreeSet<String>) -> bool {
     of.ends_with("Connection") || of.strip_suffix("Edge").is_some_and(of_page)
 }
 
-/// `(type, field)` of every field below the roots whose value has fields itself, and of every field.
-fn nested() -> (BTreeSet<(String, String)>, BTreeSet<(String, String)>) {
+/// `(type, field)` of fields.
+type Fields = BTreeSet<(String, String)>;
+
+/// Every field below the roots whose value has fields itself, and every field.
+fn nested() -> (Fields, Fields) {
     let document = parse_schema(crate::schema::sdl()).expect("the schema's own text parses");
     let types: Vec<_> = document
         .definitions
@@ -38,7 +41,7 @@ fn nested() -> (BTreeSet<(String, String)>, BTreeSet<(String, String)>) {
         .filter(|found| matches!(found.kind, TypeKind::Object(_) | TypeKind::Interface(_) | TypeKind::Union(_)))
         .map(|found| found.name.node.to_string())
         .collect();
-    let (mut found, mut all) = (BTreeSet::new(), BTreeSet::new());
+    let (mut found, mut all) = (Fields::new(), Fields::new());
     for owner in &types {
         let name = owner.name.node.as_str();
         let TypeKind::Object(object) = &owner.kind else { continue };
@@ -60,8 +63,7 @@ fn nested() -> (BTreeSet<(String, String)>, BTreeSet<(String, String)>) {
 fn every_nested_field_says_what_it_reads() {
     let (nested, all) = nested();
     assert!(nested.len() > 10, "the schema was walked: {nested:?}");
-    let known: BTreeSet<(String, String)> =
-        NESTED.iter().map(|(owner, field, _)| ((*owner).to_owned(), (*field).to_owned())).collect();
+    let known: Fields = NESTED.iter().map(|(owner, field, _)| ((*owner).to_owned(), (*field).to_owned())).collect();
     assert_eq!(known.len(), NESTED.len(), "a field stands twice in NESTED");
     let missing: Vec<_> = nested.difference(&known).collect();
     assert!(

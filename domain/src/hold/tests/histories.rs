@@ -73,7 +73,9 @@ impl Model {
                 if inputs.iter().any(bad) {
                     return false;
                 }
-                inputs.iter().for_each(|lot| self.lots[*lot].1 -= 1);
+                for lot in inputs {
+                    self.lots[*lot].1 -= 1;
+                }
                 (0..*outputs).for_each(|_| self.lots.push((inputs.clone(), 100)));
             }
             Step::Split { lot } => {

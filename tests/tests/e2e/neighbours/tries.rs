@@ -275,14 +275,7 @@ fn mutations(field: &str, some: &Things, own: &Things) -> Vec<Try> {
             };
             [declare(SITE), declare(&some["site"])].map(|given| make("DeclareSignalInput", given)).into()
         }
-        "retryProjection" => {
-            let given = json!({ "reason": "x", "readModel": "LOTS", "stream": some["site"] });
-            vec![make("RetryProjectionInput", given)]
-        }
-        "skipProjectionEvent" => {
-            let given = json!({ "reason": "x", "readModel": "LOTS", "stream": some["site"], "sequence": 1 });
-            vec![make("SkipProjectionEventInput", given)]
-        }
+        "retryProjection" | "skipProjectionEvent" => about_read_model(field, some),
         _ if operations::FIELDS.contains(&field) || field.starts_with("receive") => about_lots(field, some, own),
         _ => about_access(field, some, own),
     }
@@ -300,6 +293,15 @@ fn about_pipelines(field: &str, some: &Things) -> Vec<Try> {
         _ => ("PipelineInput", json!({ "pipelineId": some["pipeline"] })),
     };
     vec![mutation(field, kind, given)]
+}
+
+/// Mutations about a read model.
+fn about_read_model(field: &str, some: &Things) -> Vec<Try> {
+    let mut given = json!({ "reason": "x", "readModel": "LOTS", "stream": some["site"] });
+    if field == "skipProjectionEvent" {
+        given["sequence"] = json!(1);
+    }
+    vec![mutation(field, &(field[..1].to_uppercase() + &field[1..] + "Input"), given)]
 }
 
 /// Mutations about products and partners.
