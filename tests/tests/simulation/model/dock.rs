@@ -49,7 +49,7 @@ impl Stream {
             if leaving.iter().any(|(id, _)| *id == lot.id) {
                 return Err("DUPLICATE_PARENT");
             }
-            leaving.push((lot.id, parts_leaving(lot, amount.as_ref())?));
+            leaving.push((lot.id, self.parts_leaving(lot, amount.as_ref())?));
         }
         Ok(leaving)
     }
@@ -91,7 +91,7 @@ impl Stream {
                 same(&data["quantity"]["value"], amount.value)?;
                 same(&data["quantity"]["unit"], amount.unit)?;
                 let lot = id("lot_id")?.parse().map_err(|error| format!("lot_id: {error}"))?;
-                self.register(lot, code, "milk", amount, version)?;
+                self.register(lot, code, ("milk", Vec::new()), amount, version)?;
                 id("delivery_id")
             }
             (Dock::Ship { customer, code, lots }, "shipment.shipped") => {
@@ -117,18 +117,18 @@ impl Stream {
             (asked, kind) => Err(format!("{asked:?} led to {kind}")),
         }
     }
-}
 
-fn parts_leaving(lot: &Lot, amount: Option<&Amount>) -> Result<i128, &'static str> {
-    let (dimension, parts) = match amount {
-        Some(amount) => measure(amount.value, amount.unit)?,
-        None => (lot.dimension, all_of(lot)?),
-    };
-    if lot.qc == "HOLD" || lot.qc == "FAIL" {
-        return Err("LOT_BLOCKED");
+    fn parts_leaving(&self, lot: &Lot, amount: Option<&Amount>) -> Result<i128, &'static str> {
+        let (dimension, parts) = match amount {
+            Some(amount) => measure(amount.value, amount.unit)?,
+            None => (lot.dimension, all_of(lot)?),
+        };
+        if let Some(code) = self.blocked(lot, false) {
+            return Err(code);
+        }
+        if lot.dimension != dimension {
+            return Err("UNIT_MISMATCH");
+        }
+        if parts > lot.left { Err("NOT_ENOUGH_LEFT") } else { Ok(parts) }
     }
-    if lot.dimension != dimension {
-        return Err("UNIT_MISMATCH");
-    }
-    if parts > lot.left { Err("NOT_ENOUGH_LEFT") } else { Ok(parts) }
 }
