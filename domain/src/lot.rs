@@ -339,7 +339,12 @@ impl Lots {
     }
 
     /// Whether nothing keeps a lot from going into another; a split may take of what is on hold.
-    pub(crate) fn check_free(&self, field: &'static str, lot: &Lot, kind: Option<TransformationKind>) -> Result<(), Refusal> {
+    pub(crate) fn check_free(
+        &self,
+        field: &'static str,
+        lot: &Lot,
+        kind: Option<TransformationKind>,
+    ) -> Result<(), Refusal> {
         if let Some(outcome) = lot.qc.filter(|_| lot.blocked) {
             return Err(Refusal::LotBlocked { field, code: lot.code.clone(), outcome });
         }

@@ -67,7 +67,7 @@ impl StreamState {
         let cause = &alert.cause;
         match (cause.kind, cause.lot, cause.run) {
             (AlertKind::Decision | AlertKind::Limit, Some(lot), _) => {
-                let lot = self.lots.get(lot).filter(|lot| lot.qc == Some(QcOutcome::Hold))?;
+                let lot = self.lots.get(lot).filter(|lot| self.lots.hold_of_decision_stands(lot))?;
                 Some(format!("lot '{}' is on HOLD", short(&lot.code)))
             }
             (AlertKind::Decision | AlertKind::Limit, None, Some(run)) => {

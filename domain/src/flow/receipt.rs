@@ -191,7 +191,7 @@ fn lot(given: &ReceiveLot, around: &Around<'_>) -> Result<LotReceived, Refusal> 
     }
     let quantity = given.quantity.parse("quantity")?;
     let (product, known) = product(&around.master.products, &given.product, quantity.unit())?;
-    let day = around.day();
+    let day = around.day_in_the_world();
     let produced_on = given.produced_on.map(|day| in_range("producedOn", day)).transpose()?;
     if let Some(produced_on) = produced_on.filter(|made| *made > day) {
         return Err(FlowRefusal::MadeLater { code, produced_on, day }.into());

@@ -64,6 +64,12 @@ impl Lots {
         events
     }
 
+    /// Whether a lot's last decision is a HOLD from which nobody has released it.
+    pub(crate) fn hold_of_decision_stands(&self, lot: &Lot) -> bool {
+        let placed = || self.number(lot.id).is_some_and(|number| self.holds().of_decision(number).is_some());
+        lot.qc == Some(QcOutcome::Hold) && (lot.blocked || placed())
+    }
+
     /// Whether a lot is on no hold.
     pub(crate) fn check_not_held(&self, field: &'static str, lot: &Lot) -> Result<(), Refusal> {
         let Some(number) = self.number(lot.id).filter(|number| self.holds().is_held(*number)) else { return Ok(()) };

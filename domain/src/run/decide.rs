@@ -45,6 +45,11 @@ pub struct Around<'a> {
 }
 
 impl Around<'_> {
+    /// The day on which it happened in UTC, as far as anybody says.
+    pub fn day_in_the_world(&self) -> NaiveDate {
+        self.occurred_at.to_utc().date_naive()
+    }
+
     /// The day of the decision in UTC: what expiry is compared with. Not the day on which it happened, for anybody can say when that was.
     pub fn day(&self) -> NaiveDate {
         self.now.to_utc().date_naive()

@@ -34,11 +34,21 @@ impl Oracle {
                 let amount = base(&data["quantity"]);
                 let amount = if data["direction"] == "increase" { -amount } else { amount };
                 self.take(&event.text("lot_id"), amount, event.sequence, Use::Other);
-                self.stock(event, &event.text("lot_id"), &data["quantity"], if data["direction"] == "increase" { "increased" } else { "decreased" });
+                self.stock(
+                    event,
+                    &event.text("lot_id"),
+                    &data["quantity"],
+                    if data["direction"] == "increase" { "increased" } else { "decreased" },
+                );
             }
             "lotline.lot.scrapped.v1" | "lotline.lot.sampled.v1" => {
                 self.take(&event.text("lot_id"), base(&data["quantity"]), event.sequence, Use::Other);
-                self.stock(event, &event.text("lot_id"), &data["quantity"], if kind.contains("scrapped") { "scrapped" } else { "sampled" });
+                self.stock(
+                    event,
+                    &event.text("lot_id"),
+                    &data["quantity"],
+                    if kind.contains("scrapped") { "scrapped" } else { "sampled" },
+                );
             }
             "lotline.lot.moved.v1" => self.touch_lot(event)["location"] = data["location"].clone(),
             "lotline.lot.expired.v1" => {

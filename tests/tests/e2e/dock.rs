@@ -75,11 +75,9 @@ async fn works(log: Log) {
     let mut twice = shipment("MARKET", &[("M-1", Some("1"))]);
     twice["code"] = json!("S-1");
     assert_eq!(ann.refused("shipLots", &twice).await, "DUPLICATE_SHIPMENT_CODE");
-    assert_eq!(ann.refused("shipLots", &shipment("MARKET", &[("M-1", Some("30"))])).await, "NOT_ENOUGH_LEFT");
+    assert_eq!(ann.refused("shipLots", &shipment("MARKET", &[("X-2", Some("30"))])).await, "NOT_ENOUGH_LEFT");
     assert_eq!(ann.refused("receiveLots", &delivery("MARKET", "M-9")).await, "NO_SUPPLIER");
-    let mut rest = shipment("MARKET", &[("M-1", None)]);
-    rest["occurredAt"] = json!("2025-11-13T11:00:00Z");
-    ann.mutate("shipLots", "", &rest).await;
+    ann.mutate("shipLots", "", &shipment("MARKET", &[("X-2", None)])).await;
     plant.assert_tables_equal_the_log(&ann).await;
 }
 
@@ -192,21 +190,29 @@ async fn goes_out(ann: &Client) {
     let mut past = shipment("MARKET", &[("M-1", Some("75"))]);
     assert_eq!(ann.refused("shipLots", &past).await, "LOT_EXPIRED", "its last day of use is over");
     (past["idempotencyKey"], past["occurredAt"]) = (json!(key()), json!("2025-11-13T10:00:00Z"));
-    let left = ann.mutate("shipLots", "shipment { code }", &past).await;
+    assert_eq!(
+        ann.refused("shipLots", &past).await,
+        "LOT_EXPIRED",
+        "whatever day is said to have been that of the deed"
+    );
+    ann.mutate("registerLot", "", &lot(SITE, "X-2", "100", &[])).await;
+    let mut late = shipment("MARKET", &[("X-2", Some("75"))]);
+    late["occurredAt"] = json!("2025-11-13T10:00:00Z");
+    let left = ann.mutate("shipLots", "shipment { code }", &late).await;
     assert_eq!(left["shipment"]["code"], "S-20251113-01");
     ann.mutate("recordQcDecision", "", &decision(SITE, "M-2", "HOLD")).await;
-    assert_eq!(ann.refused("shipLots", &shipment("MARKET", &[("M-2", None)])).await, "LOT_BLOCKED");
+    assert_eq!(ann.refused("shipLots", &shipment("MARKET", &[("M-2", None)])).await, "LOT_ON_HOLD");
 
     let query = "query($at: PositionToken) { shipments(customer: \"MARKET\", first: 5, consistentWith: $at) { nodes { code } }
         one: shipment(site: \"north\", code: \"S-1\") { uuid } none: shipments(customer: \"FARM-7\", first: 5) { nodes { code } }
-        lot(site: \"north\", code: \"M-1\") { shipments(first: 5) { quantity { value } shipment { code customerCode } } } }";
+        lot(site: \"north\", code: \"X-2\") { shipments(first: 5) { quantity { value } shipment { code customerCode } } } }";
     let data = ann.query(query, &json!({ "at": left["position"] })).await;
     assert_eq!(data["shipments"]["nodes"], json!([{ "code": "S-20251113-01" }, { "code": "S-1" }]));
     assert_eq!((&data["one"]["uuid"], &data["none"]["nodes"]), (&shipped["shipmentUuid"], &json!([])));
     let of_lot =
         json!([{ "quantity": { "value": "75" }, "shipment": { "code": "S-20251113-01", "customerCode": "MARKET" } }]);
     assert_eq!(data["lot"]["shipments"], of_lot);
-    assert_eq!(site::lot(ann, "M-1", &left["position"]).await["remaining"]["value"], "25");
+    assert_eq!(site::lot(ann, "X-2", &left["position"]).await["remaining"]["value"], "25");
 
     // The audit trail of a lot has its shipment among what changed it.
     let trail = "{ auditTrail(filter: { stream: \"north\" }, first: 100) { nodes { eventType changes } } }";

@@ -138,7 +138,9 @@ impl Ask {
 impl What {
     fn reason(&self) -> Option<String> {
         match self {
-            Self::Transform(_) | Self::Take { .. } | Self::SeeTo { .. } | Self::Hold(_) => Some("as planned".to_owned()),
+            Self::Transform(_) | Self::Take { .. } | Self::SeeTo { .. } | Self::Hold(_) => {
+                Some("as planned".to_owned())
+            }
             Self::Process(process) => process.reason(),
             Self::Register { .. }
             | Self::Judge { .. }
