@@ -77,7 +77,8 @@ fn code(decided: Result<Decision, Refusal>) -> (&'static str, String) {
 fn a_hold_raises_an_alert_in_its_own_batch() {
     let given = site(&[lot("M1", "100", "KGM")]);
     let decision = decide(&given, "ann", Command::RecordQcDecision(judge("M1", QcOutcome::Hold)), now()).unwrap();
-    let [Event::QcDecisionRecorded(recorded), Event::Alert(AlertEvent::AlertRaised(raised))] = &decision.events[..]
+    let [Event::Hold(_), Event::QcDecisionRecorded(recorded), Event::Alert(AlertEvent::AlertRaised(raised))] =
+        &decision.events[..]
     else {
         panic!("{:?}", decision.events)
     };
@@ -97,7 +98,7 @@ fn a_hold_raises_an_alert_in_its_own_batch() {
     assert_eq!(*raised, expected);
     // The answer to the command is about the decision, whatever followed.
     assert_eq!(decision.subject_id, Subject::QcDecision(recorded.decision_id));
-    assert_eq!(Subject::of(&decision.events[1]), None);
+    assert_eq!(Subject::of(&decision.events[2]), None);
 }
 
 #[test]
@@ -352,7 +353,10 @@ fn a_lot_at_a_gate_of_its_run_has_alerts_that_name_both() {
     let command = Command::Run(RunCommand::DecideGate(gate("each", Some("M1"), QcOutcome::Fail, "3")));
     let events = happen(&mut given, "ann", command, now());
     // Both of the decision's own events are older than what followed from them.
-    assert!(matches!(events[..2], [Event::QcDecisionRecorded(_), Event::Run(RunEvent::RunGateDecided(_))]));
+    assert!(matches!(
+        events[..3],
+        [Event::Hold(_), Event::QcDecisionRecorded(_), Event::Run(RunEvent::RunGateDecided(_))]
+    ));
     let raised = alerts(&events);
     let expected = [
         (Severity::Critical, "lot 'M1' has a FAIL at gate 'each'".to_owned()),

@@ -12,7 +12,7 @@ use super::receipt::{LotReceived, ReceiveLot, ReceiveLots};
 use super::shipment::{ShipLot, ShipLots, ShipmentShipped, ShippedLot};
 use crate::command::{Command, CommandRequest, RegisterLot};
 use crate::event::Event;
-use crate::given::{Given, expired, judge, judged, lot, lot_id, now, quantity, register, site};
+use crate::given::{Given, judge, judged, lot, lot_id, now, quantity, register, site};
 use crate::id::{DeliveryId, LotId, PartnerId, ProductId, ShipmentId, nth};
 use crate::lot::event::{DocumentReference, LotEvent};
 use crate::lot::{LotRef, LotType};

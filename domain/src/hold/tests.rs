@@ -238,8 +238,11 @@ fn what_is_placed_is_named_well_and_has_a_reason() {
     when(&given, place(&many)).refused("TOO_MANY", Some("lots"), message);
 }
 
+/// What a decision brings, but for alerts.
 fn judging(given: &Given, lot: &str, outcome: QcOutcome) -> Vec<Event> {
-    given.when(Command::RecordQcDecision(judge(lot, outcome))).accepted().events
+    let mut events = given.when(Command::RecordQcDecision(judge(lot, outcome))).accepted().events;
+    events.retain(|event| !matches!(event, Event::Alert(_)));
+    events
 }
 
 #[test]

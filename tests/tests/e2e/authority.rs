@@ -33,7 +33,7 @@ enum Outcome {
 }
 
 /// Queries that give a page.
-const LISTS: [&str; 13] = [
+const LISTS: [&str; 14] = [
     "alerts",
     "apiKeys",
     "auditTrail",

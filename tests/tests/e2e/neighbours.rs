@@ -3,6 +3,7 @@
 //! Each try is made twice, with a thing of the other tenant and with one that nobody has, and has to be answered in the same way. The list comes
 //! from the schema that the server shows, so a field without tries fails.
 
+mod questions;
 mod things;
 mod tries;
 

@@ -44,12 +44,15 @@ impl Plant {
         };
         let state = if stream == StreamKey::Tenant { &mut self.tenant } else { &mut self.site };
         let decision = state.decide(&request, now)?;
-        let event = decision.events.into_iter().next().unwrap();
-        state.evolve(&event, self.count, now);
-        if let Event::PipelineDrafted(drafted) = &event {
-            self.pipelines.insert(drafted.name.clone(), drafted.pipeline_id);
+        for event in &decision.events {
+            state.evolve(event, self.count, now);
+            if let Event::PipelineDrafted(drafted) = event {
+                self.pipelines.insert(drafted.name.clone(), drafted.pipeline_id);
+            }
         }
-        Ok(event)
+        // What a decision brings to holds and alerts is not what was asked for.
+        let brought = |event: &Event| matches!(event, Event::Hold(_) | Event::Alert(_));
+        Ok(decision.events.into_iter().find(|event| !brought(event)).expect("what was asked for is an event"))
     }
 
     fn command(&self, action: &Action) -> (StreamKey, Command) {

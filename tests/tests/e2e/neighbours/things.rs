@@ -25,7 +25,7 @@ pub(crate) struct Things {
 }
 
 /// Of whoever it is, since they only say where to go on.
-const PLACES: [&str; 13] = [
+const PLACES: [&str; 15] = [
     "position",
     "after alerts",
     "after lots",
