@@ -66,7 +66,8 @@ impl Lots {
 
     /// Whether a lot's last decision is a HOLD from which nobody has released it.
     pub(crate) fn hold_of_decision_stands(&self, lot: &Lot) -> bool {
-        let placed = || self.number(lot.id).is_some_and(|number| self.holds().of_decision(number).is_some());
+        let is_on = |lot: u32| self.holds().of_decision(lot).is_some_and(|(_, hold)| self.holds().is_on(lot, hold));
+        let placed = || self.number(lot.id).is_some_and(is_on);
         lot.qc == Some(QcOutcome::Hold) && (lot.blocked || placed())
     }
 

@@ -79,6 +79,18 @@ impl Whereabouts {
         self.increased += other.increased;
     }
 
+    /// Without zeros at the end.
+    fn normalized(self) -> Self {
+        Self {
+            on_hand: self.on_hand.normalize(),
+            scrapped: self.scrapped.normalize(),
+            sampled: self.sampled.normalize(),
+            shipped: self.shipped.normalize(),
+            decreased: self.decreased.normalize(),
+            increased: self.increased.normalize(),
+        }
+    }
+
     /// The share of each term that belongs to `amount` of a `whole`. Nothing when it can't be said.
     fn share(&self, amount: Amount, whole: Decimal) -> Option<Self> {
         let whole = Scaled::of(whole)?;
@@ -102,12 +114,12 @@ impl Recall {
     pub fn total(&self) -> Whereabouts {
         let mut total = Whereabouts::default();
         self.lots.iter().filter_map(|lot| lot.of_start.as_ref()).for_each(|part| total.add(part));
-        total
+        total.normalized()
     }
 
     /// What of the start is nowhere in [`Recall::total`].
     pub fn unaccounted(&self) -> Decimal {
-        self.quantity - self.total().sum()
+        (self.quantity - self.total().sum()).normalize()
     }
 
     /// Leaves out lots of sites that the caller may not see.
@@ -165,7 +177,7 @@ pub async fn recall(
     let whole = Scaled::of(quantity).and_then(Amount::whole);
     let found = trace.lots.iter().map(|lot| (lot.id, lot.depth, lot.amount));
     let lots = std::iter::once((start, 0, whole)).chain(found).map(|(id, depth, amount)| {
-        let all = stock.get(&id).copied().unwrap_or_default();
+        let all = stock.get(&id).copied().unwrap_or_default().normalized();
         let of_lot = quantities.get(&id).copied().unwrap_or_default();
         let of_start = amount.and_then(|amount| all.share(amount, of_lot));
         Reached { id, depth, all, attributed: amount.map(Amount::to_decimal), of_start }

@@ -83,7 +83,7 @@ async fn what_came_is_what_went_and_what_is_left() {
     let later = dairy.house.data(&dairy.ann, BALANCE, &whole).await["massBalance"].take();
     assert_eq!((&later["measures"][0]["opening"], &later["measures"][0]["used"]), (&json!("40"), &json!("0")));
     let none = json!({ "scope": {} });
-    dairy.house.graphql(&[("authorization", &dairy.ann)], BALANCE, &none).await.is(200, "BAD_USER_INPUT");
+    dairy.house.graphql(&[("authorization", &dairy.ann)], BALANCE, &none).await.is(200, "GRAPHQL_VALIDATION_FAILED");
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ fn nothing_acknowledged_is_lost_doubled_or_against_the_rules() {
         ("retries", sum(|tally| tally.retries)),
         ("accepted", sum(|tally| tally.accepted)),
         // Of a few commands in each world, some make lots out of lots.
-        ("transformed", sum(|tally| tally.transformed) * 4),
+        ("transformed", sum(|tally| tally.transformed) * 6),
         ("received", sum(|tally| tally.received) * 40),
         ("shipped", sum(|tally| tally.shipped) * 200),
         ("refused", sum(|tally| tally.codes.values().sum())),

@@ -148,7 +148,7 @@ pub(crate) fn value(name: &str, kind: &str, tenant: &TenantId) -> String {
         (_, "boolean") => "true".to_owned(),
         (_, "uuid") => "'00000000-0000-7000-8000-000000000000'".to_owned(),
         (_, "json" | "jsonb") => "'{}'".to_owned(),
-        (_, "integer" | "bigint" | "numeric" | "double precision") => "0".to_owned(),
+        (_, "smallint" | "integer" | "bigint" | "numeric" | "double precision") => "0".to_owned(),
         (_, "date") => "'2026-01-01'".to_owned(),
         (_, "timestamp with time zone") => "'2026-01-01Z'".to_owned(),
         (_, list) if list.ends_with("[]") => "'{}'".to_owned(),

@@ -100,16 +100,17 @@ async fn each_command_of_a_batch_meets_what_the_ones_before_it_left() {
     gate.reached().await;
     let first = process.begin(stand.request(register("M1"))).await;
     let second = process.begin(stand.request(register("M1"))).await;
-    let third = process.begin(stand.request(judge("M1", QcOutcome::Pass))).await;
+    let third = process.begin(stand.request(judge("M1", QcOutcome::Hold))).await;
     gate.open();
     answer(blocker).await.unwrap();
-    assert_eq!(answer(first).await.unwrap().position, at(5));
+    assert_eq!(answer(first).await.unwrap().position, at(6));
     assert!(matches!(answer(second).await, Err(SubmitError::Refused { code, .. }) if code == "DUPLICATE_LOT_CODE"));
     let held = answer(third).await.unwrap();
-    // The alert stands in the batch, and the lot is at the version of its decision.
-    assert_eq!((held.position, held.version), (at(5), 4));
-    let types = ["lot.registered", "lot.registered", "command.refused", "qc_decision.recorded", "alert.raised"];
-    assert_eq!(stand.types().await, types);
+    // The hold and the alert stand in the batch, and the lot is at the version of its decision.
+    assert_eq!((held.position, held.version), (at(6), 5));
+    let lots = ["lot.registered"; 2];
+    let judged = ["command.refused", "hold.placed", "qc_decision.recorded", "alert.raised"];
+    assert_eq!(stand.types().await, [&lots[..], &judged].concat());
     process.stop().await;
 }
 
@@ -206,7 +207,9 @@ async fn the_answer_names_what_the_event_names() {
     for command in [register("M1"), judge("M1", QcOutcome::Hold), judge("M1", QcOutcome::Pass), draft("nightly")] {
         let request = stand.request(command);
         let receipt = process.accepted(request.clone()).await;
-        let (envelope, event) = stand.events(0).await.pop().unwrap();
+        let asked = |event: &Event| !matches!(event, Event::Alert(_));
+        let events = stand.events(0).await.into_iter();
+        let (envelope, event) = events.rev().find(|(_, event)| asked(event)).unwrap();
         assert_eq!(Subject::of(&event), Some(receipt.subject));
         let attributes = envelope.attributes;
         assert_eq!((attributes.causation_id, attributes.command_hash), (request.command_id, request.hash()));

@@ -60,7 +60,7 @@ async fn every_command_of_a_lost_batch_gets_its_own_answer() {
         let same = process.begin(fresh).await;
         let refused = process.begin(stand.request(judge("nothing", QcOutcome::Pass))).await;
         let retried = process.begin(old).await;
-        let last = process.begin(stand.request(judge("M1", QcOutcome::Pass))).await;
+        let last = process.begin(stand.request(judge("M1", QcOutcome::Hold))).await;
         // The blocker takes the first fault, its batch done; the batch of all the others takes the second.
         stand.log.faults().push(Fault::Unacknowledged);
         stand.log.faults().push(fault);
@@ -72,9 +72,10 @@ async fn every_command_of_a_lost_batch_gets_its_own_answer() {
         assert!(matches!(answer(refused).await, Err(SubmitError::Refused { code, .. }) if code == "UNKNOWN_LOT"));
         let retried = answer(retried).await.unwrap();
         assert_eq!((retried.version, retried.replayed), (1, true), "it was decided long before");
-        assert_eq!(answer(last).await.unwrap().version, 5);
+        assert_eq!(answer(last).await.unwrap().version, 6);
         let lots = ["lot.registered"; 3];
-        let types = [&lots[..], &["command.refused", "qc_decision.recorded", "alert.raised"]].concat();
+        let judged = ["command.refused", "hold.placed", "qc_decision.recorded", "alert.raised"];
+        let types = [&lots[..], &judged].concat();
         assert_eq!(stand.types().await, types);
         process.stop().await;
     }

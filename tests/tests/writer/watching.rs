@@ -49,7 +49,7 @@ async fn held(stand: &Stand) -> AlertId {
     let process = stand.serve().await;
     process.accepted(stand.request(register("M1"))).await;
     let receipt = process.accepted(stand.request(judge("M1", QcOutcome::Hold))).await;
-    assert_eq!(receipt.version, 2, "the version of the lot, not that of the alert that followed");
+    assert_eq!(receipt.version, 3, "the version of the lot, not that of the alert that followed");
     process.stop().await;
     let found = alerts(stand).await;
     found[0].0.alert_id()

@@ -129,7 +129,7 @@ async fn a_projector_that_stood_still_applies_nothing_again() {
     let load = Load::start(seed, &[&api]);
     load.goes_on(100).await;
     pause(&mut chance, 0, 500).await;
-    signal(&paused, "-STOP");
+    stop_outside_of_leasing(&plant, &paused).await;
     until_held(&plant, "two", 4).await;
     load.goes_on(100).await;
     let before = metric(&staying, OVERTAKEN).await;
@@ -145,6 +145,23 @@ async fn a_projector_that_stood_still_applies_nothing_again() {
     until_held(&plant, "one", 2).await;
     load.goes_on(100).await;
     compare(&plant, &api, [&paused, &staying], load, watcher).await;
+}
+
+/// Stops a projector while it does not renew its leases: half-way through, it would be told on waking that they are over.
+async fn stop_outside_of_leasing(plant: &Plant, server: &Server) {
+    let until = Instant::now() + PATIENCE;
+    let leasing = "SELECT COUNT(*) FROM pg_stat_activity
+         WHERE datname = CURRENT_DATABASE() AND state = 'idle in transaction' AND query LIKE '%cluster.%'";
+    loop {
+        signal(server, "-STOP");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if sqlx::query_scalar::<_, i64>(leasing).fetch_one(&plant.database.pool).await.unwrap() == 0 {
+            return;
+        }
+        signal(server, "-CONT");
+        assert!(Instant::now() < until, "the projector renews its leases all the time");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// The name under which projectors share the ledger's partitions.

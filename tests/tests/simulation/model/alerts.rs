@@ -4,7 +4,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Stream, same};
+use super::{Lot, Stream, same};
 
 /// An alert of a decision.
 #[derive(Debug, Clone)]
@@ -122,7 +122,8 @@ impl Stream {
         if how == "acknowledge" {
             return alert.acknowledged.then_some("ALERT_ALREADY_ACKNOWLEDGED");
         }
-        let lot_held = self.lots.iter().any(|lot| lot.id == alert.about && lot.qc == "HOLD");
+        let on_hold = |lot: &Lot| lot.id == alert.about && lot.qc == "HOLD" && self.is_held_by_its_decision(lot.id);
+        let lot_held = self.lots.iter().any(on_hold);
         (lot_held || self.processes.holds(alert.about)).then_some("ALERT_CAUSE_STANDS")
     }
 }

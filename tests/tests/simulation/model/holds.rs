@@ -23,6 +23,11 @@ impl Stream {
         self.holds.iter().any(|hold| self.is_on(hold, lot))
     }
 
+    /// Whether the hold that a decision on the lot has placed is still on it.
+    pub(super) fn is_held_by_its_decision(&self, lot: Uuid) -> bool {
+        self.holds.iter().any(|hold| hold.judged == Some(lot) && self.is_on(hold, lot))
+    }
+
     fn is_on(&self, hold: &Hold, id: Uuid) -> bool {
         let lot = self.lots.iter().find(|lot| lot.id == id);
         let from_above = || lot.is_some_and(|lot| lot.parents.iter().any(|parent| self.is_on(hold, *parent)));
