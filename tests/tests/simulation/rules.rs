@@ -65,6 +65,9 @@ fn play(seed: u64, counts: &mut BTreeMap<String, u64>) -> Result<(), String> {
                         Ordering::Greater => model.alerts.apply(kind(event), &value, sequence),
                     };
                     applied.map_err(|wrong| format!("{wrong}: {ask:?}"))?;
+                    if place != asked {
+                        *counts.entry(kind(event).to_owned()).or_default() += 1;
+                    }
                     live.evolve(event, sequence, decision.occurred_at);
                     let fact = Event::decode(event.event_type(), &value).map_err(|error| error.to_string())?;
                     replayed.evolve(&fact.event, sequence, fact.occurred_at);
