@@ -4,7 +4,7 @@
 //! gate; what happens again raises no second one, and what is worse escalates the first · nobody acknowledges or resolves one twice · an alert is not
 //! resolved while the HOLD stands that raised it · of an alert that is resolved only its end stays.
 //!
-//! [`follow`] finds what a decision means for alerts, [`watch`] what the time does: Lotline then asks for it by ordinary commands, whose rules look again.
+//! `follow` finds what a decision means for alerts, [`watch`] what the time does: Lotline then asks for it by ordinary commands, whose rules look again.
 
 pub mod command;
 mod decide;

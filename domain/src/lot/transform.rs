@@ -11,7 +11,7 @@
 //! - An output lasts as long as the input that lasts shortest, unless it is given another day. It may be given a later one only where it is
 //!   made by a transform and is another product than every input: processing can make food last longer, dividing, joining and reworking
 //!   it can't. An output of the product of some inputs lasts no longer than these.
-//! - How much of an input is in an output: see [`super::attribution`].
+//! - How much of an input is in an output: see `attribution`.
 
 use std::collections::HashSet;
 
