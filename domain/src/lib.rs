@@ -11,6 +11,7 @@ pub mod access;
 pub mod alert;
 pub mod chain;
 pub mod command;
+mod daily_code;
 pub mod envelope;
 pub mod event;
 pub mod flow;

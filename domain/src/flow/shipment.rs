@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::refusal::FlowRefusal;
 use super::trading;
 use crate::command::{QuantityInput, optional_text, text};
+use crate::daily_code;
 use crate::id::{LotId, PartnerId, ShipmentId};
 use crate::lot::event::DocumentReference;
 use crate::lot::transform::{MAX_DOCUMENTS, documents, entry};
@@ -127,25 +128,15 @@ impl Shipments {
 
     /// Applies a shipment.
     pub fn evolve(&mut self, event: &ShipmentShipped) {
-        if let Some(day) = generated_day(&event.code) {
+        if let Some(day) = daily_code::day('S', &event.code) {
             *self.generated.entry(day.to_owned()).or_default() += 1;
         }
         self.by_code.insert(event.code.clone(), event.shipment_id);
     }
 
     fn generated_code(&self, at: Timestamp) -> String {
-        let day = at.to_utc().format("%Y%m%d").to_string();
-        let first = self.generated.get(&day).copied().unwrap_or(0) + 1;
-        let mut codes = (first..).map(|number| format!("S-{day}-{number:02}"));
-        codes.find(|code| !self.by_code.contains_key(code)).expect("invariant: there are fewer shipments than numbers")
+        daily_code::next('S', at, &self.generated, |code| self.by_code.contains_key(code))
     }
-}
-
-/// The day of a code like `S-20261121-01`.
-fn generated_day(code: &str) -> Option<&str> {
-    let (day, number) = code.strip_prefix("S-")?.split_once('-')?;
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    (day.len() == 8 && digits(day) && digits(number)).then_some(day)
 }
 
 /// What may leave on a day.

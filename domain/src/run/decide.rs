@@ -13,6 +13,7 @@ use super::event::{
 use super::refusal::RunRefusal as Broken;
 use super::state::{Runs, Stage};
 use crate::command::{QuantityInput, RegisterLot, text};
+use crate::daily_code;
 use crate::event::Event;
 use crate::id::{LotId, RunId, ScenarioId, beside};
 use crate::lot::{LotRef, Lots, base_unit};
@@ -139,13 +140,9 @@ impl Runs {
         Ok(events)
     }
 
-    /// `R-`, the day in UTC on which the run starts in the world, and a number of two digits or more: that of runs with such a code of that
-    /// day and one, or the next that is free.
+    /// By the day on which the run starts in the world.
     fn generated_code(&self, starts_at: Timestamp) -> String {
-        let day = starts_at.to_utc().format("%Y%m%d").to_string();
-        let first = self.generated.get(&day).copied().unwrap_or(0) + 1;
-        let mut codes = (first..).map(|number| format!("R-{day}-{number:02}"));
-        codes.find(|code| !self.by_code.contains_key(code)).expect("invariant: there are fewer runs than numbers")
+        daily_code::next('R', starts_at, &self.generated, |code| self.by_code.contains_key(code))
     }
 
     fn advance(&self, run: &RunRef, from_phase: u32, around: &Around<'_>) -> Result<Vec<Event>, Refusal> {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::command::{RunCommand, RunRef};
 use super::event::{DecisionCounts, RunEvent, RunGateDecided, RunLot, RunStarted};
 use super::refusal::RunRefusal as Broken;
+use crate::daily_code;
 use crate::id::{LotId, QcDecisionId, RunId, ScenarioId};
 use crate::qc::QcOutcome;
 use crate::quantity::Quantity;
@@ -114,13 +115,6 @@ impl fmt::Display for Stage {
     }
 }
 
-/// The day of a code like `R-20261121-01`.
-pub(super) fn generated_day(code: &str) -> Option<&str> {
-    let (day, number) = code.strip_prefix("R-")?.split_once('-')?;
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    (day.len() == 8 && digits(day) && digits(number)).then_some(day)
-}
-
 impl Runs {
     /// A run by id.
     pub fn get(&self, id: RunId) -> Option<&Run> {
@@ -203,7 +197,7 @@ impl Runs {
             open.link(*lot_id, 0, Some(*quantity));
             self.of_lot.insert(*lot_id, data.run_id);
         }
-        if let Some(day) = generated_day(&data.code) {
+        if let Some(day) = daily_code::day('R', &data.code) {
             *self.generated.entry(day.to_owned()).or_default() += 1;
         }
         self.by_code.insert(data.code.clone(), data.run_id);
